@@ -1,0 +1,59 @@
+"""The folder that belongs to one running Holdfast: its lock, its secrets, its free ports."""
+
+import fcntl
+import os
+import secrets
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from app.dev.errors import CannotStartError
+
+
+@contextmanager
+def locked(data_dir: Path) -> Iterator[None]:
+    """Keeps `data_dir` for this process; the kernel lets go of it however the process ends."""
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        lock = (data_dir / "lock").open("a+")
+    except OSError as error:
+        raise CannotStartError(f"DATA_DIR {data_dir} cannot be used: {error.strerror}") from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            lock.seek(0)
+            raise CannotStartError(
+                f"DATA_DIR {data_dir} is in use by another Holdfast (process "
+                f"{lock.read().strip() or 'unknown'}); stop it, or set another DATA_DIR and PORT"
+            ) from error
+        lock.truncate(0)
+        lock.write(f"{os.getpid()}\n")
+        lock.flush()
+        yield
+
+
+def kept_secret(file: Path) -> str:
+    """The secret in `file`, drawn at the first call; safe in a URL, readable by the owner alone."""
+    if not file.exists():
+        write_private(file, secrets.token_urlsafe(32))
+    return file.read_text().strip()
+
+
+def write_private(file: Path, text: str) -> None:
+    """Writes all or nothing, so that a start that is cut short leaves no half of a secret."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    draft = file.with_name(f".{file.name}.{os.getpid()}")
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as opened:
+        opened.write(text)
+        opened.flush()
+        os.fsync(opened.fileno())
+    draft.replace(file)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
