@@ -82,7 +82,9 @@ class DatabaseUnavailable(DomainError):
     code = "database_unavailable"
     title = "The database is away"
 
-    def __init__(self, detail: str = "The database did not answer in time; nothing was half done.") -> None:
+    def __init__(
+        self, detail: str = "The database did not answer in time; nothing was half done."
+    ) -> None:
         super().__init__(detail, retry_after_seconds=1)
 
 
@@ -91,7 +93,10 @@ class HoldStoreUnavailable(DomainError):
     code = "hold_store_unavailable"
     title = "Holds are not being taken just now"
 
-    def __init__(self, detail: str = "The hold store is away or being rebuilt; retry with the same Idempotency-Key.") -> None:
+    def __init__(
+        self,
+        detail: str = "The hold store is away or being rebuilt; retry with the same Idempotency-Key.",
+    ) -> None:
         super().__init__(detail, retry_after_seconds=1)
 
 
@@ -100,7 +105,9 @@ class Overloaded(DomainError):
     code = "overloaded"
     title = "Too much at once"
 
-    def __init__(self, detail: str = "More requests are waiting than can be answered in time; retry shortly.") -> None:
+    def __init__(
+        self, detail: str = "More requests are waiting than can be answered in time; retry shortly."
+    ) -> None:
         super().__init__(detail, retry_after_seconds=1)
 
 
@@ -110,7 +117,9 @@ class IdempotencyKeyReused(DomainError):
     title = "This Idempotency-Key was used for another request"
 
     def __init__(self) -> None:
-        super().__init__("The key was first sent with a different body; choose a new key for a new request.")
+        super().__init__(
+            "The key was first sent with a different body; choose a new key for a new request."
+        )
 
 
 class IdempotencyInFlight(DomainError):
@@ -119,4 +128,6 @@ class IdempotencyInFlight(DomainError):
     title = "The first request with this Idempotency-Key is still running"
 
     def __init__(self) -> None:
-        super().__init__("Retry with the same key in a moment to get its answer.", retry_after_seconds=1)
+        super().__init__(
+            "Retry with the same key in a moment to get its answer.", retry_after_seconds=1
+        )

@@ -37,7 +37,9 @@ class Money:
         match = _AMOUNT.fullmatch(amount)
         if match is None or len(match["decimals"] or "") != places:
             example = "12990" if places == 0 else "129." + "90000"[:places]
-            raise ValueError(f"amount in {currency} takes exactly {places} decimals, such as {example}")
+            raise ValueError(
+                f"amount in {currency} takes exactly {places} decimals, such as {example}"
+            )
         return cls(int(match["units"] + (match["decimals"] or "")), currency)
 
     @property

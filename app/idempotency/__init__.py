@@ -1,0 +1,1 @@
+"""A request sent twice has one effect and one answer."""

@@ -1,0 +1,28 @@
+"""The two refusals of identity: no valid token, or one without the scope.
+
+An `Unauthenticated` says the same whatever was wrong, so that nobody can learn from the answer how
+close a forged token came; the reason is in the debug log.
+"""
+
+from app.errors import DomainError, ErrorKind
+
+
+class Unauthenticated(DomainError):
+    kind = ErrorKind.UNAUTHENTICATED
+    code = "unauthenticated"
+    title = "A valid access token is needed"
+
+    def __init__(self) -> None:
+        super().__init__("Send a valid access token as `Authorization: Bearer <token>`.")
+
+
+class ScopeMissing(DomainError):
+    kind = ErrorKind.FORBIDDEN
+    code = "scope_missing"
+    title = "The access token lacks a scope"
+
+    def __init__(self, required_scope: str) -> None:
+        super().__init__(
+            f"This needs an access token with the scope {required_scope}.",
+            facts={"required_scope": required_scope},
+        )

@@ -1,0 +1,135 @@
+"""What a traveller is offered, holds and books: priced segments for counted passengers.
+
+Pure values, and their one JSON form for storage (`to_json` / `from_json`): a hold and a booking keep
+the terms they were made on, whatever becomes of the flight's row.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from app.ids import FlightId
+from app.inventory.model import BookingClass, Cabin, CabinName, Flight, LocalTime
+from app.money import Money
+
+PassengerType = Literal["ADT", "CHD", "INF"]
+SEATS_MAX = 9  # adults and children of one request
+SEGMENTS_MAX = 6
+
+
+@dataclass(frozen=True, slots=True)
+class PassengerCounts:
+    """An infant travels on an adult's lap: no seat, one adult each."""
+
+    adults: int
+    children: int = 0
+    infants: int = 0
+
+    @property
+    def seats(self) -> int:
+        return self.adults + self.children
+
+    def to_json(self) -> dict[str, int]:
+        return {"ADT": self.adults, "CHD": self.children, "INF": self.infants}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, int]) -> "PassengerCounts":
+        return cls(data["ADT"], data["CHD"], data["INF"])
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    flight_id: FlightId
+    carrier: str
+    flight_number: str
+    origin: str
+    destination: str
+    departing_at: LocalTime
+    arriving_at: LocalTime
+    cabin: CabinName
+    booking_class: BookingClass
+    fare: Money  # of one adult
+
+    @classmethod
+    def of(cls, flight: Flight, cabin: Cabin, position: int) -> "Segment":
+        fare_class = cabin.booking_classes[position - 1]
+        return cls(
+            flight.flight_id,
+            flight.carrier,
+            flight.flight_number,
+            flight.origin,
+            flight.destination,
+            flight.departing_at,
+            flight.arriving_at,
+            cabin.cabin,
+            fare_class.booking_class,
+            fare_class.fare,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "flight_id": self.flight_id,
+            "carrier": self.carrier,
+            "flight_number": self.flight_number,
+            "origin": self.origin,
+            "destination": self.destination,
+            "departing_at": _time_to_json(self.departing_at),
+            "arriving_at": _time_to_json(self.arriving_at),
+            "cabin": self.cabin.value,
+            "booking_class": self.booking_class,
+            "fare": [self.fare.minor, self.fare.currency],
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Segment":
+        minor, currency = data["fare"]
+        return cls(
+            FlightId(data["flight_id"]),
+            data["carrier"],
+            data["flight_number"],
+            data["origin"],
+            data["destination"],
+            _time_from_json(data["departing_at"]),
+            _time_from_json(data["arriving_at"]),
+            CabinName(data["cabin"]),
+            BookingClass(data["booking_class"]),
+            Money(minor, currency),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PassengerPrice:
+    type: PassengerType
+    count: int
+    each: Money
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """`passengers` has a line for each type that travels."""
+
+    total: Money
+    passengers: tuple[PassengerPrice, ...]
+
+
+def price(segments: Sequence[Segment], passengers: PassengerCounts) -> Price:
+    """The price of an itinerary in one currency: a child pays the adult's fare, an infant nothing."""
+    currency = segments[0].fare.currency
+    adult = sum((segment.fare for segment in segments), start=Money(0, currency))
+    lines = (
+        PassengerPrice("ADT", passengers.adults, adult),
+        PassengerPrice("CHD", passengers.children, adult),
+        PassengerPrice("INF", passengers.infants, Money(0, currency)),
+    )
+    total = sum((line.each * line.count for line in lines), start=Money(0, currency))
+    return Price(total, tuple(line for line in lines if line.count))
+
+
+def _time_to_json(time: LocalTime) -> list[str]:
+    return [time.local.isoformat(), time.time_zone, time.utc.isoformat()]
+
+
+def _time_from_json(data: Sequence[str]) -> LocalTime:
+    local, time_zone, utc = data
+    return LocalTime(datetime.fromisoformat(local), time_zone, datetime.fromisoformat(utc))

@@ -1,0 +1,158 @@
+"""Dated flights and the arithmetic of nested fare classes; pure values, no I/O.
+
+Classes of a cabin are ordered from the highest fare down and *nested*: a class's `limit` is the
+authorization level, the most seats that may be sold in that class and all below it. With
+taken = sold + held:
+
+    open(k) = max(0, min over j from the first class to k of (limit_j - sum of taken from j down))
+
+The same arithmetic stands once in Lua (app/hold/lua/include/nesting.lua) and is compared with this
+one by property tests.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from itertools import accumulate
+from typing import NewType
+
+from app.ids import FlightId
+from app.money import Money
+
+BookingClass = NewType("BookingClass", str)
+"""One letter, the reservation booking designator (RBD)."""
+
+SEATS_SHOWN_MAX = 9  # the field's custom: nobody learns more than "nine or more"
+LOW_BELOW = 5
+
+
+class CabinName(StrEnum):
+    FIRST = "first"
+    BUSINESS = "business"
+    PREMIUM_ECONOMY = "premium_economy"
+    ECONOMY = "economy"
+
+
+class ClassStatus(StrEnum):
+    OPEN = "open"
+    LOW = "low"
+    HELD_OUT = "held_out"  # nothing now, something if the live holds end
+    CLOSED = "closed"
+
+
+@dataclass(frozen=True, slots=True)
+class LocalTime:
+    """A wall-clock time at a station, and the instant it is."""
+
+    local: datetime  # naive
+    time_zone: str  # IANA name
+    utc: datetime  # aware
+
+
+@dataclass(frozen=True, slots=True)
+class FareClass:
+    booking_class: BookingClass
+    limit: int
+    fare: Money
+
+
+@dataclass(frozen=True, slots=True)
+class Cabin:
+    cabin: CabinName
+    capacity: int
+    booking_classes: tuple[FareClass, ...]  # from the highest fare down
+
+    def position(self, booking_class: str) -> int | None:
+        """Where the class stands in the nesting order, counted from 1 as SQL and Lua do."""
+        for position, fare_class in enumerate(self.booking_classes, start=1):
+            if fare_class.booking_class == booking_class:
+                return position
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Flight:
+    """One leg on one day. `version` counts the changes of its terms: times, classes, fares, limits."""
+
+    flight_id: FlightId
+    carrier: str
+    flight_number: str
+    origin: str
+    destination: str
+    departing_at: LocalTime
+    arriving_at: LocalTime
+    cabins: tuple[Cabin, ...]
+    version: int = 1
+
+    def find(self, booking_class: str) -> tuple[Cabin, int] | None:
+        """The cabin that has the class, and the class's position in it; letters are unique in a flight."""
+        for cabin in self.cabins:
+            position = cabin.position(booking_class)
+            if position is not None:
+                return cabin, position
+        return None
+
+    @property
+    def duration(self) -> timedelta:
+        return self.arriving_at.utc - self.departing_at.utc
+
+
+@dataclass(frozen=True, slots=True)
+class CabinCounts:
+    """The live numbers of one cabin of one flight, class by class in nesting order."""
+
+    limits: tuple[int, ...]
+    sold: tuple[int, ...]
+    held: tuple[int, ...]
+
+    @property
+    def open(self) -> tuple[int, ...]:
+        return open_seats(self.limits, [s + h for s, h in zip(self.sold, self.held, strict=True)])
+
+    @property
+    def statuses(self) -> tuple[ClassStatus, ...]:
+        without_holds = open_seats(self.limits, self.sold)
+        return tuple(
+            _status(now, later) for now, later in zip(self.open, without_holds, strict=True)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class InventoryRow:
+    """What Postgres says of one cabin; Redis takes it over iff `version` is newer than its own."""
+
+    flight_id: FlightId
+    cabin: CabinName
+    limits: tuple[int, ...]
+    sold: tuple[int, ...]
+    version: int
+    flight_version: int
+
+
+@dataclass(frozen=True, slots=True)
+class SeatLine:
+    """Seats of one class on one flight: what a hold keeps and a booking sells.
+
+    `position` is the class's place in the cabin's nesting order, from 1.
+    """
+
+    flight_id: FlightId
+    cabin: CabinName
+    position: int
+    seats: int
+
+
+def open_seats(limits: Sequence[int], taken: Sequence[int]) -> tuple[int, ...]:
+    """Seats still open in each class, in nesting order; both sequences have one entry a class."""
+    taken_from_here_down = list(accumulate(reversed(taken)))[::-1]
+    slack = (limit - total for limit, total in zip(limits, taken_from_here_down, strict=True))
+    return tuple(max(0, least) for least in accumulate(slack, min))
+
+
+def _status(now: int, without_holds: int) -> ClassStatus:
+    if now >= LOW_BELOW:
+        return ClassStatus.OPEN
+    if now > 0:
+        return ClassStatus.LOW
+    return ClassStatus.HELD_OUT if without_holds > 0 else ClassStatus.CLOSED

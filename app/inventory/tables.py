@@ -1,0 +1,67 @@
+"""Rows of what can be sold.
+
+`flights` holds a dated leg's terms; `inventory` one row per flight and cabin, its classes in nesting
+order as parallel arrays. `ceilings` is what a confirm is guarded by: it is never below the limit, and
+a limit lowered under what is taken does not lower it, so that what was held can still be booked.
+The CHECK is the last wall: it compares plain columns, and no code can pass it.
+"""
+
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    CheckConstraint,
+    Column,
+    Date,
+    DateTime,
+    ForeignKey,
+    Index,
+    Integer,
+    String,
+    Table,
+)
+
+from app.storage.metadata import metadata
+
+flights = Table(
+    "flights",
+    metadata,
+    Column("flight_id", String(64, collation="C"), primary_key=True),
+    Column("carrier", String(2), nullable=False),
+    Column("flight_number", String(5), nullable=False),
+    Column("origin", String(3), nullable=False),
+    Column("destination", String(3), nullable=False),
+    Column("departure_date", Date, nullable=False),  # by the origin's own calendar
+    Column("departing_local", DateTime(timezone=False), nullable=False),
+    Column("departing_time_zone", String(64), nullable=False),
+    Column("departing_utc", DateTime(timezone=True), nullable=False),
+    Column("arriving_local", DateTime(timezone=False), nullable=False),
+    Column("arriving_time_zone", String(64), nullable=False),
+    Column("arriving_utc", DateTime(timezone=True), nullable=False),
+    Column("version", Integer, nullable=False, server_default="1"),
+    Column("event_sequence", Integer, nullable=False, server_default="0"),
+    Index("ix_flights_market", "origin", "destination", "departure_date"),
+)
+
+inventory = Table(
+    "inventory",
+    metadata,
+    Column(
+        "flight_id",
+        String(64, collation="C"),
+        ForeignKey(flights.c.flight_id, ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    Column("cabin", String(16, collation="C"), primary_key=True),
+    Column("rank", Integer, nullable=False),  # the cabin's place in its flight, from 0
+    Column("capacity", Integer, nullable=False),
+    Column("booking_classes", ARRAY(String(1)), nullable=False),
+    Column("fares", ARRAY(BigInteger), nullable=False),  # minor units
+    Column("currency", String(3), nullable=False),
+    Column("limits", ARRAY(Integer), nullable=False),
+    Column("ceilings", ARRAY(Integer), nullable=False),
+    Column("sold", ARRAY(Integer), nullable=False),
+    Column("sold_total", Integer, nullable=False, server_default="0"),
+    Column("ceiling_total", Integer, nullable=False),
+    Column("version", BigInteger, nullable=False, server_default="1"),
+    CheckConstraint("sold_total >= 0 AND sold_total <= ceiling_total", name="no_oversell"),
+)

@@ -1,0 +1,99 @@
+"""What a deployment can choose, read once from the environment; read by wiring, cli, dev and migrations alone.
+
+An invalid value stops the start with one line that names the variable and what it takes.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, Json, SecretStr, ValidationError, field_validator
+
+
+class Environment(StrEnum):
+    DEV = "dev"
+    PRODUCTION = "production"
+
+
+class EventBus(StrEnum):
+    LOG = "log"
+    NULL = "null"
+
+
+class LogLevel(StrEnum):
+    DEBUG = "DEBUG"
+    INFO = "INFO"
+    WARNING = "WARNING"
+    ERROR = "ERROR"
+
+
+class SettingsError(ValueError):
+    """One line for whoever starts the program."""
+
+
+class Settings(BaseModel):
+    """Field names are the variables' names in lower case."""
+
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
+
+    port: Annotated[int, Field(ge=1, le=65535)] = 8000
+    host: str = "127.0.0.1"
+    data_dir: Path = Path(".data")
+    database_url: SecretStr | None = None
+    redis_url: SecretStr | None = None
+    workers: Annotated[int, Field(ge=1, le=64)] = 1
+    environment: Environment = Environment.DEV
+    log_level: LogLevel = LogLevel.INFO
+    signing_keys: Json[list[SecretStr]] | None = None
+    event_bus: EventBus = EventBus.LOG
+    oidc_issuers: Json[list[dict[str, Any]]] = []
+    dev_identity: bool | None = None
+    hold_ttl_seconds: Annotated[int, Field(ge=1, le=3600)] = 600
+    metrics_port: Annotated[int, Field(ge=1, le=65535)] | None = None
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str]) -> "Settings":
+        known = {name.upper() for name in cls.model_fields}
+        for name in environ:
+            if name.startswith("HOLDFAST_"):
+                raise SettingsError(f"{name} is not a setting of Holdfast; settings have no prefix")
+        given = {
+            name.lower(): environ[name] for name in sorted(known & environ.keys()) if environ[name]
+        }
+        try:
+            settings = cls.model_validate(given)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+            name = str(first["loc"][0]).upper()
+            raise SettingsError(f"{name}: {first['msg']}") from None
+        settings._check_together()
+        return settings
+
+    @property
+    def serves_dev_identity(self) -> bool:
+        if self.dev_identity is None:
+            return self.environment is Environment.DEV
+        return self.dev_identity
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _any_case(cls, value: object) -> object:
+        return value.upper() if isinstance(value, str) else value
+
+    @field_validator("signing_keys")
+    @classmethod
+    def _strong_keys(cls, keys: list[SecretStr] | None) -> list[SecretStr] | None:
+        if keys is not None and (not keys or any(len(key.get_secret_value()) < 32 for key in keys)):
+            raise ValueError("takes a JSON list of one or more strings of 32 characters or more")
+        return keys
+
+    def _check_together(self) -> None:
+        if self.environment is Environment.PRODUCTION:
+            if self.dev_identity:
+                raise SettingsError(
+                    "DEV_IDENTITY: the development issuer is refused where ENVIRONMENT=production"
+                )
+            for name in ("database_url", "redis_url", "signing_keys"):
+                if getattr(self, name) is None:
+                    raise SettingsError(f"{name.upper()}: required where ENVIRONMENT=production")

@@ -1,0 +1,1 @@
+"""Connections, not queries: the database, the hold store's connection, and how scripts are sent."""

@@ -1,0 +1,167 @@
+"""Connections to the database: bounded in number and in time, and of two kinds.
+
+A `ReadSession` reads; only a `WriteSession` may be given to a store that writes. A session is one
+connection inside one transaction. Whatever breaks the connection becomes `DatabaseUnavailable`; a
+connection on which a call was cancelled is closed, never handed out again.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+from sqlalchemy import CursorResult, Executable, text
+from sqlalchemy.exc import DBAPIError, InterfaceError, InvalidRequestError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from app.errors import DatabaseUnavailable
+from app.storage.transaction import OutcomeUnknown, is_worth_a_rerun, rerun_pause, sqlstate_of
+
+T = TypeVar("T")
+
+POOL_SIZE = 10
+POOL_WAIT_SECONDS = 2.0
+CONNECT_SECONDS = 2.0
+COMMAND_SECONDS = 3.0
+RERUNS_MAX = 4
+SERVER_SETTINGS = {
+    "application_name": "holdfast",
+    "timezone": "UTC",
+    "statement_timeout": "2500",
+    "lock_timeout": "2000",
+    "idle_in_transaction_session_timeout": "2000",
+    "jit": "off",  # statements are short; compiling one costs more than running it
+}
+_SELECT_ONE = text("SELECT 1")
+# States of the server that say "not now" rather than "never": lock and statement timeouts,
+# too many connections, shutting down, starting up, out of resources.
+_NOT_NOW = ("55P03", "57014", "57P", "53", "08", "25P03")
+
+
+class ReadSession:
+    """One connection inside one transaction, for reading."""
+
+    __slots__ = ("_connection",)
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def execute(self, statement: Executable, parameters: Any = None) -> CursorResult[Any]:
+        """Runs one statement; a list of parameters runs it for each."""
+        return await self._connection.execute(statement, parameters)
+
+
+class WriteSession(ReadSession):
+    """A session whose transaction commits when its `run_in_transaction` returns."""
+
+    __slots__ = ()
+
+
+class Database:
+    def __init__(self, url: str, *, pool_size: int = POOL_SIZE) -> None:
+        self._engine: AsyncEngine = create_async_engine(
+            url,
+            pool_size=pool_size,
+            max_overflow=0,
+            pool_timeout=POOL_WAIT_SECONDS,
+            pool_pre_ping=False,
+            isolation_level="READ COMMITTED",
+            connect_args={
+                "timeout": CONNECT_SECONDS,
+                "command_timeout": COMMAND_SECONDS,
+                "server_settings": SERVER_SETTINGS,
+            },
+        )
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[ReadSession]:
+        async with _translated(), self._connection() as connection:
+            yield ReadSession(connection)
+            await connection.rollback()
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[ReadSession]:
+        """For reading many pages of one moment: REPEATABLE READ, read only."""
+        async with _translated(), self._connection() as connection:
+            await connection.execution_options(isolation_level="REPEATABLE READ")
+            yield ReadSession(connection)
+            await connection.rollback()
+
+    async def run_in_transaction(self, work: Callable[[WriteSession], Awaitable[T]]) -> T:
+        """Runs `work` in one transaction and commits it before returning.
+
+        On a serialization failure or a deadlock (40001, 40P01) the whole of `work` runs again, so it
+        touches nothing but its session. Raises DatabaseUnavailable when nothing was committed, and
+        OutcomeUnknown when the connection broke during COMMIT.
+        """
+        for attempt in range(1, RERUNS_MAX + 1):
+            try:
+                return await self._run_once(work)
+            except DBAPIError as error:
+                if attempt == RERUNS_MAX or not is_worth_a_rerun(error):
+                    raise _unavailable_or(error) from error
+                await rerun_pause(attempt)
+        raise AssertionError("unreachable")
+
+    async def close(self) -> None:
+        await self._engine.dispose()
+
+    async def ping(self) -> None:
+        async with self.reading() as session:
+            await session.execute(_SELECT_ONE)
+
+    async def _run_once(self, work: Callable[[WriteSession], Awaitable[T]]) -> T:
+        committing = False
+        try:
+            async with self._connection() as connection:
+                result = await work(WriteSession(connection))
+                committing = True
+                await connection.commit()
+                committing = False
+                return result
+        except DBAPIError as error:
+            if committing and sqlstate_of(error) is None:
+                raise OutcomeUnknown from error
+            raise
+        except (TimeoutError, OSError, PoolTimeout, InvalidRequestError) as error:
+            if committing:
+                raise OutcomeUnknown from error
+            if isinstance(error, InvalidRequestError) and not isinstance(error, PoolTimeout):
+                raise
+            raise DatabaseUnavailable from error
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[AsyncConnection]:
+        connection = await self._engine.connect()
+        try:
+            yield connection
+        except Exception:
+            await connection.close()  # rolls back
+            raise
+        except BaseException:  # cancelled: what is under way on the wire is unknown
+            await connection.invalidate()
+            await connection.close()
+            raise
+        else:
+            await connection.close()
+
+
+@asynccontextmanager
+async def _translated() -> AsyncIterator[None]:
+    try:
+        yield
+    except DBAPIError as error:
+        raise _unavailable_or(error) from error
+    except (TimeoutError, OSError, PoolTimeout) as error:
+        raise DatabaseUnavailable from error
+
+
+def _unavailable_or(error: DBAPIError) -> Exception:
+    state = sqlstate_of(error)
+    if state is not None:
+        return DatabaseUnavailable() if state.startswith(_NOT_NOW) else error
+    if isinstance(error, (OperationalError, InterfaceError)) or error.connection_invalidated:
+        return DatabaseUnavailable()
+    if isinstance(error.orig, (TimeoutError, OSError)) or "connection" in str(error.orig).lower():
+        return DatabaseUnavailable()
+    return error

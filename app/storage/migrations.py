@@ -1,0 +1,20 @@
+"""Brings a database's tables to the present shape with Alembic; says in words what it could not do."""
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+
+_ROOT = Path(__file__).resolve().parents[2]
+
+
+def upgrade(database_url: str) -> None:
+    """Runs every migration that the database has not seen. Blocking: call it outside the event loop."""
+    command.upgrade(configuration(database_url), "head")
+
+
+def configuration(database_url: str) -> Config:
+    config = Config(str(_ROOT / "alembic.ini"))
+    config.set_main_option("script_location", str(_ROOT / "migrations"))
+    config.attributes["database_url"] = database_url
+    return config

@@ -1,0 +1,80 @@
+"""The connection to the hold store: bounded, never retried by the client, and aware of whose data it sees.
+
+redis-py would send a script again up to ten times when an answer is late; here every call is sent
+once, and whoever calls decides about another try with the same id. Each new connection learns the
+server's *incarnation* (run id and replication id), because old data always comes with another one.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.connection import AbstractConnection
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
+
+CONNECTIONS_MAX = 32
+POOL_WAIT_SECONDS = 1.0
+CONNECT_SECONDS = 1.0
+ANSWER_SECONDS = 1.0
+
+UNREACHABLE: tuple[type[Exception], ...] = (RedisError, OSError, TimeoutError)
+"""What a call may raise when the server is away, late or refuses; the effect of the call is unknown."""
+
+ExpectedIncarnation = Callable[[], str | None]
+
+
+class WrongIncarnation(RedisConnectionError):
+    """The server behind a new connection is not the one that holds the current epoch."""
+
+
+class UnsafeEviction(RedisConnectionError):
+    """The server may drop keys when memory is short, and a dropped key is a lost hold."""
+
+
+def connect(url: str, expected: ExpectedIncarnation = lambda: None) -> Redis:
+    """A client whose new connections refuse any incarnation but `expected()` (None: any)."""
+
+    async def check(connection: AbstractConnection) -> None:
+        await connection.on_connect()
+        incarnation = await _incarnation_behind(connection)
+        wanted = expected()
+        if wanted is not None and incarnation != wanted:
+            raise WrongIncarnation("the hold store was restarted or replaced")
+
+    pool = BlockingConnectionPool.from_url(
+        url,
+        max_connections=CONNECTIONS_MAX,
+        timeout=POOL_WAIT_SECONDS,
+        socket_connect_timeout=CONNECT_SECONDS,
+        socket_timeout=ANSWER_SECONDS,
+        socket_keepalive=True,
+        retry=Retry(NoBackoff(), 0),
+        protocol=2,
+        redis_connect_func=check,
+    )
+    return Redis.from_pool(pool)
+
+
+async def incarnation_of(client: Redis) -> str:
+    """The server's present incarnation, asked on a pooled connection."""
+    server: dict[str, Any] = await client.info("server")
+    replication: dict[str, Any] = await client.info("replication")
+    return f"{server['run_id']}:{replication['master_replid']}"
+
+
+async def _incarnation_behind(connection: AbstractConnection) -> str:
+    fields: dict[str, str] = {}
+    for section in ("server", "replication", "memory"):
+        await connection.send_command("INFO", section)
+        answer = await connection.read_response()
+        for line in bytes(answer).decode().splitlines():
+            name, _, value = line.partition(":")
+            fields[name] = value
+    if fields.get("maxmemory_policy", "noeviction") != "noeviction":
+        raise UnsafeEviction("set maxmemory-policy noeviction on the hold store")
+    if fields.get("role") != "master":
+        raise WrongIncarnation("the hold store is a replica")
+    return f"{fields['run_id']}:{fields['master_replid']}"

@@ -1,0 +1,37 @@
+"""When a transaction is run again, and what is said when nobody knows whether it was committed."""
+
+import asyncio
+import random
+
+from sqlalchemy.exc import DBAPIError
+
+from app.errors import DatabaseUnavailable
+
+RERUN_STATES = frozenset({"40001", "40P01"})  # serialization failure, deadlock
+_PAUSE_SECONDS = 0.01
+
+
+class OutcomeUnknown(DatabaseUnavailable):
+    """The connection broke while COMMIT was under way: committed or not, only a later read can say."""
+
+
+def sqlstate_of(error: DBAPIError) -> str | None:
+    """The server's five-letter state, or None where the error came from the connection itself."""
+    state = getattr(error.orig, "sqlstate", None)
+    return state if isinstance(state, str) else None
+
+
+def constraint_of(error: DBAPIError) -> str | None:
+    """The name of the constraint that refused the row, if one did."""
+    cause = getattr(error.orig, "__cause__", None)
+    name = getattr(cause, "constraint_name", None)
+    return name if isinstance(name, str) else None
+
+
+def is_worth_a_rerun(error: DBAPIError) -> bool:
+    return sqlstate_of(error) in RERUN_STATES
+
+
+async def rerun_pause(attempt: int) -> None:
+    """Grows with the attempt and differs between neighbours, so that they do not collide again."""
+    await asyncio.sleep(_PAUSE_SECONDS * 2**attempt * random.random())  # noqa: S311 - jitter, not a secret

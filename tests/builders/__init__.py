@@ -1,0 +1,1 @@
+"""Valid by default, one keyword to vary."""
