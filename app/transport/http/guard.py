@@ -1,0 +1,196 @@
+"""The order of refusals, kept in one place.
+
+    route 404/405 → token 401 → scope 403 → size 413 → media type 415 → JSON 400
+    → Idempotency-Key 400 → body or query 422 → state
+
+The library reads and parses a body before any dependency runs, so the order is kept by the route
+class: its handler judges the caller first, then reads the body, and hands both on; the body is
+parsed once. A `ScopedRouter` declares a scope once, for the check and for OpenAPI.
+"""
+
+import re
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, ClassVar
+
+from fastapi import APIRouter
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute
+from starlette.requests import Request
+from starlette.responses import Response
+from structlog.contextvars import bound_contextvars
+
+from app.errors import NotFound, ValidationFailed, Violation
+from app.idempotency.model import IdempotencyKey
+from app.identity.errors import Unauthenticated
+from app.identity.principal import Principal, Scope
+from app.transport.http import body
+from app.transport.http.admission import Admission
+from app.transport.http.context import context_of
+from app.transport.http.dependencies import optional_idempotency, required_idempotency
+from app.transport.http.problems import IdempotencyKeyMissing, documented
+
+Authenticate = Callable[[str], Awaitable[Principal]]
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+
+AUTHORIZATION_MAX = 8704  # bytes of the header
+KEY_MAX = 255
+_METHODS_WITH_BODY = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+_BARE_KEY = re.compile(r"[\x20-\x7e]+")
+_QUOTED_KEY = re.compile(r'"((?:[\x20-\x21\x23-\x5b\x5d-\x7e]|\\["\\])+)"')
+
+
+@dataclass(frozen=True, slots=True)
+class Rim:
+    """What the guard needs of the application; kept in `app.state.rim`."""
+
+    authenticate: Authenticate
+    admission: Admission
+
+
+class ScopedRouter(APIRouter):
+    """A router all of whose routes need one scope."""
+
+    def __init__(
+        self, *, scope: Scope, prefix: str = "", tags: Sequence[str | Enum] | None = None
+    ) -> None:
+        super().__init__(
+            prefix=prefix, tags=list(tags) if tags else None, route_class=guarded(scope)
+        )
+
+
+def guarded(scope: Scope) -> type[APIRoute]:
+    """A route class that lets only callers with the scope pass."""
+    return type(f"Guarded_{scope.name}", (_GuardedRoute,), {"required": scope})
+
+
+class _GuardedRoute(APIRoute):
+    required: ClassVar[Scope]
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        super().__init__(path, endpoint, **options)
+        refusals = {401, 403, 422, 503}
+        if _takes_body(self):
+            refusals |= {400, 413, 415}
+        self.responses = {**documented(*sorted(refusals)), **self.responses}
+        scopes = [self.required.value]
+        security = {"security": [{"oauth2": scopes}, {"bearer": []}]}
+        self.openapi_extra = {**security, **(self.openapi_extra or {})}
+
+    def get_route_handler(self) -> Handler:
+        handle = super().get_route_handler()
+        reads_body = _takes_body(self)
+        expects_body = self.body_field is not None
+        key_required = _depends(self.dependant, required_idempotency)
+        key_honoured = key_required or _depends(self.dependant, optional_idempotency)
+        assert reads_body or not expects_body, "a body of a GET is never read"
+
+        async def guard(request: Request) -> Response:
+            rim: Rim = request.app.state.rim
+            context = context_of(request.scope)
+            caller = await rim.authenticate(_token(request))
+            context.principal = caller
+            caller.require(self.required)
+            given: Any = None
+            if reads_body:
+                request, given = await _with_body(request, expected=expects_body)
+            if key_honoured:
+                context.idempotency = _idempotency(request, given, required=key_required)
+            _check_texts(request, given, members_known=expects_body)
+            with bound_contextvars(tenant_id=caller.tenant_id, client_id=caller.client_id):
+                async with rim.admission.turn():
+                    return await handle(request)
+
+        return guard
+
+
+class _ReadRequest(Request):
+    """A request whose body was read and parsed already."""
+
+    def __init__(self, request: Request, raw: bytes, parsed: Any) -> None:
+        super().__init__(request.scope, request.receive)
+        self._raw = raw
+        self._parsed = parsed
+
+    async def body(self) -> bytes:
+        return self._raw
+
+    async def json(self) -> Any:
+        return self._parsed
+
+
+def _token(request: Request) -> str:
+    values = request.headers.getlist("authorization")
+    if len(values) != 1 or len(values[0]) > AUTHORIZATION_MAX:
+        raise Unauthenticated
+    scheme, _, token = values[0].partition(" ")
+    if scheme != "Bearer" or not token or " " in token:
+        raise Unauthenticated
+    return token
+
+
+async def _with_body(request: Request, *, expected: bool) -> tuple[Request, Any]:
+    """Where no body is expected an empty one stands for the empty object."""
+    raw = await body.read(request)
+    if raw or (expected and "content-type" in request.headers):
+        body.check_media_type(request)
+    if not raw and not expected:
+        return request, {}
+    parsed = body.parse(raw)
+    return _ReadRequest(request, raw, parsed), parsed
+
+
+def _idempotency(request: Request, given: Any, *, required: bool) -> IdempotencyKey | None:
+    values = request.headers.getlist("idempotency-key")
+    if not values or values == [""]:
+        if not required:
+            return None
+        raise _key_refused("missing", "This request needs an Idempotency-Key.")
+    key = _key(values[0]) if len(values) == 1 else None
+    if key is None:
+        raise _key_refused(
+            "invalid", f"One key of 1 to {KEY_MAX} printable ASCII characters, bare or quoted."
+        )
+    return IdempotencyKey(key, body.fingerprint(given))
+
+
+def _key(value: str) -> str | None:
+    if value.startswith('"'):
+        quoted = _QUOTED_KEY.fullmatch(value)
+        key = re.sub(r"\\(.)", r"\1", quoted[1]) if quoted else ""
+    else:
+        key = value if _BARE_KEY.fullmatch(value) else ""
+    return key if 1 <= len(key) <= KEY_MAX else None
+
+
+def _key_refused(code: str, detail: str) -> IdempotencyKeyMissing:
+    return IdempotencyKeyMissing(
+        detail, violations=[Violation("header", "Idempotency-Key", code, detail)]
+    )
+
+
+def _check_texts(request: Request, given: Any, *, members_known: bool) -> None:
+    violations = body.unstorable(given) if given is not None else []
+    if given is not None and not members_known:
+        violations += body.members_nobody_knows(given)
+    if b"%00" in request.scope["query_string"]:
+        violations += [
+            Violation("parameter", name.replace("\0", "")[:64], "invalid", "Texts hold no NUL.")
+            for name, value in request.query_params.multi_items()
+            if "\0" in name or "\0" in value
+        ]
+    if violations:
+        raise ValidationFailed(
+            "Some values are not as described; see errors.", violations=violations
+        )
+    if any("\0" in str(value) for value in request.path_params.values()):
+        raise NotFound("Nothing has such a name.")
+
+
+def _takes_body(route: APIRoute) -> bool:
+    return not _METHODS_WITH_BODY.isdisjoint(route.methods or ())
+
+
+def _depends(dependant: Dependant, call: Callable[..., Any]) -> bool:
+    return any(inner.call is call or _depends(inner, call) for inner in dependant.dependencies)
