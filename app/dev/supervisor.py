@@ -24,7 +24,6 @@ from app.dev.valkey import Valkey, embedded_binary
 from app.settings import Environment, Settings
 
 _READY_SECONDS = 60.0
-_BROKEN_SETTING = 2  # the exit code of every role for what it cannot start with
 
 
 async def run_dev(settings: Settings) -> int:
@@ -231,8 +230,6 @@ async def _until_ready(url: str, api: Role) -> None:
     with suppress(TimeoutError):
         async with asyncio.timeout(_READY_SECONDS), httpx.AsyncClient(trust_env=False) as client:
             while True:
-                if api.child is not None and api.child.process.returncode == _BROKEN_SETTING:
-                    raise CannotStartError(api.last_words())
                 with suppress(httpx.HTTPError):
                     answer = await client.get(url, timeout=5)
                     if answer.status_code == httpx.codes.OK:

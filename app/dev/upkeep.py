@@ -20,6 +20,7 @@ from app.dev.errors import CannotStartError
 _RESTARTS = 3
 _WITHIN_SECONDS = 60.0
 _FIRST_PAUSE_SECONDS = 0.5
+_BROKEN_SETTING = 2  # a role's exit code for what no restart mends
 _CHUNK_BYTES = 65_536
 _REMEMBERED_BYTES = 4_000
 
@@ -125,6 +126,8 @@ async def keep(kept: Kept, console: Console) -> NoReturn:
 
 async def _death_of(kept: Kept) -> str:
     if kept.child is not None:
-        await kept.child.wait()
-        await kept.child.kill()  # what it started and left behind
+        code = await kept.child.wait()
+        await kept.stop()  # what it started and left behind
+        if code == _BROKEN_SETTING and isinstance(kept, Role):
+            raise CannotStartError(kept.last_words())
     return kept.last_words()

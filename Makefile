@@ -1,0 +1,66 @@
+# Holdfast's commands. `make` alone lists them.
+
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
+LOCK := .venv/lock/bin/uv pip compile --quiet --universal --python-version 3.11 \
+	--generate-hashes --no-emit-index-url --no-header pyproject.toml requirements/runtime.in
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check format lock clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: .venv/installed-dev ## the whole of Holdfast on this machine; PORT, DATA_DIR, … from the environment
+	@exec $(BIN)/holdfast dev
+
+test: .venv/installed-test ## every test, on real PostgreSQL and Redis that it starts itself
+	@exec $(BIN)/python -m pytest -n 2
+
+check: .venv/installed-test ## lint, format, types, import direction, migrations in step with the tables
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m app.dev.check_migrations
+
+format: .venv/installed-test ## put the code into its one form
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: .venv/lock/bin/uv ## pin the newest versions that pyproject.toml allows; UPGRADE=1 moves known pins too
+	$(LOCK) $(if $(UPGRADE),--upgrade) --output-file requirements/runtime.txt
+	$(LOCK) $(if $(UPGRADE),--upgrade) --extra dev \
+		--constraint requirements/runtime.txt --output-file requirements/dev.txt
+	$(LOCK) $(if $(UPGRADE),--upgrade) --extra dev --extra test \
+		--constraint requirements/dev.txt --output-file requirements/test.txt
+
+clean: ## remove what was installed and cached; DATA_DIR stays
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .schemathesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# What is installed is known by stamp files, so that the second time is quick.
+
+.venv/installed-%: requirements/%.txt pyproject.toml | .venv/bin/python
+	@echo "installing $$(grep -c == $<) packages from $< into .venv; the first time takes a minute"
+	@$(PIP) install --progress-bar off --only-binary :all: --require-hashes -r $<
+	@$(PIP) install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+.venv/bin/python:
+	@for python in $(PYTHON) python3.13 python3.12 python3.11; do \
+		if $$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null; \
+		then found=$$python; break; fi; \
+	done; \
+	if [ -z "$$found" ]; then \
+		echo "Holdfast needs Python 3.11, 3.12 or 3.13 ($(PYTHON) is $$($(PYTHON) --version 2>&1)); name one: make PYTHON=/path/to/python" >&2; \
+		exit 2; \
+	fi; \
+	echo "making .venv with $$($$found --version)"; \
+	$$found -m venv .venv || { rm -rf .venv; echo "$$found cannot make a virtual environment; on Debian: apt install python3-venv" >&2; exit 2; }
+
+.venv/lock/bin/uv: | .venv/bin/python
+	@echo "installing uv into .venv/lock"
+	@$(BIN)/python -m venv .venv/lock
+	@.venv/lock/bin/python -m pip --disable-pip-version-check install --quiet 'uv>=0.13,<0.14'
