@@ -92,7 +92,7 @@ class _GuardedRoute(APIRoute):
             caller = await rim.authenticate(_token(request))
             context.principal = caller
             caller.require(self.required)
-            given: Any = None
+            given: Any = {}
             if reads_body:
                 request, given = await _with_body(request, expected=expects_body)
             if key_honoured:
@@ -171,8 +171,8 @@ def _key_refused(code: str, detail: str) -> IdempotencyKeyMissing:
 
 
 def _check_texts(request: Request, given: Any, *, members_known: bool) -> None:
-    violations = body.unstorable(given) if given is not None else []
-    if given is not None and not members_known:
+    violations = body.unstorable(given)
+    if not members_known:
         violations += body.members_nobody_knows(given)
     if b"%00" in request.scope["query_string"]:
         violations += [

@@ -1,0 +1,84 @@
+"""Is it alive, can it serve, how is it doing: for probes and scrapers, without a token.
+
+`/readyz` asks every dependency at once, each within its time, and remembers the answer for a moment,
+so that asking often costs nothing.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+
+from fastapi import APIRouter
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.responses import JSONResponse, Response
+
+from app.errors import DomainError
+from app.telemetry import render_metrics
+from app.transport.http.schemas import Readiness
+
+Check = Callable[[], Awaitable[None]]
+
+CHECK_SECONDS = 1.0
+REMEMBERED_SECONDS = 0.25
+
+
+def health_router(checks: Mapping[str, Check]) -> APIRouter:
+    router = APIRouter(tags=["health"])
+    probe = Probe(checks)
+
+    @router.get("/livez", summary="The process answers", response_class=JSONResponse)
+    async def livez() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @router.get(
+        "/readyz",
+        summary="The process and what it depends on can serve",
+        responses={503: {"model": Readiness, "description": "A dependency is away."}},
+    )
+    async def readyz() -> Readiness:
+        readiness = await probe.ask()
+        status = 200 if readiness.status == "ok" else 503
+        return JSONResponse(  # type: ignore[return-value]  # the model is the documented shape
+            readiness.model_dump(), status, headers={"Cache-Control": "no-store"}
+        )
+
+    @router.get("/metrics", summary="Prometheus metrics", response_class=Response)
+    async def metrics() -> Response:
+        text = await asyncio.to_thread(render_metrics)
+        return Response(text, headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    return router
+
+
+class Probe:
+    """Runs the checks together, once at a time."""
+
+    def __init__(self, checks: Mapping[str, Check]) -> None:
+        self._checks = checks
+        self._lock = asyncio.Lock()
+        self._answer: tuple[float, Readiness] | None = None
+
+    async def ask(self) -> Readiness:
+        async with self._lock:
+            now = asyncio.get_running_loop().time()
+            if self._answer is None or now - self._answer[0] >= REMEMBERED_SECONDS:
+                states = await asyncio.gather(*map(_state, self._checks.values()))
+                healthy = all(state == "ok" for state in states)
+                readiness = Readiness(
+                    status="ok" if healthy else "unavailable",
+                    checks=dict(zip(self._checks, states, strict=True)),
+                )
+                self._answer = (asyncio.get_running_loop().time(), readiness)
+            return self._answer[1]
+
+
+async def _state(check: Check) -> str:
+    try:
+        async with asyncio.timeout(CHECK_SECONDS):
+            await check()
+    except TimeoutError:
+        return f"no answer within {CHECK_SECONDS:g} s"
+    except DomainError as error:
+        return error.detail
+    except Exception as error:
+        return f"unavailable ({type(error).__name__})"
+    return "ok"

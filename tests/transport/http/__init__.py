@@ -1,0 +1,1 @@
+"""The rim over HTTP, with a tiny application behind it."""
