@@ -24,7 +24,8 @@ outbox = Table(
     Column("data", JSONB, nullable=False),
     Column("position", BigInteger),
     Column("published_at", DateTime(timezone=True)),
-    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("attempts", Integer, nullable=False, server_default="0"),  # refused by the bus
+    Column("retry_at", DateTime(timezone=True)),  # not offered again before
     Index("uq_outbox_sequence", "aggregate_type", "aggregate_id", "sequence", unique=True),
     Index(
         "uq_outbox_position", "position", unique=True, postgresql_where=text("position IS NOT NULL")

@@ -109,6 +109,7 @@ def upgrade() -> None:
     sa.Column('position', sa.BigInteger(), nullable=True),
     sa.Column('published_at', sa.DateTime(timezone=True), nullable=True),
     sa.Column('attempts', sa.Integer(), server_default='0', nullable=False),
+    sa.Column('retry_at', sa.DateTime(timezone=True), nullable=True),
     sa.PrimaryKeyConstraint('event_id', name=op.f('pk_outbox'))
     )
     op.create_index('ix_outbox_tenant', 'outbox', ['tenant_id', 'position'], unique=False)

@@ -1,0 +1,252 @@
+"""The way of facts out of the database: number, publish, then mark; again and again.
+
+One relay publishes, by lease; others stand by. Per aggregate, first deliveries come in order: an
+event is offered to the bus only when the one before it is marked. Marking comes after publishing, so
+a crash in between delivers again and never loses. A refused event waits for its turn with its
+aggregate, and the others pass. Whatever goes wrong with the database or the bus is logged, counted
+and waited out; only `stop` ends a relay. Everything awaited is bounded by a deadline.
+"""
+
+import asyncio
+import random
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import structlog
+
+from app.clock import Clock
+from app.errors import DatabaseUnavailable
+from app.outbox import gauges, lease, store
+from app.outbox.lease import Lease
+from app.outbox.model import Entry
+from app.outbox.publisher import Accepted, Outcome, Publisher, Refused
+from app.outbox.retry import Backoff
+from app.storage.database import Database, WriteSession
+
+BATCH_MAX = 100  # events; EventBridge's larger limit
+
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How often and how long. A batch is published and marked well within one lease."""
+
+    lease_seconds: float = 5.0
+    renew_seconds: float = 1.0
+    publish_seconds: float = 3.0
+    standby_seconds: float = 0.25
+    measure_seconds: float = 1.0
+    idle: Backoff = field(default=Backoff(0.02, 0.25))
+    outage: Backoff = field(default=Backoff(0.1, 2.0))  # the database or the whole bus is away
+    refusal: Backoff = field(default=Backoff(0.1, 10.0))  # of one event
+    poison: Backoff = field(default=Backoff(1.0, 300.0))  # of one event, at fault itself
+
+    def __post_init__(self) -> None:
+        assert self.renew_seconds + self.publish_seconds < self.lease_seconds
+
+
+class Relay:
+    def __init__(
+        self,
+        database: Database,
+        publisher: Publisher,
+        clock: Clock,
+        *,
+        pace: Pace | None = None,
+        batch_size: int = BATCH_MAX,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        assert 1 <= batch_size <= BATCH_MAX
+        self._database = database
+        self._publisher = publisher
+        self._clock = clock
+        self._pace = pace or Pace()
+        self._batch_size = batch_size
+        self._chance = chance
+        self._holder = secrets.token_hex(8)  # of this start: a restarted relay is another one
+        self._lease: Lease | None = None
+        self._renewed_at = 0.0  # by the event loop's clock, as is the next
+        self._measured_at = float("-inf")
+        self._limit = batch_size  # shrinks while whole batches fail, to find the one at fault
+        self._idle_turns = 0
+        self._bus_failures = 0  # turns in a row in which the bus took nothing
+        self._outages = 0  # turns in a row that the database, or we ourselves, did not finish
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Returns after `stop` is set and the batch under way is published and marked."""
+        try:
+            while not stop.is_set():
+                pause_seconds = await self._turn_or_backoff()
+                await _pause(stop, pause_seconds)
+        finally:
+            await self._release()
+
+    async def _turn_or_backoff(self) -> float:
+        """One turn; the answer is how long to pause before the next."""
+        try:
+            pause_seconds = await self._turn()
+        except DatabaseUnavailable:
+            gauges.FAILURES.labels(reason="database_unavailable").inc()
+            _log.warning("relay waits for the database", attempts=self._outages + 1)
+        except (
+            Exception
+        ) as error:  # a relay that ends would be noticed later than one that complains
+            gauges.FAILURES.labels(reason="unexpected").inc()
+            _log.error("relay failed unexpectedly", attempts=self._outages + 1, exc_info=error)
+        else:
+            self._outages = 0
+            return pause_seconds
+        self._outages += 1
+        return self._pace.outage.delay_seconds(self._outages, self._chance())
+
+    async def _turn(self) -> float:
+        await self._measure_when_due()
+        held = await self._hold_lease()
+        if held is None:
+            return self._pace.standby_seconds
+        numbered = await self._database.run_in_transaction(
+            lambda session: store.number(session, self._batch_size)
+        )
+        async with self._database.reading() as session:
+            batch = await store.unpublished(session, held, self._limit)
+        if batch:
+            self._idle_turns = 0
+            return await self._publish_and_settle(held, batch)
+        if numbered:
+            self._idle_turns = 0
+            return 0.0
+        self._idle_turns += 1
+        return self._pace.idle.bound_seconds(self._idle_turns)
+
+    async def _hold_lease(self) -> Lease | None:
+        """The lease, taken or renewed if that is due; None while another relay has it."""
+        now = asyncio.get_running_loop().time()
+        held, seconds = self._lease, self._pace.lease_seconds
+        if held is not None and now - self._renewed_at < self._pace.renew_seconds:
+            return held
+        if held is not None:
+            kept = await self._database.run_in_transaction(
+                lambda session: lease.renew(session, held, seconds)
+            )
+            if not kept:
+                self._lose_lease()
+        if self._lease is None:
+            self._lease = await self._database.run_in_transaction(
+                lambda session: lease.take(session, self._holder, seconds)
+            )
+            if self._lease is not None:
+                _log.info("relay took the lease", worker=self._holder)
+        self._renewed_at = now
+        gauges.LEASED.set(0 if self._lease is None else 1)
+        return self._lease
+
+    def _lose_lease(self) -> None:
+        self._lease = None
+        gauges.LEASED.set(0)
+        gauges.FAILURES.labels(reason="lease_lost").inc()
+        _log.warning("relay lost its lease", worker=self._holder)
+
+    async def _publish_and_settle(self, held: Lease, batch: Sequence[Entry]) -> float:
+        outcomes = await self._publish(batch)
+        accepted: set[int] = set()
+        delays: dict[int, float] = {}
+        for entry, outcome in zip(batch, outcomes, strict=True):
+            if isinstance(outcome, Accepted):
+                accepted.add(entry.position)
+            else:
+                delays[entry.position] = self._note_refusal(entry, outcome)
+        if not await self._settle(held, accepted, delays):
+            self._lose_lease()
+        for entry in batch:
+            if entry.position in accepted:
+                gauges.PUBLISHED.labels(type=entry.event.type).inc()
+        return self._pause_after(outcomes)
+
+    async def _publish(self, batch: Sequence[Entry]) -> Sequence[Outcome]:
+        """One outcome for each entry, whatever the publisher does; shrinks the batches that fail whole."""
+        reason = "publisher_error"
+        try:
+            async with asyncio.timeout(self._pace.publish_seconds):
+                outcomes = await self._publisher.publish([entry.event for entry in batch])
+            if len(outcomes) == len(batch):
+                self._limit = min(self._batch_size, self._limit * 2)
+                return outcomes
+            _log.error("the bus's adapter broke its promise", count=len(batch))
+        except TimeoutError:
+            reason = "publisher_timeout"
+            _log.warning("the bus did not answer in time", count=len(batch))
+        except Exception as error:
+            _log.warning("the bus's adapter failed", count=len(batch), exc_info=error)
+        self._limit = max(1, len(batch) // 2)
+        return [Refused(retryable=True, reason=reason)] * len(batch)
+
+    async def _settle(self, held: Lease, accepted: set[int], delays: dict[int, float]) -> bool:
+        """Writes down what became of a batch; False when the lease no longer allows it."""
+
+        async def write(session: WriteSession) -> int:
+            marked = await store.mark_published(session, held, accepted)
+            return len(marked) + len(await store.postpone(session, held, delays))
+
+        return await self._database.run_in_transaction(write) == len(accepted) + len(delays)
+
+    def _note_refusal(self, entry: Entry, refused: Refused) -> float:
+        """How long the event, and with it its aggregate, waits now."""
+        gauges.FAILURES.labels(reason=refused.reason).inc()
+        attempts = entry.attempts + 1
+        if refused.retryable:
+            return self._pace.refusal.delay_seconds(attempts, self._chance())
+        _log.error(
+            "the bus refuses an event; its aggregate waits",
+            event_id=entry.event.id,
+            event_type=entry.event.type,
+            position=entry.position,
+            attempts=attempts,
+            reason=refused.reason,
+        )
+        return self._pace.poison.delay_seconds(attempts, self._chance())
+
+    def _pause_after(self, outcomes: Sequence[Outcome]) -> float:
+        """None, unless the bus took nothing, though no event was at fault: then it is away."""
+        retryable = [one for one in outcomes if isinstance(one, Refused) and one.retryable]
+        if retryable:
+            _log.warning("the bus refuses", count=len(retryable), reason=retryable[0].reason)
+        if len(retryable) < len(outcomes):
+            self._bus_failures = 0
+            return 0.0
+        self._bus_failures += 1
+        return self._pace.outage.delay_seconds(self._bus_failures, self._chance())
+
+    async def _measure_when_due(self) -> None:
+        now = asyncio.get_running_loop().time()
+        if now - self._measured_at < self._pace.measure_seconds:
+            return
+        self._measured_at = now
+        async with self._database.reading() as session:
+            found = await store.backlog(session)
+        gauges.BACKLOG.set(found.waiting)
+        gauges.REFUSED.set(found.refused)
+        age = 0.0 if found.oldest_at is None else (self._clock() - found.oldest_at).total_seconds()
+        gauges.LAG_SECONDS.set(max(0.0, age))
+
+    async def _release(self) -> None:
+        held, self._lease = self._lease, None
+        gauges.LEASED.set(0)
+        if held is None:
+            return
+        try:
+            await self._database.run_in_transaction(lambda session: lease.release(session, held))
+        except DatabaseUnavailable:
+            _log.warning("relay could not give back its lease; it runs out by itself")
+
+
+async def _pause(stop: asyncio.Event, seconds: float) -> None:
+    if seconds <= 0:
+        await asyncio.sleep(0)
+        return
+    try:
+        async with asyncio.timeout(seconds):
+            await stop.wait()
+    except TimeoutError:
+        pass

@@ -1,0 +1,268 @@
+"""The only SQL on the outbox and its positions. Takes a session, never commits.
+
+Positions are given after commit, one by one under the lock of `outbox_head`, and become visible
+together: whatever is numbered later stands after everything that anyone has seen. Every write on
+behalf of a lease proves the lease in its own WHERE, by the database's clock. Plain SQL: no advisory
+locks, no notifications, no sequences.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, RowMapping, Select, insert, literal, select, text, union_all
+from sqlalchemy.dialects.postgresql import JSONB
+
+from app.ids import EventId, TenantId
+from app.outbox.lease import PROVEN_LEASE, Lease, proof_of
+from app.outbox.model import Aggregate, Entry, Event, EventType, Fact, Unnumbered, in_sequence
+from app.outbox.tables import outbox
+from app.storage.database import ReadSession, WriteSession
+
+BACKLOG_COUNTED_MAX = 10_000  # a bigger backlog is told as this much; counting has a price
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    waiting: int
+    refused: int  # of these, refused by the bus at least once
+    oldest_at: datetime | None
+
+
+_ANY_UNNUMBERED = text("SELECT 1 FROM outbox WHERE position IS NULL LIMIT 1")
+_LOCK_HEAD = text("SELECT last_position FROM outbox_head WHERE shard = 0 FOR UPDATE")
+_MOVE_HEAD = text("UPDATE outbox_head SET last_position = :last_position WHERE shard = 0")
+_FOLLOWS = """
+    (later.sequence = 1 OR EXISTS (
+        SELECT 1 FROM outbox AS earlier
+        WHERE earlier.aggregate_type = later.aggregate_type
+          AND earlier.aggregate_id = later.aggregate_id
+          AND earlier.sequence = later.sequence - 1
+          AND earlier.position IS NOT NULL))
+"""
+_UNNUMBERED = text(
+    f"""
+    SELECT event_id, aggregate_type, aggregate_id, sequence, {_FOLLOWS} AS follows
+    FROM outbox AS later WHERE position IS NULL
+    ORDER BY occurred_at, sequence LIMIT :count
+    """  # noqa: S608 - made of constants
+)
+_UNNUMBERED_THAT_FOLLOW = text(
+    f"""
+    SELECT event_id, aggregate_type, aggregate_id, sequence, true AS follows
+    FROM outbox AS later WHERE position IS NULL AND {_FOLLOWS}
+    ORDER BY occurred_at, sequence LIMIT :count
+    """  # noqa: S608 - made of constants
+)
+_NUMBER = text(
+    """
+    UPDATE outbox SET position = given.position
+    FROM unnest(CAST(:event_ids AS text[]), CAST(:positions AS bigint[]))
+         AS given(event_id, position)
+    WHERE outbox.event_id = given.event_id AND outbox.position IS NULL
+    """
+)
+
+# One event of an aggregate at a time: the next is offered when the one before it is marked.
+_UNPUBLISHED = text(
+    f"""
+    SELECT event_id, type, version, tenant_id, aggregate_type, aggregate_id, sequence,
+           occurred_at, data, position, attempts
+    FROM outbox AS later
+    WHERE position IS NOT NULL AND published_at IS NULL
+      AND (retry_at IS NULL OR retry_at <= clock_timestamp())
+      AND NOT EXISTS (
+        SELECT 1 FROM outbox AS earlier
+        WHERE earlier.aggregate_type = later.aggregate_type
+          AND earlier.aggregate_id = later.aggregate_id
+          AND earlier.sequence = later.sequence - 1
+          AND earlier.published_at IS NULL)
+      AND EXISTS ({PROVEN_LEASE})
+    ORDER BY position LIMIT :count
+    """  # noqa: S608 - made of constants
+).columns(data=JSONB)
+# The lease's row is locked: who takes it over sees every mark of the one before.
+_MARK_PUBLISHED = text(
+    f"""
+    WITH lease AS ({PROVEN_LEASE} FOR UPDATE)
+    UPDATE outbox SET published_at = clock_timestamp(), retry_at = NULL
+    FROM lease
+    WHERE outbox.position = ANY(CAST(:positions AS bigint[])) AND outbox.published_at IS NULL
+    RETURNING outbox.position
+    """  # noqa: S608 - made of constants
+)
+_POSTPONE = text(
+    f"""
+    WITH lease AS ({PROVEN_LEASE} FOR UPDATE)
+    UPDATE outbox
+    SET attempts = attempts + 1,
+        retry_at = clock_timestamp() + given.seconds * INTERVAL '1 second'
+    FROM lease, unnest(CAST(:positions AS bigint[]), CAST(:seconds AS double precision[]))
+         AS given(position, seconds)
+    WHERE outbox.position = given.position AND outbox.published_at IS NULL
+    RETURNING outbox.position
+    """  # noqa: S608 - made of constants
+)
+_BACKLOG = text(
+    """
+    SELECT count(*) AS waiting, count(CASE WHEN attempts > 0 THEN 1 END) AS refused,
+           min(occurred_at) AS oldest_at
+    FROM (
+        (SELECT occurred_at, attempts FROM outbox WHERE position IS NULL
+         ORDER BY occurred_at, sequence LIMIT :most)
+        UNION ALL
+        (SELECT occurred_at, attempts FROM outbox
+         WHERE position IS NOT NULL AND published_at IS NULL
+         ORDER BY position LIMIT :most)) AS waiting
+    """
+)
+
+
+async def append(session: WriteSession, fact: Fact) -> EventId:
+    """Writes the fact into the caller's transaction, whose commit makes it true."""
+    await session.execute(
+        insert(outbox).values(
+            event_id=fact.event_id,
+            type=fact.type.value,
+            version=fact.version,
+            tenant_id=fact.tenant_id,
+            aggregate_type=fact.aggregate_type,
+            aggregate_id=fact.aggregate_id,
+            sequence=fact.sequence,
+            occurred_at=fact.occurred_at,
+            data=dict(fact.data),
+        )
+    )
+    return fact.event_id
+
+
+async def number(session: WriteSession, count: int) -> list[EventId]:
+    """Gives the next positions to at most `count` committed facts, oldest first; returns them in order.
+
+    A fact that a skewed clock put before its predecessor waits for it, and for that alone.
+    """
+    if (await session.execute(_ANY_UNNUMBERED)).first() is None:
+        return []  # without touching the head, many times a second
+    last_position: int = (await session.execute(_LOCK_HEAD)).scalar_one()
+    waiting = await _unnumbered(session, _UNNUMBERED, count)
+    chosen = in_sequence(waiting)
+    if len(chosen) < len(waiting):  # some are held back: let others fill their places
+        seen = {fact.event_id for fact in waiting}
+        others = await _unnumbered(session, _UNNUMBERED_THAT_FOLLOW, count)
+        chosen = in_sequence([*waiting, *(fact for fact in others if fact.event_id not in seen)])
+    chosen = chosen[:count]
+    if not chosen:
+        return []
+    event_ids = [fact.event_id for fact in chosen]
+    positions = range(last_position + 1, last_position + 1 + len(chosen))
+    numbered = await session.execute(
+        _NUMBER, {"event_ids": event_ids, "positions": list(positions)}
+    )
+    assert numbered.rowcount == len(chosen), "only the owner of the head gives positions"
+    await session.execute(_MOVE_HEAD, {"last_position": positions[-1]})
+    return event_ids
+
+
+async def unpublished(session: ReadSession, lease: Lease, count: int) -> list[Entry]:
+    """What is due, in the order of positions, at most one of each aggregate; nothing without the lease."""
+    found = await session.execute(_UNPUBLISHED, {**proof_of(lease), "count": count})
+    return [_entry(row) for row in found.mappings()]
+
+
+async def mark_published(
+    session: WriteSession, lease: Lease, positions: Collection[int]
+) -> set[int]:
+    """The positions marked: none of them without the lease."""
+    if not positions:
+        return set()
+    marked = await session.execute(
+        _MARK_PUBLISHED, {**proof_of(lease), "positions": sorted(positions)}
+    )
+    return set(marked.scalars())
+
+
+async def postpone(session: WriteSession, lease: Lease, delays: Mapping[int, float]) -> set[int]:
+    """Counts a refusal of each position and keeps it back for so many seconds; returns those written."""
+    if not delays:
+        return set()
+    positions = sorted(delays)
+    written = await session.execute(
+        _POSTPONE,
+        {
+            **proof_of(lease),
+            "positions": positions,
+            "seconds": [float(delays[position]) for position in positions],
+        },
+    )
+    return set(written.scalars())
+
+
+async def backlog(session: ReadSession) -> Backlog:
+    row = (await session.execute(_BACKLOG, {"most": BACKLOG_COUNTED_MAX})).mappings().one()
+    return Backlog(row["waiting"], row["refused"], row["oldest_at"])
+
+
+async def page(
+    session: ReadSession,
+    tenant_id: TenantId,
+    *,
+    include_shared: bool,
+    after_position: int,
+    limit: int,
+    types: Collection[EventType] = (),
+) -> list[Entry]:
+    """The tenant's facts, and with `include_shared` those of no tenant, oldest first.
+
+    No `types` means all.
+    """
+    owners: list[ColumnElement[bool]] = [outbox.c.tenant_id == tenant_id]
+    if include_shared:
+        owners.append(outbox.c.tenant_id.is_(None))
+    # Each owner's own walk along (tenant_id, position), merged: an OR would walk all tenants' facts.
+    walks = [_walk(owner, after_position, limit, types) for owner in owners]
+    merged = union_all(*(select(walk.subquery()) for walk in walks)).subquery()
+    found = await session.execute(select(merged).order_by(merged.c.position).limit(limit))
+    return [_entry(row) for row in found.mappings()]
+
+
+async def _unnumbered(session: WriteSession, query: Any, count: int) -> Sequence[Unnumbered]:
+    rows = await session.execute(query, {"count": count})
+    return [
+        Unnumbered(
+            EventId(row["event_id"]),
+            Aggregate(row["aggregate_type"], row["aggregate_id"]),
+            row["sequence"],
+            row["follows"],
+        )
+        for row in rows.mappings()
+    ]
+
+
+def _walk(
+    owner: ColumnElement[bool], after_position: int, limit: int, types: Collection[EventType]
+) -> Select[Any]:
+    chosen = outbox.c.type.in_(sorted(kind.value for kind in types)) if types else literal(True)
+    return (
+        select(outbox)
+        .where(owner, outbox.c.position > after_position, chosen)
+        .order_by(outbox.c.position)
+        .limit(limit)
+    )
+
+
+def _entry(row: RowMapping) -> Entry:
+    return Entry(
+        row["position"],
+        row["attempts"],
+        Event(
+            EventId(row["event_id"]),
+            row["type"],
+            row["version"],
+            row["occurred_at"].astimezone(UTC),
+            None if row["tenant_id"] is None else TenantId(row["tenant_id"]),
+            Aggregate(row["aggregate_type"], row["aggregate_id"]),
+            row["sequence"],
+            row["data"],
+        ),
+    )
