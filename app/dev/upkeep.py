@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn, Protocol
@@ -43,8 +43,16 @@ class Kept(Protocol):
 class Role:
     """`holdfast api` or `holdfast relay`, with what it writes passed on to the console."""
 
-    def __init__(self, name: str, data_dir: Path, console: Console) -> None:
+    def __init__(
+        self,
+        name: str,
+        data_dir: Path,
+        console: Console,
+        *,
+        command: Sequence[str] | None = None,
+    ) -> None:
         self.name = name
+        self._command = command or [sys.executable, "-m", "app.cli", name]
         self.environment: Mapping[str, str] = {}
         self.child: Child | None = None
         self._console = console
@@ -77,7 +85,7 @@ class Role:
     def _program(self) -> Program:
         return Program(
             name=self.name,
-            command=[sys.executable, "-m", "app.cli", self.name],
+            command=self._command,
             pid_file=self._pid_file,
             stop_signals=((signal.SIGTERM, 10.0),),
             environment={**os.environ, **self.environment, "PYTHONUNBUFFERED": "1"},
