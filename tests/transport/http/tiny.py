@@ -129,7 +129,7 @@ async def authenticate(token: str) -> Principal:
 def tiny_app(
     tiny: Tiny | None = None,
     *,
-    limits: Limits = Limits(),
+    limits: Limits | None = None,
     checks: Mapping[str, Act] | None = None,
     **options: Any,
 ) -> FastAPI:
@@ -140,7 +140,7 @@ def tiny_app(
         routers=[tiny_router(tiny)],
         checks=checks or {},
         version="1.2.3",
-        limits=limits,
+        limits=limits or Limits(),
         **options,
     )
 
@@ -166,7 +166,7 @@ def refusal(kind: ErrorKind, code: str) -> type[DomainError]:
 
 async def until(condition: Callable[[], bool], seconds: float = 3) -> None:
     async with asyncio.timeout(seconds):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - the condition is the application's own state
             await asyncio.sleep(0)
 
 
