@@ -62,10 +62,6 @@ redis_epoch = Table(
     Column("mode", String(10), nullable=False),
     Column("cut", DateTime(timezone=True), nullable=False),
     Column("bumped_at", DateTime(timezone=True), nullable=False),
-    Column(
-        "rebuilder", String(64)
-    ),  # who rebuilds now, until when: keeps two from cutting each other off
-    Column("rebuilder_until", DateTime(timezone=True)),
     CheckConstraint("mode IN ('redis', 'rebuilding')", name="known_mode"),
 )
 
@@ -74,4 +70,6 @@ epoch_gate = Table(
     metadata,
     Column("shard", Integer, primary_key=True, autoincrement=False),
     Column("closing_until", DateTime(timezone=True), nullable=False),
+    Column("rebuilder", String(64)),  # keeps two rebuilders from cutting each other off
+    Column("rebuilder_until", DateTime(timezone=True)),
 )

@@ -112,6 +112,21 @@ class Price:
     total: Money
     passengers: tuple[PassengerPrice, ...]
 
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "total": [self.total.minor, self.total.currency],
+            "passengers": [[line.type, line.count, line.each.minor] for line in self.passengers],
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Price":
+        minor, currency = data["total"]
+        lines = (
+            PassengerPrice(type_, count, Money(each, currency))
+            for type_, count, each in data["passengers"]
+        )
+        return cls(Money(minor, currency), tuple(lines))
+
 
 def price(segments: Sequence[Segment], passengers: PassengerCounts) -> Price:
     """The price of an itinerary in one currency: a child pays the adult's fare, an infant nothing."""

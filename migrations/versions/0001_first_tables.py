@@ -39,6 +39,8 @@ def upgrade() -> None:
     op.create_table('epoch_gate',
     sa.Column('shard', sa.Integer(), autoincrement=False, nullable=False),
     sa.Column('closing_until', sa.DateTime(timezone=True), nullable=False),
+    sa.Column('rebuilder', sa.String(length=64), nullable=True),
+    sa.Column('rebuilder_until', sa.DateTime(timezone=True), nullable=True),
     sa.PrimaryKeyConstraint('shard', name=op.f('pk_epoch_gate'))
     )
     op.create_table('flights',
@@ -129,8 +131,6 @@ def upgrade() -> None:
     sa.Column('mode', sa.String(length=10), nullable=False),
     sa.Column('cut', sa.DateTime(timezone=True), nullable=False),
     sa.Column('bumped_at', sa.DateTime(timezone=True), nullable=False),
-    sa.Column('rebuilder', sa.String(length=64), nullable=True),
-    sa.Column('rebuilder_until', sa.DateTime(timezone=True), nullable=True),
     sa.CheckConstraint("mode IN ('redis', 'rebuilding')", name=op.f('ck_redis_epoch_known_mode')),
     sa.PrimaryKeyConstraint('shard', name=op.f('pk_redis_epoch'))
     )

@@ -1,0 +1,41 @@
+"""Work that nobody waits for: bounded in number, and awaited for a moment at the end.
+
+What is started here may be lost in a crash, so it is only ever work that something else repairs.
+"""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+import structlog
+
+_log = structlog.get_logger(__name__)
+
+TASKS_MAX = 1000
+
+
+class Background:
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def start(self, name: str, work: Coroutine[Any, Any, Any]) -> None:
+        """Returns at once; where too much is under way already, does the work first."""
+        if len(self._tasks) >= TASKS_MAX:
+            await _logged(name, work)
+            return
+        task = asyncio.create_task(_logged(name, work), name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def drain(self, seconds: float) -> None:
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=seconds)
+        for task in self._tasks:
+            task.cancel()
+
+
+async def _logged(name: str, work: Coroutine[Any, Any, Any]) -> None:
+    try:
+        await work
+    except Exception as error:  # whatever it was, the repair that exists for it will see to it
+        _log.warning("background_failed", outcome=name, error_type=type(error).__name__)

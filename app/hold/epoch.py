@@ -1,0 +1,79 @@
+"""Which life of the Redis data this process believes in.
+
+Epoch and incarnation are learned together, from one row of Postgres. Every script names the epoch, and
+every new connection is compared with the incarnation; on a difference the row is read again and the
+work starts over. That is never a refusal.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TypeVar
+
+from sqlalchemy import text
+
+from app.errors import HoldStoreUnavailable
+from app.hold.store import EpochMoved
+from app.storage.database import Database
+
+T = TypeVar("T")
+
+TRIES_MAX = 3
+_READ = text("SELECT epoch, incarnation, mode, cut FROM redis_epoch WHERE shard = 0")
+
+
+@dataclass(frozen=True, slots=True)
+class EpochRow:
+    number: int
+    incarnation: str | None
+    is_open: bool  # mode = redis; else rebuilding
+    cut: datetime
+
+
+class EpochKeeper:
+    """`run` gives work the present epoch; `alarm` is set when the data behind it seems to be gone."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._row: EpochRow | None = None
+        self.alarm = asyncio.Event()
+
+    async def run(self, work: Callable[[int], Awaitable[T]]) -> T:
+        """Runs `work(epoch)`, again where the epoch had moved; HoldStoreUnavailable where none is open."""
+        for _ in range(TRIES_MAX):
+            number = await self.current()
+            try:
+                return await work(number)
+            except EpochMoved:
+                self.forget(number)
+        self.alarm.set()
+        raise HoldStoreUnavailable
+
+    async def current(self) -> int:
+        row = self._row
+        if row is None:
+            row = await self.learn()
+        if not row.is_open:
+            self._row = None
+            self.alarm.set()
+            raise HoldStoreUnavailable
+        return row.number
+
+    def expected_incarnation(self) -> str | None:
+        """For new connections: whose data they must find."""
+        return None if self._row is None else self._row.incarnation
+
+    def forget(self, number: int) -> None:
+        if self._row is not None and self._row.number == number:
+            self._row = None
+
+    async def learn(self) -> EpochRow:
+        row = await self.read()
+        self._row = row if row.is_open else None
+        return row
+
+    async def read(self) -> EpochRow:
+        async with self._database.reading() as session:
+            row = (await session.execute(_READ)).one()
+        return EpochRow(row.epoch, row.incarnation, row.mode == "redis", row.cut.astimezone(UTC))

@@ -1,0 +1,99 @@
+"""Expected failures of keeping seats."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from app.errors import DomainError, ErrorKind, Violation
+from app.hold.model import ClassChoice, Full
+from app.inventory.itinerary import Price
+
+
+class SoldOut(DomainError):
+    kind = ErrorKind.CONFLICT
+    code = "sold_out"
+    title = "Not enough seats"
+
+    @classmethod
+    def of(
+        cls, choices: Sequence[ClassChoice], seats: int, full: Full, *, by_offer: bool
+    ) -> "SoldOut":
+        """Names every segment that falls short, and when held seats come free at the earliest."""
+        short = [
+            Violation(
+                "pointer",
+                "/offer_id" if by_offer else f"/segments/{index}",
+                cls.code,
+                f"{_counted(seats, 'seat')} asked for, {open_seats} open in class {choice.booking_class}.",
+                facts={
+                    "flight_id": choice.flight_id,
+                    "booking_class": choice.booking_class,
+                    "requested": seats,
+                    "open": open_seats,
+                },
+            )
+            for index, (choice, open_seats) in enumerate(zip(choices, full.open_seats, strict=True))
+            if open_seats < seats
+        ]
+        at = full.next_release_at
+        return cls(
+            "Not all segments have the seats asked for; nothing was held.",
+            violations=short,
+            facts={"next_release_at": None if at is None else _instant(at)},
+        )
+
+
+class PriceChanged(DomainError):
+    kind = ErrorKind.CONFLICT
+    code = "price_changed"
+    title = "The price is another one now"
+
+    def __init__(self, price: Price) -> None:
+        super().__init__("The offer's price no longer stands; hold at the new one or search again.")
+        self.price = price  # rendered by the transport as the member `price`
+
+
+class NotForSale(DomainError):
+    kind = ErrorKind.CONFLICT
+    code = "not_for_sale"
+    title = "The flight has left"
+
+
+class HoldNotActive(DomainError):
+    kind = ErrorKind.CONFLICT
+    code = "hold_not_active"
+    title = "The hold is booked or released"
+
+
+class ExtensionLimitReached(DomainError):
+    kind = ErrorKind.CONFLICT
+    code = "extension_limit_reached"
+    title = "The hold was extended before"
+
+    def __init__(self) -> None:
+        super().__init__("A hold is extended once.")
+
+
+class HoldExpired(DomainError):
+    kind = ErrorKind.GONE
+    code = "hold_expired"
+    title = "The hold has ended"
+
+    def __init__(self) -> None:
+        super().__init__("The hold ran out and its seats are free again; make a new one.")
+
+
+class OfferExpired(DomainError):
+    kind = ErrorKind.GONE
+    code = "offer_expired"
+    title = "The offer has ended"
+
+    def __init__(self) -> None:
+        super().__init__("An offer stands for 20 minutes; search again.")
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def _instant(at: datetime) -> str:
+    return at.strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -1,0 +1,69 @@
+"""The background half of expiry: what is shown is at most a second late, and the journal learns of it.
+
+Whether a seat is free is never decided here: every hold script takes back by itself what has run out.
+"""
+
+import asyncio
+from contextlib import suppress
+
+import structlog
+
+from app.errors import DomainError
+from app.hold import journal
+from app.hold.epoch import EpochKeeper
+from app.hold.store import HoldStore
+from app.ids import HoldId
+from app.storage.database import Database, WriteSession
+
+_log = structlog.get_logger(__name__)
+
+EVERY_SECONDS = 0.5
+ROUNDS_MAX = 50  # of 200 holds each
+
+
+class Expirer:
+    def __init__(self, database: Database, store: HoldStore, epochs: EpochKeeper) -> None:
+        self._database = database
+        self._store = store
+        self._epochs = epochs
+
+    async def run(self, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            try:
+                await self.once()
+            except (
+                DomainError
+            ) as error:  # the hold store or the database is away: the next round sees to it
+                _log.debug("expirer_waits", error_type=type(error).__name__)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), EVERY_SECONDS)
+
+    async def once(self) -> None:
+        for _ in range(ROUNDS_MAX):
+            if not await self._epochs.run(self._store.take_back_expired):
+                break
+        for _ in range(ROUNDS_MAX):
+            if not await self._epochs.run(self._tell_journal):
+                break
+
+    async def _tell_journal(self, epoch: int) -> bool:
+        """Marks a handful as EXPIRED; True where there may be more."""
+        hold_ids = await self._store.taken_back(epoch)
+        if not hold_ids:
+            return False
+
+        async def mark(session: WriteSession) -> bool:
+            return await expire_on_word_of(session, epoch, hold_ids)
+
+        if not await self._database.run_in_transaction(mark):
+            return False
+        await self._store.forget_taken_back(epoch, hold_ids)
+        return True
+
+
+async def expire_on_word_of(session: WriteSession, epoch: int, hold_ids: list[HoldId]) -> bool:
+    """HELD → EXPIRED because Redis said so in `epoch`; False, and nothing, where the epoch is over."""
+    if not await journal.prove_epoch(session, epoch):
+        return False
+    await journal.expire(session, hold_ids)
+    return True

@@ -1,0 +1,260 @@
+"""The promise in Postgres: the only SQL on `hold_journal`. Takes a session, never commits.
+
+E(e), the proof that Redis's data is still that of epoch e, is `prove_epoch`: it share-locks the epoch
+row, so that no new epoch begins before the transaction ends. Locks are taken in one order everywhere:
+gate, epoch, journal by id, booking, inventory by flight and cabin, outbox.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import RowMapping, bindparam, text
+from sqlalchemy.dialects.postgresql import JSONB
+
+from app.hold.model import JournalState, Promise
+from app.ids import FlightId, HoldId, TenantId
+from app.inventory.itinerary import PassengerCounts, Price, Segment
+from app.inventory.model import CabinName, SeatLine
+from app.storage.database import ReadSession, WriteSession
+
+SHARD = 0
+_PROOF = """
+    SELECT epoch FROM redis_epoch
+    WHERE shard = 0 AND epoch = :epoch AND mode = 'redis'
+      AND NOT EXISTS (SELECT 1 FROM epoch_gate WHERE shard = 0 AND closing_until > clock_timestamp())
+    FOR SHARE OF redis_epoch
+"""
+_PROVE = text(_PROOF)
+_PROVE_REBUILDING = text(
+    "SELECT epoch FROM redis_epoch WHERE shard = 0 AND mode <> 'redis' FOR SHARE OF redis_epoch"
+)
+# One statement, so that a process that freezes leaves no transaction open; decided row by row.
+_APPEND = text(
+    f"""
+    WITH proof AS ({_PROOF})
+    INSERT INTO hold_journal (
+        hold_id, tenant_id, idempotency_key, attempt, request_hash, client_reference, lines, segments,
+        passengers, price, epoch, granted_at, expires_at, first_expires_at, extensions_used, fence, state)
+    SELECT r.hold_id, r.tenant_id, r.idempotency_key, r.attempt, r.request_hash, r.client_reference,
+        r.lines, r.segments, r.passengers, r.price, proof.epoch, r.granted_at, r.expires_at,
+        r.expires_at, 0, 1, r.state
+    FROM jsonb_to_recordset(:rows) AS r (
+        hold_id text, tenant_id text, idempotency_key text, attempt int, request_hash text,
+        client_reference text, lines jsonb, segments jsonb, passengers jsonb, price jsonb, epoch bigint,
+        granted_at timestamptz, expires_at timestamptz, state text)
+    JOIN proof ON proof.epoch = r.epoch
+    ORDER BY r.hold_id
+    ON CONFLICT (hold_id) DO NOTHING
+    RETURNING hold_id
+    """  # noqa: S608 - both parts are constants
+).bindparams(bindparam("rows", type_=JSONB))
+_COLUMNS = """hold_id, tenant_id, idempotency_key, attempt, request_hash, client_reference, lines,
+    segments, passengers, price, epoch, granted_at, expires_at, first_expires_at, extensions_used,
+    fence, state"""
+_READ = text(f"SELECT {_COLUMNS} FROM hold_journal WHERE hold_id = :hold_id")  # noqa: S608
+_READ_OWN = text(
+    f"SELECT {_COLUMNS} FROM hold_journal"  # noqa: S608
+    " WHERE hold_id = :hold_id AND tenant_id = :tenant_id AND state <> 'ABORTED'"
+)
+_LOCK = text(f"SELECT {_COLUMNS} FROM hold_journal WHERE hold_id = :hold_id FOR UPDATE")  # noqa: S608
+_PAGE = text(
+    f"""
+    SELECT {_COLUMNS} FROM hold_journal
+    WHERE tenant_id = :tenant_id AND state = ANY(CAST(:states AS text[]))
+      AND (CAST(:client_reference AS text) IS NULL OR client_reference = :client_reference)
+      AND (CAST(:granted_at AS timestamptz) IS NULL OR (granted_at, hold_id) < (:granted_at, :hold_id))
+    ORDER BY granted_at DESC, hold_id DESC
+    LIMIT :count
+    """  # noqa: S608
+)
+_HELD_PAGE = text(
+    f"""
+    SELECT {_COLUMNS} FROM hold_journal
+    WHERE state = 'HELD' AND hold_id > :hold_id ORDER BY hold_id LIMIT :count
+    """  # noqa: S608
+)
+_CONFIRM = text(
+    "UPDATE hold_journal SET state = 'CONFIRMED', ended_at = clock_timestamp()"
+    " WHERE hold_id = :hold_id AND state = 'HELD' AND fence = :fence"
+)
+_CONFIRM_REBUILDING = text(
+    "UPDATE hold_journal SET state = 'CONFIRMED', ended_at = clock_timestamp()"
+    " WHERE hold_id = :hold_id AND state = 'HELD'"
+)
+_RELEASE = text(
+    "UPDATE hold_journal SET state = 'RELEASED', ended_at = clock_timestamp()"
+    " WHERE hold_id = :hold_id AND tenant_id = :tenant_id AND state = 'HELD'"
+)
+_EXPIRE = text(
+    "UPDATE hold_journal SET state = 'EXPIRED', ended_at = clock_timestamp()"
+    " WHERE hold_id IN (SELECT hold_id FROM hold_journal"
+    "   WHERE hold_id = ANY(CAST(:hold_ids AS text[])) ORDER BY hold_id FOR UPDATE)"
+    " AND state = 'HELD'"
+)
+_EXTEND = text(
+    "UPDATE hold_journal SET expires_at = :expires_at, extensions_used = 1"
+    " WHERE hold_id = :hold_id AND tenant_id = :tenant_id AND state = 'HELD' AND extensions_used = 0"
+)
+_RAISE_FENCE = text(
+    "UPDATE hold_journal SET fence = fence + 1 WHERE hold_id = :hold_id RETURNING fence"
+)
+
+
+async def prove_epoch(session: WriteSession, epoch: int) -> bool:
+    """E(e): holds the epoch in place until the transaction ends, or False."""
+    return (await session.execute(_PROVE, {"epoch": epoch})).one_or_none() is not None
+
+
+async def prove_rebuilding(session: WriteSession) -> bool:
+    """While this is True nothing expires and nothing is granted, until the transaction ends."""
+    return (await session.execute(_PROVE_REBUILDING)).one_or_none() is not None
+
+
+async def append(session: WriteSession, promises: Sequence[Promise]) -> set[HoldId]:
+    """Writes each promise whose epoch still stands and whose id is new; names those written."""
+    rows = [_row(promise) for promise in promises]
+    written = await session.execute(_APPEND, {"rows": rows})
+    return {HoldId(hold_id) for hold_id in written.scalars()}
+
+
+async def read(session: ReadSession, hold_id: HoldId) -> Promise | None:
+    """Whoever's it is: for the protocol, never for an answer."""
+    row = (await session.execute(_READ, {"hold_id": hold_id})).mappings().one_or_none()
+    return None if row is None else promise_from(row)
+
+
+async def read_own(session: ReadSession, tenant_id: TenantId, hold_id: HoldId) -> Promise | None:
+    row = (
+        (await session.execute(_READ_OWN, {"hold_id": hold_id, "tenant_id": tenant_id}))
+        .mappings()
+        .one_or_none()
+    )
+    return None if row is None else promise_from(row)
+
+
+async def lock(session: WriteSession, hold_id: HoldId) -> Promise | None:
+    """Waits for any booking of the hold that is under way; what it reads stays so until the end."""
+    row = (await session.execute(_LOCK, {"hold_id": hold_id})).mappings().one_or_none()
+    return None if row is None else promise_from(row)
+
+
+async def page(
+    session: ReadSession,
+    tenant_id: TenantId,
+    *,
+    states: Iterable[JournalState],
+    client_reference: str | None,
+    after: tuple[datetime, HoldId] | None,
+    count: int,
+) -> list[Promise]:
+    """A tenant's promises, newest first."""
+    granted_at, hold_id = after if after is not None else (None, None)
+    rows = await session.execute(
+        _PAGE,
+        {
+            "tenant_id": tenant_id,
+            "states": [state.value for state in states],
+            "client_reference": client_reference,
+            "granted_at": granted_at,
+            "hold_id": hold_id,
+            "count": count,
+        },
+    )
+    return [promise_from(row) for row in rows.mappings()]
+
+
+async def held_page(session: ReadSession, after: str, count: int) -> list[Promise]:
+    """All tenants' live promises by id: what a rebuild loads."""
+    rows = await session.execute(_HELD_PAGE, {"hold_id": after, "count": count})
+    return [promise_from(row) for row in rows.mappings()]
+
+
+async def confirm(session: WriteSession, hold_id: HoldId, fence: int | None) -> bool:
+    """HELD → CONFIRMED: the single judge of who gets the hold. Without a fence only while rebuilding."""
+    if fence is None:
+        result = await session.execute(_CONFIRM_REBUILDING, {"hold_id": hold_id})
+    else:
+        result = await session.execute(_CONFIRM, {"hold_id": hold_id, "fence": fence})
+    return result.rowcount == 1
+
+
+async def release(session: WriteSession, tenant_id: TenantId, hold_id: HoldId) -> bool:
+    result = await session.execute(_RELEASE, {"hold_id": hold_id, "tenant_id": tenant_id})
+    return result.rowcount == 1
+
+
+async def expire(session: WriteSession, hold_ids: Sequence[HoldId]) -> int:
+    """HELD → EXPIRED for ids that Redis, in an epoch that was proven, said have run out."""
+    return (await session.execute(_EXPIRE, {"hold_ids": sorted(hold_ids)})).rowcount
+
+
+async def extend(
+    session: WriteSession, tenant_id: TenantId, hold_id: HoldId, expires_at: datetime
+) -> bool:
+    result = await session.execute(
+        _EXTEND, {"hold_id": hold_id, "tenant_id": tenant_id, "expires_at": expires_at}
+    )
+    return result.rowcount == 1
+
+
+async def raise_fence(session: WriteSession, hold_id: HoldId) -> int:
+    return int((await session.execute(_RAISE_FENCE, {"hold_id": hold_id})).scalar_one())
+
+
+def lines_to_json(lines: Iterable[SeatLine]) -> list[list[Any]]:
+    return [[line.flight_id, line.cabin.value, line.position, line.seats] for line in lines]
+
+
+def lines_from_json(data: Iterable[Sequence[Any]]) -> tuple[SeatLine, ...]:
+    return tuple(
+        SeatLine(FlightId(flight_id), CabinName(cabin), position, seats)
+        for flight_id, cabin, position, seats in data
+    )
+
+
+def promise_from(row: RowMapping | Mapping[str, Any]) -> Promise:
+    return Promise(
+        hold_id=HoldId(row["hold_id"]),
+        tenant_id=TenantId(row["tenant_id"]),
+        idempotency_key=row["idempotency_key"],
+        attempt=row["attempt"],
+        request_hash=row["request_hash"],
+        client_reference=row["client_reference"],
+        lines=lines_from_json(_json(row["lines"])),
+        segments=tuple(Segment.from_json(segment) for segment in _json(row["segments"])),
+        passengers=PassengerCounts.from_json(_json(row["passengers"])),
+        price=Price.from_json(_json(row["price"])),
+        epoch=row["epoch"],
+        granted_at=row["granted_at"].astimezone(UTC),
+        expires_at=row["expires_at"].astimezone(UTC),
+        first_expires_at=row["first_expires_at"].astimezone(UTC),
+        extensions_used=row["extensions_used"],
+        fence=row["fence"],
+        state=JournalState(row["state"]),
+    )
+
+
+def _json(value: Any) -> Any:
+    """Rows of textual statements bring JSON as text."""
+    return json.loads(value) if isinstance(value, str) else value
+
+
+def _row(promise: Promise) -> dict[str, Any]:
+    return {
+        "hold_id": promise.hold_id,
+        "tenant_id": promise.tenant_id,
+        "idempotency_key": promise.idempotency_key,
+        "attempt": promise.attempt,
+        "request_hash": promise.request_hash,
+        "client_reference": promise.client_reference,
+        "lines": lines_to_json(promise.lines),
+        "segments": [segment.to_json() for segment in promise.segments],
+        "passengers": promise.passengers.to_json(),
+        "price": promise.price.to_json(),
+        "epoch": promise.epoch,
+        "granted_at": promise.granted_at.isoformat(),
+        "expires_at": promise.expires_at.isoformat(),
+        "state": promise.state.value,
+    }

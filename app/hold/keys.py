@@ -1,0 +1,42 @@
+"""Every Redis key's name, and the one hash tag; nowhere else.
+
+All keys of a shard carry one tag, so that one script may touch a whole itinerary. What belongs to a
+life of the data carries its epoch's number: a rebuild writes beside the old data and never over it,
+and a script of an old epoch can reach nothing of the new.
+"""
+
+from app.ids import FlightId, HoldId
+
+TAG = "{hf}"
+EPOCH = f"{TAG}:epoch"  # the number of the epoch that is open
+LOADING = f"{TAG}:loading"  # the number of the epoch that was last claimed for loading
+CLOCK = f"{TAG}:clock"  # microseconds: no script's time runs behind it
+
+
+class Keys:
+    """The names of one epoch's keys."""
+
+    __slots__ = ("due", "ended", "pinned", "prefix")
+
+    def __init__(self, epoch: int) -> None:
+        self.prefix = f"{TAG}:{epoch}:"
+        self.due = self.prefix + "due"  # flights by the earliest expiry of a hold on them
+        self.ended = self.prefix + "ended"  # holds taken back, until the journal says so too
+        self.pinned = (
+            self.prefix + "pinned"
+        )  # holds in a booking's hands, by the time they were pinned
+
+    def flight(self, flight_id: FlightId) -> str:
+        return f"{self.prefix}f:{flight_id}"
+
+    def expiries(self, flight_id: FlightId) -> str:
+        return f"{self.prefix}x:{flight_id}"
+
+    def memo(self, hold_id: HoldId) -> str:
+        return f"{self.prefix}h:{hold_id}"
+
+
+def epoch_of(key: str) -> int | None:
+    """The epoch a key belongs to, or None for those that outlive epochs."""
+    number = key.removeprefix(TAG + ":").partition(":")[0]
+    return int(number) if number.isdigit() else None

@@ -1,0 +1,64 @@
+"""The live numbers of flights, and how changed rows of Postgres reach them.
+
+What search shows, what an administrator's change is answered with. Taking rows over is best effort:
+the rows carry versions, so that a call lost here is made good by any later one.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+import structlog
+
+from app.errors import DomainError
+from app.hold.epoch import EpochKeeper
+from app.hold.store import HoldStore
+from app.ids import FlightId
+from app.inventory.model import CabinCounts, CabinName, Flight, InventoryRow
+
+_log = structlog.get_logger(__name__)
+
+CHUNK: Final = 500
+
+
+class LiveInventory:
+    def __init__(self, store: HoldStore, epochs: EpochKeeper) -> None:
+        self._store = store
+        self._epochs = epochs
+
+    async def counts(
+        self, cabins: Sequence[tuple[FlightId, CabinName]]
+    ) -> list[CabinCounts | None]:
+        """All in one script call, in order; None for a cabin that Redis does not know (yet)."""
+        return await self._epochs.run(lambda epoch: self._store.counts(epoch, cabins))
+
+    async def availability(
+        self, flights: Iterable[Flight]
+    ) -> Mapping[FlightId, Mapping[CabinName, CabinCounts]]:
+        """Cabins whose layout in Redis is not the flight's are left out."""
+        pairs = [(flight, cabin) for flight in flights for cabin in flight.cabins]
+        found = await self.counts([(flight.flight_id, cabin.cabin) for flight, cabin in pairs])
+        answer: dict[FlightId, dict[CabinName, CabinCounts]] = {}
+        for (flight, cabin), counts in zip(pairs, found, strict=True):
+            of_flight = answer.setdefault(flight.flight_id, {})
+            if counts is not None and len(counts.limits) == len(cabin.booking_classes):
+                of_flight[cabin.cabin] = counts
+        return answer
+
+    async def fence(self, flight_id: FlightId) -> bool:
+        """Keeps holds off the flight until `apply`, ten seconds at most; False where seats are held."""
+        return await self._epochs.run(lambda epoch: self._store.fence(epoch, flight_id))
+
+    async def apply(self, rows: Sequence[InventoryRow]) -> None:
+        """Takes the rows over where they are newer, and lifts fences; never raises."""
+        for start in range(0, len(rows), CHUNK):
+            chunk = rows[start : start + CHUNK]
+
+            async def apply(epoch: int, chunk: Sequence[InventoryRow] = chunk) -> None:
+                await self._store.apply(epoch, chunk, lift_fence=True)
+
+            try:
+                await self._epochs.run(apply)
+            except DomainError as error:
+                _log.warning(
+                    "inventory_not_applied", count=len(chunk), error_type=type(error).__name__
+                )

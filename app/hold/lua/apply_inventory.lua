@@ -1,0 +1,22 @@
+-- Takes over rows of Postgres by version: after a sale was cancelled, a flight put or patched, or
+-- while everything is loaded.
+-- KEYS[1] epoch or loading: guard
+-- KEYS[2..] flight of each row
+-- ARGV[1] epoch
+-- ARGV[2] 1: lift the flights' fences
+-- ARGV[3..] of each row: cabin, version, limits, sold, flight version
+-- RETURNS EPOCH | APPLIED
+--@include frame
+--@include inventory
+
+if not is_current() then
+  return { 'EPOCH' }
+end
+for i = 2, #KEYS do
+  local at = 3 + (i - 2) * 5
+  take_over(KEYS[i], ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4])
+  if ARGV[2] == '1' then
+    redis.call('HDEL', KEYS[i], 'fenced_until')
+  end
+end
+return { 'APPLIED' }

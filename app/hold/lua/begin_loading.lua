@@ -1,0 +1,12 @@
+-- Ends the old epoch's data and claims the loading of a new one; the newest claim wins.
+-- KEYS[1] loading
+-- KEYS[2] epoch
+-- ARGV[1] epoch to be loaded
+-- RETURNS BEGUN | REFUSED
+local claimed = tonumber(redis.call('GET', KEYS[1]) or '0')
+if tonumber(ARGV[1]) <= claimed then
+  return { 'REFUSED' }
+end
+redis.call('SET', KEYS[1], ARGV[1])
+redis.call('DEL', KEYS[2])
+return { 'BEGUN' }

@@ -1,0 +1,30 @@
+-- The hold is over, as the journal says: its seats are free now. Leaves a tombstone even where the
+-- hold is unknown, so that a late duplicate of its request grants nothing; never undoes a sale.
+-- KEYS[1] epoch or loading: guard
+-- KEYS[2] memo of this hold
+-- KEYS[3] pinned: holds by the time they were pinned
+-- ARGV[1] epoch
+-- ARGV[2] hold_id
+-- ARGV[3] prefix of the keys of this epoch, for the hold's own flights
+-- ARGV[4] state: RELEASED | EXPIRED | ABORTED
+-- RETURNS hold_id and EPOCH | ENDED | SOLD
+-- TTL memo: TOMBSTONE_MS
+--@include frame
+--@include holds
+
+local hold_id, prefix = ARGV[2], ARGV[3]
+if not is_current() then
+  return { hold_id, 'EPOCH' }
+end
+local memo = redis.call('HMGET', KEYS[2], 'state', 'lines')
+if memo[1] == 'SOLD' then
+  return { hold_id, 'SOLD' }
+end
+redis.call('HSET', KEYS[2], 'state', ARGV[4])
+redis.call('PEXPIRE', KEYS[2], TOMBSTONE_MS)
+if memo[1] == 'HELD' or memo[1] == 'PINNED' then
+  give_back(prefix, memo[2], hold_id)
+  redis.call('ZREM', KEYS[3], hold_id)
+end
+redis.call('SREM', prefix .. 'ended', hold_id)
+return { hold_id, 'ENDED' }

@@ -1,0 +1,25 @@
+-- Takes back what has run out: decided and done at one reading of the clock.
+
+local function take_back(prefix, hold_id) -- false where the hold is out of expiry's reach
+  local memo_key = prefix .. 'h:' .. hold_id
+  local memo = redis.call('HMGET', memo_key, 'state', 'lines')
+  if memo[1] ~= 'HELD' then
+    return false
+  end
+  redis.call('HSET', memo_key, 'state', 'EXPIRED')
+  redis.call('PEXPIRE', memo_key, TOMBSTONE_MS)
+  redis.call('SADD', prefix .. 'ended', hold_id)
+  give_back(prefix, memo[2], hold_id)
+  return true
+end
+
+local function take_back_expired(prefix, flight_id, now, most) -- how many of `most` were used
+  local expiries = prefix .. 'x:' .. flight_id
+  local ids = redis.call('ZRANGEBYSCORE', expiries, '-inf', whole(now), 'LIMIT', 0, most)
+  for _, id in ipairs(ids) do
+    if not take_back(prefix, id) then
+      redis.call('ZREM', expiries, id)
+    end
+  end
+  return #ids
+end

@@ -1,0 +1,22 @@
+-- The live numbers of many cabins in one call. Writes nothing; what has run out within the last
+-- second may still count as held.
+-- KEYS[1] epoch: guard
+-- KEYS[2..] flight of each cabin asked for
+-- ARGV[1] epoch
+-- ARGV[2..] cabin asked for, one for each flight key
+-- RETURNS EPOCH | READ, then for each cabin: limits, sold, held as packed lists ('' where unknown)
+--@include frame
+
+if not is_current() then
+  return { 'EPOCH' }
+end
+local answer = { 'READ' }
+for i = 2, #KEYS do
+  local cabin = ARGV[i]
+  local packed =
+    redis.call('HMGET', KEYS[i], cabin .. ':limits', cabin .. ':sold', cabin .. ':held')
+  answer[#answer + 1] = packed[1] or ''
+  answer[#answer + 1] = packed[2] or ''
+  answer[#answer + 1] = packed[3] or ''
+end
+return answer

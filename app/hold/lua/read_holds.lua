@@ -1,0 +1,23 @@
+-- What each hold is at this moment. Writes nothing.
+-- KEYS[1] epoch: guard
+-- KEYS[2] clock
+-- KEYS[3..] memo of each hold
+-- ARGV[1] epoch
+-- RETURNS EPOCH | READ now, then for each hold: state or UNKNOWN, expires_at or ''
+--@include frame
+
+if not is_current() then
+  return { 'EPOCH' }
+end
+local now = read_clock(KEYS[2])
+local answer = { 'READ', whole(now) }
+for i = 3, #KEYS do
+  local memo = redis.call('HMGET', KEYS[i], 'state', 'expires_at')
+  local state = memo[1] or 'UNKNOWN'
+  if state == 'HELD' and tonumber(memo[2]) <= now then
+    state = 'EXPIRED'
+  end
+  answer[#answer + 1] = state
+  answer[#answer + 1] = memo[2] or ''
+end
+return answer

@@ -1,0 +1,248 @@
+"""Placing a hold: script, then journal row, then the answer; and what a repeated request gets.
+
+The hold's id follows from tenant, key and attempt, so every try of one request meets the same memo and
+the same row. Before any refusal is spoken, the journal is asked whether the key already has its answer.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from enum import Enum, auto
+from typing import Final
+
+from app.clock import Clock
+from app.errors import DatabaseUnavailable, DomainError, HoldStoreUnavailable, IdempotencyKeyReused
+from app.hold import journal
+from app.hold.epoch import EpochKeeper
+from app.hold.errors import OfferExpired, SoldOut
+from app.hold.model import (
+    Fenced,
+    Full,
+    Granted,
+    Hold,
+    HoldRequest,
+    JournalState,
+    MemoState,
+    OfferTerms,
+    PlaceOutcome,
+    Promise,
+    Remembered,
+    Stale,
+)
+from app.hold.pricing import Itinerary, itinerary
+from app.hold.store import HoldStore, request_digest
+from app.hold.views import first_told
+from app.idempotency.model import Answered, IdempotencyKey
+from app.ids import TenantId, hold_id
+from app.inventory import store as inventory_store
+from app.inventory.catalogue import Catalogue
+from app.storage.database import Database
+
+TRIES_MAX: Final = 8
+FENCE_PAUSE_SECONDS: Final = 0.1
+_LONG_AGO: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+OpenOffer = Callable[[TenantId, str], OfferTerms]
+"""Reads a signed offer id for its tenant; raises ValidationFailed at /offer_id for any other text."""
+
+
+class _Next(Enum):
+    TRY = auto()  # the same id again: the epoch moved, or the terms did
+    ATTEMPT = auto()  # this id was aborted before it was promised to anyone; the next one is free
+
+
+@dataclass(frozen=True, slots=True)
+class _Try:
+    tenant_id: TenantId
+    request: HoldRequest
+    key: IdempotencyKey
+    attempt: int
+    plan: Itinerary
+    epoch: int  # of the script's answer; travels with a grant into its row
+
+    def promise(self, granted: Granted) -> Promise:
+        return Promise(
+            hold_id=hold_id(self.tenant_id, self.key.key, self.attempt),
+            tenant_id=self.tenant_id,
+            idempotency_key=self.key.key,
+            attempt=self.attempt,
+            request_hash=self.key.request_hash,
+            client_reference=self.request.client_reference,
+            lines=self.plan.lines,
+            segments=self.plan.segments,
+            passengers=self.plan.passengers,
+            price=self.plan.price,
+            epoch=self.epoch,
+            granted_at=granted.granted_at,
+            expires_at=granted.expires_at,
+            first_expires_at=granted.expires_at,
+        )
+
+
+class Placement:
+    def __init__(
+        self,
+        database: Database,
+        store: HoldStore,
+        epochs: EpochKeeper,
+        catalogue: Catalogue,
+        open_offer: OpenOffer,
+        clock: Clock,
+    ) -> None:
+        self._database = database
+        self._store = store
+        self._epochs = epochs
+        self._catalogue = catalogue
+        self._open_offer = open_offer
+        self._clock = clock
+
+    async def place(
+        self, tenant_id: TenantId, request: HoldRequest, key: IdempotencyKey
+    ) -> Answered[Hold]:
+        try:
+            return await self._place(tenant_id, request, key)
+        except DatabaseUnavailable:
+            raise
+        except DomainError:
+            first = await self._first_answer(tenant_id, key)
+            if first is None:
+                raise
+            return first
+
+    async def _place(
+        self, tenant_id: TenantId, request: HoldRequest, key: IdempotencyKey
+    ) -> Answered[Hold]:
+        offer = self._offer_of(tenant_id, request)
+        choices = request.segments if offer is None else offer.segments
+        passengers = request.passengers if offer is None else offer.passengers
+        assert passengers is not None, "the rim asks for passengers beside segments"
+        flights = await self._catalogue.flights(choice.flight_id for choice in choices)
+        attempt = 1
+        for _ in range(TRIES_MAX):
+            plan = itinerary(choices, passengers, flights, self._clock(), offer)
+            epoch, outcome = await self._ask_store(tenant_id, key, attempt, plan)
+            answer = await self._judge(_Try(tenant_id, request, key, attempt, plan, epoch), outcome)
+            if isinstance(answer, Answered):
+                return answer
+            if answer is _Next.ATTEMPT:
+                attempt += 1
+            elif isinstance(outcome, Stale):
+                flights = await self._catalogue.read_again(plan.versions)
+        raise HoldStoreUnavailable
+
+    def _offer_of(self, tenant_id: TenantId, request: HoldRequest) -> OfferTerms | None:
+        if request.offer_id is None:
+            return None
+        offer = self._open_offer(tenant_id, request.offer_id)
+        if offer.expires_at <= self._clock():
+            raise OfferExpired
+        return offer
+
+    async def _ask_store(
+        self, tenant_id: TenantId, key: IdempotencyKey, attempt: int, plan: Itinerary
+    ) -> tuple[int, PlaceOutcome]:
+        asked = hold_id(tenant_id, key.key, attempt)
+
+        async def place(epoch: int) -> tuple[int, PlaceOutcome]:
+            request = request_digest(key.request_hash)
+            return epoch, await self._store.place(epoch, asked, request, plan.lines, plan.versions)
+
+        return await self._epochs.run(place)
+
+    async def _judge(self, this: _Try, outcome: PlaceOutcome) -> Answered[Hold] | _Next:
+        match outcome:
+            case Granted():
+                return await self._append(this.promise(outcome))
+            case Remembered():
+                return await self._remembered(this, outcome)
+            case Full():
+                seats = this.plan.passengers.seats
+                by_offer = this.request.offer_id is not None
+                raise SoldOut.of(this.plan.choices, seats, outcome, by_offer=by_offer)
+            case Stale():
+                await self._bring_up_to_date(this)
+                return _Next.TRY
+            case Fenced():
+                await asyncio.sleep(FENCE_PAUSE_SECONDS)
+                return _Next.TRY
+
+    async def _append(self, promise: Promise) -> Answered[Hold] | _Next:
+        """The promise is made iff its row is written, under the epoch of its grant."""
+        written = await self._database.run_in_transaction(
+            lambda session: journal.append(session, [promise])
+        )
+        if promise.hold_id in written:
+            return Answered(first_told(promise))
+        return await self._from_journal(promise)
+
+    async def _from_journal(self, promise: Promise) -> Answered[Hold] | _Next:
+        """A row with this id was there before, or the epoch is over."""
+        async with self._database.reading() as session:
+            row = await journal.read(session, promise.hold_id)
+            rows = await inventory_store.read_rows(session, {ln.flight_id for ln in promise.lines})
+        if row is None:
+            self._epochs.forget(promise.epoch)
+            return _Next.TRY
+        match row.state:
+            case JournalState.HELD:
+                pass
+            case JournalState.CONFIRMED:  # undo what the script may have granted afresh
+                await self._epochs.run(lambda e: self._store.finish(e, row.hold_id, rows))
+            case ended:
+                await self._epochs.run(lambda e: self._store.end(e, row.hold_id, ended))
+        if row.state is JournalState.ABORTED:
+            return _Next.ATTEMPT
+        return _replay(row, promise.request_hash)
+
+    async def _remembered(self, this: _Try, memo: Remembered) -> Answered[Hold] | _Next:
+        """This id was granted before: by a first try that may not have reached the journal."""
+        if memo.state is MemoState.HELD:
+            if memo.request != request_digest(this.key.request_hash):
+                raise IdempotencyKeyReused
+            assert memo.expires_at is not None, "it is live"
+            assert memo.granted_at is not None, "it is live"
+            return await self._append(this.promise(Granted(memo.expires_at, memo.granted_at)))
+        asked = hold_id(this.tenant_id, this.key.key, this.attempt)
+        async with self._database.reading() as session:
+            row = await journal.read(session, asked)
+        if row is not None and row.state is not JournalState.ABORTED:
+            return _replay(row, this.key.request_hash)
+        if row is None:  # ended before it was promised: keep a slow first writer from promising it
+            granted_at = (
+                memo.granted_at or _LONG_AGO
+            )  # the script's clock or none: it moves the cut
+            aborted = this.promise(Granted(granted_at, granted_at))
+            return await self._append_aborted(replace(aborted, state=JournalState.ABORTED))
+        return _Next.ATTEMPT
+
+    async def _append_aborted(self, aborted: Promise) -> Answered[Hold] | _Next:
+        written = await self._database.run_in_transaction(
+            lambda session: journal.append(session, [aborted])
+        )
+        return _Next.ATTEMPT if written else await self._from_journal(aborted)
+
+    async def _bring_up_to_date(self, this: _Try) -> None:
+        """Redis may be behind the flights' rows, where a process ended between the two."""
+        async with self._database.reading() as session:
+            rows = await inventory_store.read_rows(session, this.plan.versions)
+        await self._epochs.run(lambda epoch: self._store.apply(epoch, rows))
+
+    async def _first_answer(
+        self, tenant_id: TenantId, key: IdempotencyKey
+    ) -> Answered[Hold] | None:
+        """What this key was answered before, if it was."""
+        async with self._database.reading() as session:
+            for attempt in range(1, TRIES_MAX + 1):
+                row = await journal.read(session, hold_id(tenant_id, key.key, attempt))
+                if row is None:
+                    return None
+                if row.state is not JournalState.ABORTED:
+                    return _replay(row, key.request_hash)
+        return None
+
+
+def _replay(row: Promise, request_hash: str) -> Answered[Hold]:
+    if row.request_hash != request_hash:
+        raise IdempotencyKeyReused
+    return Answered(first_told(row), replayed=True)

@@ -1,0 +1,71 @@
+"""From what a client asks for to lines, terms and a price; or the reason why not.
+
+Pure but for the catalogue it reads. What it says is what the hold is promised at.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from app.errors import ValidationFailed, Violation
+from app.hold.errors import NotForSale, PriceChanged
+from app.hold.model import ClassChoice, OfferTerms
+from app.ids import FlightId
+from app.inventory.itinerary import PassengerCounts, Price, Segment, price
+from app.inventory.model import Flight, SeatLine
+
+
+@dataclass(frozen=True, slots=True)
+class Itinerary:
+    """Choices with everything that follows from them."""
+
+    choices: tuple[ClassChoice, ...]
+    passengers: PassengerCounts
+    lines: tuple[SeatLine, ...]
+    segments: tuple[Segment, ...]
+    price: Price
+    versions: Mapping[FlightId, int]  # of the flights' terms that were priced
+
+
+def itinerary(
+    choices: tuple[ClassChoice, ...],
+    passengers: PassengerCounts,
+    flights: Mapping[FlightId, Flight],
+    now: datetime,
+    offer: OfferTerms | None,
+) -> Itinerary:
+    """Raises ValidationFailed, NotForSale, or PriceChanged where an offer's price no longer stands."""
+
+    def violation(pointer: str, code: str, detail: str) -> Violation:
+        return Violation("pointer", pointer if offer is None else "/offer_id", code, detail)
+
+    wrong: list[Violation] = []
+    lines: list[SeatLine] = []
+    segments: list[Segment] = []
+    for index, choice in enumerate(choices):
+        at = f"/segments/{index}"
+        flight = flights.get(choice.flight_id)
+        if flight is None:
+            wrong.append(violation(f"{at}/flight_id", "unknown_flight", "There is no such flight."))
+            continue
+        found = flight.find(choice.booking_class)
+        if found is None:
+            detail = "The flight has no such booking class."
+            wrong.append(violation(f"{at}/booking_class", "unknown_class", detail))
+            continue
+        cabin, position = found
+        lines.append(SeatLine(flight.flight_id, cabin.cabin, position, passengers.seats))
+        segments.append(Segment.of(flight, cabin, position))
+    if not wrong and len({segment.fare.currency for segment in segments}) > 1:
+        detail = "All segments of a hold are priced in one currency."
+        wrong.append(violation("/segments", "mixed_currency", detail))
+    if wrong:
+        raise ValidationFailed("The segments cannot be held as asked.", violations=wrong)
+    for segment in segments:
+        if segment.departing_at.utc <= now:
+            raise NotForSale(f"Flight {segment.carrier}{segment.flight_number} has departed.")
+    total = price(segments, passengers)
+    if offer is not None and total != offer.price:
+        raise PriceChanged(total)
+    versions = {flight_id: flight.version for flight_id, flight in flights.items()}
+    return Itinerary(choices, passengers, tuple(lines), tuple(segments), total, versions)

@@ -1,0 +1,185 @@
+"""Place, read, list, extend and release holds: what clients ask, in the order the protocol asks for."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from app.clock import Clock
+from app.errors import HoldStoreUnavailable, IdempotencyKeyReused, NotFound
+from app.hold import journal
+from app.hold.claim import Claims
+from app.hold.epoch import EpochKeeper
+from app.hold.errors import ExtensionLimitReached, HoldExpired, HoldNotActive
+from app.hold.model import (
+    EXTENSIONS_MAX,
+    Extended,
+    Hold,
+    HoldRequest,
+    HoldStatus,
+    JournalState,
+    MemoState,
+    Promise,
+)
+from app.hold.placement import Placement
+from app.hold.store import HoldStore
+from app.hold.views import STATES_OF, HoldViews, seconds_between, told_when_extended
+from app.idempotency import store as idempotency
+from app.idempotency.model import Answered, IdempotencyKey, Record
+from app.ids import HoldId, TenantId
+from app.storage.database import Database, WriteSession
+
+EXTEND_ROUTE: Final = "holds.extend"
+
+
+class HoldService:
+    def __init__(
+        self,
+        database: Database,
+        store: HoldStore,
+        epochs: EpochKeeper,
+        claims: Claims,
+        placement: Placement,
+        clock: Clock,
+    ) -> None:
+        self._database = database
+        self._store = store
+        self._epochs = epochs
+        self._claims = claims
+        self._placement = placement
+        self._views = HoldViews(database, store, epochs)
+        self._clock = clock
+
+    async def place(
+        self, tenant_id: TenantId, request: HoldRequest, key: IdempotencyKey
+    ) -> Answered[Hold]:
+        """All segments held and promised, or a refusal; the same answer however often it is asked.
+
+        Raises ValidationFailed, NotForSale, OfferExpired, PriceChanged, SoldOut, IdempotencyKeyReused,
+        HoldStoreUnavailable, DatabaseUnavailable.
+        """
+        return await self._placement.place(tenant_id, request, key)
+
+    async def get(self, tenant_id: TenantId, hold_id: HoldId) -> Hold:
+        async with self._database.reading() as session:
+            promise = await journal.read_own(session, tenant_id, hold_id)
+        if promise is None:
+            raise _no_such_hold()
+        (hold,) = await self._views.as_they_are([promise])
+        return hold
+
+    async def list(
+        self,
+        tenant_id: TenantId,
+        *,
+        status: HoldStatus | None,
+        client_reference: str | None,
+        after: tuple[datetime, HoldId] | None,
+        limit: int,
+    ) -> tuple[list[Hold], tuple[datetime, HoldId] | None]:
+        """Newest first, and where to go on if there are more.
+
+        A page may be short by those whose status is about to be written down.
+        """
+        async with self._database.reading() as session:
+            found = await journal.page(
+                session,
+                tenant_id,
+                states=STATES_OF[status],
+                client_reference=client_reference,
+                after=after,
+                count=limit + 1,
+            )
+        page = found[:limit]
+        holds = await self._views.as_they_are(page)
+        kept = [hold for hold in holds if status is None or hold.status is status]
+        has_more = len(found) > limit
+        return kept, (page[-1].granted_at, page[-1].hold_id) if has_more else None
+
+    async def extend(
+        self, tenant_id: TenantId, hold_id: HoldId, key: IdempotencyKey | None
+    ) -> Answered[Hold]:
+        """One more TTL, once, while live: first in Redis, then promised in the journal."""
+        promise, record = await self._promise_and_record(tenant_id, hold_id, key)
+        if record is not None:
+            return _extended_before(promise, record)
+        if promise.state is JournalState.HELD and promise.extensions_used >= EXTENSIONS_MAX:
+            (now,) = await self._views.as_they_are([promise])
+            raise HoldExpired if now.status is HoldStatus.EXPIRED else ExtensionLimitReached
+
+        async def extend(epoch: int) -> tuple[int, Extended | MemoState]:
+            return epoch, await self._store.extend(epoch, hold_id)
+
+        epoch, outcome = await self._epochs.run(extend)
+        if isinstance(outcome, MemoState):
+            if outcome is MemoState.PINNED:
+                raise HoldNotActive("The hold is being booked at this moment.")
+            raise await self._claims.refusal(epoch, hold_id, outcome)
+        return await self._promise_extension(promise, epoch, outcome, key)
+
+    async def release(self, tenant_id: TenantId, hold_id: HoldId) -> None:
+        """The seats are free now. Repeatable, also when it has run out; HoldNotActive once booked."""
+
+        async def release(session: WriteSession) -> Promise | None:
+            await journal.release(session, tenant_id, hold_id)
+            return await journal.read_own(session, tenant_id, hold_id)
+
+        promise = await self._database.run_in_transaction(release)
+        if promise is None:
+            raise _no_such_hold()
+        if promise.state is JournalState.CONFIRMED:
+            raise HoldNotActive("The hold has become a booking; cancel that instead.")
+        await self._epochs.run(lambda epoch: self._store.end(epoch, hold_id, promise.state))
+
+    async def _promise_and_record(
+        self, tenant_id: TenantId, hold_id: HoldId, key: IdempotencyKey | None
+    ) -> tuple[Promise, Record | None]:
+        record = None
+        async with self._database.reading() as session:
+            promise = await journal.read_own(session, tenant_id, hold_id)
+            if key is not None:
+                record = await idempotency.find(session, tenant_id, EXTEND_ROUTE, key)
+        if record is not None and record.subject_id != hold_id:
+            raise IdempotencyKeyReused
+        if promise is None:
+            raise _no_such_hold()
+        return promise, record
+
+    async def _promise_extension(
+        self, promise: Promise, epoch: int, extended: Extended, key: IdempotencyKey | None
+    ) -> Answered[Hold]:
+        seconds = seconds_between(extended.now, extended.expires_at)
+        facts = {"expires_at": extended.expires_at.isoformat(), "seconds": seconds}
+        tenant_id, hold_id = promise.tenant_id, promise.hold_id
+
+        async def write(session: WriteSession) -> Record | None:
+            if key is not None:
+                record = await idempotency.claim(
+                    session, tenant_id, EXTEND_ROUTE, key, hold_id, facts, self._clock()
+                )
+                if record is not None:
+                    return record
+            if not await journal.prove_epoch(session, epoch):
+                raise HoldStoreUnavailable
+            if not await journal.extend(session, tenant_id, hold_id, extended.expires_at):
+                now = await journal.read(session, hold_id)
+                if now is not None and now.state is JournalState.HELD:
+                    raise ExtensionLimitReached
+                raise HoldNotActive("The hold ended while it was being extended.")
+            return None
+
+        record = await self._database.run_in_transaction(write)
+        if record is not None:
+            if record.subject_id != hold_id:
+                raise IdempotencyKeyReused
+            return _extended_before(promise, record)
+        return Answered(told_when_extended(promise, extended.expires_at, seconds))
+
+
+def _extended_before(promise: Promise, record: Record) -> Answered[Hold]:
+    facts: Mapping[str, Any] = record.facts
+    expires_at = datetime.fromisoformat(facts["expires_at"])
+    return Answered(told_when_extended(promise, expires_at, facts["seconds"]), replayed=True)
+
+
+def _no_such_hold() -> NotFound:
+    return NotFound("There is no such hold.")

@@ -1,0 +1,136 @@
+"""From a promise in the journal to what a client sees, now or as it was first told.
+
+Only Redis, in the current epoch, says that a hold has run out; where it does, the journal is told before
+the client is.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from app.errors import HoldStoreUnavailable
+from app.hold import journal
+from app.hold.epoch import EpochKeeper
+from app.hold.expirer import expire_on_word_of
+from app.hold.model import (
+    EXTENSIONS_MAX,
+    Glimpse,
+    Hold,
+    HoldStatus,
+    JournalState,
+    MemoState,
+    Promise,
+)
+from app.hold.store import HoldStore
+from app.ids import HoldId, booking_id
+from app.storage.database import Database, WriteSession
+
+_STATUS = {
+    JournalState.HELD: HoldStatus.ACTIVE,
+    JournalState.CONFIRMED: HoldStatus.BOOKED,
+    JournalState.RELEASED: HoldStatus.RELEASED,
+    JournalState.EXPIRED: HoldStatus.EXPIRED,
+}
+STATES_OF: dict[HoldStatus | None, tuple[JournalState, ...]] = {
+    None: tuple(_STATUS),
+    HoldStatus.ACTIVE: (JournalState.HELD,),
+    HoldStatus.BOOKED: (JournalState.CONFIRMED,),
+    HoldStatus.RELEASED: (JournalState.RELEASED,),
+    HoldStatus.EXPIRED: (JournalState.EXPIRED, JournalState.HELD),  # ran out, not yet written down
+}
+
+
+class HoldViews:
+    def __init__(self, database: Database, store: HoldStore, epochs: EpochKeeper) -> None:
+        self._database = database
+        self._store = store
+        self._epochs = epochs
+
+    async def as_they_are(self, promises: Sequence[Promise]) -> list[Hold]:
+        """Each as it is now; HoldStoreUnavailable where Redis lost sight of a live one."""
+        glimpses: dict[HoldId, Glimpse] = {}
+        promises = list(promises)
+        held = [promise.hold_id for promise in promises if promise.state is JournalState.HELD]
+        if held:
+            epoch, glimpses = await self._glimpse(held)
+            ran_out = [i for i, seen in glimpses.items() if seen.state is MemoState.EXPIRED]
+            if ran_out:
+                await self._tell_journal(epoch, ran_out)
+            moved = {i for i, seen in glimpses.items() if seen.state not in _ALIVE}
+            promises = [p if p.hold_id not in moved else await self._again(p) for p in promises]
+        return [_view(promise, glimpses.get(promise.hold_id)) for promise in promises]
+
+    async def _glimpse(self, held: list[HoldId]) -> tuple[int, dict[HoldId, Glimpse]]:
+        async def glimpse(epoch: int) -> tuple[int, dict[HoldId, Glimpse]]:
+            return epoch, await self._store.glimpse(epoch, held)
+
+        return await self._epochs.run(glimpse)
+
+    async def _tell_journal(self, epoch: int, ran_out: list[HoldId]) -> None:
+        async def tell(session: WriteSession) -> None:
+            if not await expire_on_word_of(session, epoch, ran_out):
+                raise HoldStoreUnavailable
+
+        await self._database.run_in_transaction(tell)
+
+    async def _again(self, promise: Promise) -> Promise:
+        """The row as it is after Redis said it is no longer held."""
+        async with self._database.reading() as session:
+            now = await journal.read(session, promise.hold_id)
+        if now is None or now.state is JournalState.HELD:
+            raise HoldStoreUnavailable  # unknown to Redis and held in the journal: not a fact to tell
+        return now
+
+
+def first_told(promise: Promise) -> Hold:
+    """The first answer, whatever happened since."""
+    return replace(
+        _view(promise, None),
+        status=HoldStatus.ACTIVE,
+        expires_at=promise.first_expires_at,
+        price_guaranteed_until=promise.first_expires_at,
+        expires_in_seconds=_seconds(promise.first_expires_at - promise.granted_at),
+        extensions_remaining=EXTENSIONS_MAX,
+        booking_id=None,
+    )
+
+
+def told_when_extended(promise: Promise, expires_at: datetime, seconds: int) -> Hold:
+    """The answer to the extension, whatever happened since."""
+    return replace(
+        first_told(promise),
+        expires_at=expires_at,
+        price_guaranteed_until=expires_at,
+        expires_in_seconds=seconds,
+        extensions_remaining=EXTENSIONS_MAX - 1,
+    )
+
+
+def seconds_between(earlier: datetime, later: datetime) -> int:
+    return _seconds(later - earlier)
+
+
+def _view(promise: Promise, seen: Glimpse | None) -> Hold:
+    is_booked = promise.state is JournalState.CONFIRMED
+    is_live = promise.state is JournalState.HELD and seen is not None
+    return Hold(
+        hold_id=promise.hold_id,
+        status=_STATUS[promise.state],
+        segments=promise.segments,
+        passengers=promise.passengers,
+        price=promise.price,
+        expires_at=promise.expires_at,
+        expires_in_seconds=_seconds(promise.expires_at - seen.now) if is_live and seen else 0,
+        price_guaranteed_until=promise.expires_at,
+        extensions_remaining=EXTENSIONS_MAX - promise.extensions_used,
+        client_reference=promise.client_reference,
+        booking_id=booking_id(promise.hold_id) if is_booked else None,
+        created_at=promise.granted_at,
+    )
+
+
+def _seconds(left: timedelta) -> int:
+    return max(0, int(left.total_seconds()))
+
+
+_ALIVE = (MemoState.HELD, MemoState.PINNED)
