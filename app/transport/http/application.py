@@ -50,7 +50,7 @@ class Limits:
 
 def create_app(
     *,
-    services: object,
+    services: object = None,
     authenticate: Authenticate,
     routers: Sequence[APIRouter],
     checks: Mapping[str, Check],

@@ -9,10 +9,11 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from itertools import islice
 from typing import Any, NoReturn
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from app.errors import Violation
 from app.transport.http.problems import BodyTooLarge, MalformedJson, UnsupportedMediaType
@@ -31,14 +32,19 @@ async def read(request: Request) -> bytes:
     """Counts while it reads; what the Content-Length claims can only shorten the way."""
     declared = request.headers.get("content-length", "0")
     if len(declared) > _DIGITS_MAX or (declared.isdecimal() and int(declared) > BODY_MAX):
-        await _refuse_size(request)
+        await _refuse_size(request, more=True)
     chunks: list[bytes] = []
     size = 0
-    async for chunk in request.stream():
-        size += len(chunk)
+    more = True
+    while more:
+        message = await request.receive()
+        if message["type"] != "http.request":
+            raise ClientDisconnect
+        chunks.append(message.get("body", b""))
+        size += len(chunks[-1])
+        more = message.get("more_body", False)
         if size > BODY_MAX:
-            await _refuse_size(request)
-        chunks.append(chunk)
+            await _refuse_size(request, more=more)
     return b"".join(chunks)
 
 
@@ -96,29 +102,27 @@ def fingerprint(value: Any) -> str:
     ).hexdigest()
 
 
-async def _refuse_size(request: Request) -> NoReturn:
+async def _refuse_size(request: Request, *, more: bool) -> NoReturn:
     # A client that is still sending may never read an answer on a connection that is closed under
     # it, so a bounded rest is taken first; who sends more than that is cut off.
-    ended = False
-    if "expect" not in request.headers:
-        try:
+    if more and "expect" not in request.headers:
+        with suppress(TimeoutError):
             async with asyncio.timeout(_DRAIN_SECONDS):
-                ended = await _drain(request)
-        except TimeoutError:
-            pass
+                more = await _drain(request)
     raise BodyTooLarge(
-        f"At most {BODY_MAX} bytes are taken.", headers={} if ended else {"Connection": "close"}
+        f"At most {BODY_MAX} bytes are taken.", headers={"Connection": "close"} if more else {}
     )
 
 
 async def _drain(request: Request) -> bool:
+    """Whether there is still more."""
     size = 0
     while size <= _DRAIN_MAX:
         message = await request.receive()
         if message["type"] != "http.request" or not message.get("more_body", False):
-            return True
+            return False
         size += len(message.get("body", b""))
-    return False
+    return True
 
 
 def _check_depth(value: Any, depth: int) -> None:

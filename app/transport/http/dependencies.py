@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import Depends, Header, Query
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, Field
 from starlette.requests import Request
 
 from app.idempotency.model import IdempotencyKey
@@ -38,6 +38,12 @@ def _digits(value: object) -> object:
     if isinstance(value, str) and not (value.isascii() and value.isdecimal() and len(value) <= 9):
         raise refuse("wrong_type", "This takes a whole number.")
     return value
+
+
+DIGITS = BeforeValidator(_digits)
+"""For a number in a query, behind its bounds: ASCII digits only, where the library would take '1_0'
+and ' 7' as well. `Annotated[int, Field(ge=0, le=9), DIGITS]`.
+"""
 
 
 async def principal(request: Request) -> Principal:
@@ -71,8 +77,9 @@ async def optional_idempotency(
 async def page(
     limit: Annotated[
         int,
-        BeforeValidator(_digits, json_schema_input_type=int),
-        Query(ge=1, le=LIMIT_MAX, description="Entries a page."),
+        Field(ge=1, le=LIMIT_MAX),
+        DIGITS,
+        Query(description="Entries a page."),
     ] = LIMIT_DEFAULT,
     after: Annotated[
         str | None,
@@ -86,5 +93,3 @@ CurrentPrincipal = Annotated[Principal, Depends(principal)]
 Idempotency = Annotated[IdempotencyKey, Depends(required_idempotency)]
 OptionalIdempotency = Annotated[IdempotencyKey | None, Depends(optional_idempotency)]
 Paging = Annotated[Page, Depends(page)]
-Whole = Annotated[int, BeforeValidator(_digits, json_schema_input_type=int)]
-"""A whole number in a query: ASCII digits only, where the library would take '1_0' and ' 7'."""

@@ -13,7 +13,7 @@ KEYS = ["a" * 32, "b" * 32]
 
 def test_a_cursor_opens_to_what_was_sealed() -> None:
     cursors = Cursors(KEYS)
-    position = ["2026-12-10T08:30:00.123456+00:00", "hold_é", 7]
+    position: list[str | int] = ["2026-12-10T08:30:00.123456+00:00", "hold_é", 7]
     assert cursors.open(QUERY, cursors.seal(QUERY, position)) == position
 
 

@@ -1,0 +1,123 @@
+"""A burst waits its turn; what cannot be answered in time is refused at once."""
+
+import asyncio
+
+import pytest
+
+from app.errors import Overloaded
+from app.transport.http.admission import Admission
+from app.transport.http.application import Limits
+from app.transport.http.outlive import Mutations
+from tests.transport.http.tiny import GOOD, Tiny, client_of, tiny_app, until
+
+
+async def test_a_burst_queues_in_order_before_it_is_refused() -> None:
+    gate = asyncio.Event()
+    running = 0
+    most = 0
+
+    async def act() -> None:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await gate.wait()
+        running -= 1
+
+    app = tiny_app(Tiny(act=act), limits=Limits(concurrency=2, queue=3))
+    async with client_of(app) as client:
+        requests = [asyncio.create_task(client.get("/v1/holds", headers=GOOD)) for _ in range(9)]
+        await until(lambda: sum(request.done() for request in requests) == 4)
+        refused = [request.result() for request in requests if request.done()]
+        probe = await client.get("/livez")
+        metrics = await client.get("/metrics")
+        gate.set()
+        answers = await asyncio.gather(*requests)
+    assert {answer.json()["code"] for answer in refused} == {"overloaded"}
+    assert {answer.headers["retry-after"] for answer in refused} == {"1"}
+    assert (probe.status_code, metrics.status_code) == (200, 200)
+    assert "holdfast_admission_waiting 3.0" in metrics.text
+    assert sorted(answer.status_code for answer in answers) == [200] * 5 + [503] * 4
+    assert most == 2
+
+
+async def test_waiting_is_bounded_in_time() -> None:
+    admission = Admission(concurrency=1, queue=1, wait_seconds=0.02)
+    async with admission.turn():
+        with pytest.raises(Overloaded):
+            async with admission.turn():
+                raise AssertionError("two at once")
+    async with admission.turn():
+        pass
+
+
+async def test_first_come_first_served() -> None:
+    admission = Admission(concurrency=1, queue=9)
+    served: list[int] = []
+
+    async def one(number: int) -> None:
+        async with admission.turn():
+            served.append(number)
+
+    async with admission.turn():
+        tasks = [asyncio.create_task(one(number)) for number in range(5)]
+        await asyncio.sleep(0)
+    await asyncio.gather(*tasks)
+    assert served == list(range(5))
+
+
+async def test_who_leaves_the_queue_takes_no_turn_along() -> None:
+    admission = Admission(concurrency=1, queue=2)
+
+    async def one() -> None:
+        async with admission.turn():
+            pass
+
+    async with admission.turn():
+        leaving = asyncio.create_task(one())
+        await asyncio.sleep(0)
+        leaving.cancel()
+        await asyncio.wait([leaving])
+    await asyncio.wait_for(one(), 1)
+
+
+async def test_a_change_keeps_its_turn_until_it_has_ended() -> None:
+    admission = Admission(concurrency=1, queue=0)
+    mutations = Mutations()
+    go = asyncio.Event()
+
+    async def change() -> None:
+        await go.wait()
+
+    async def request() -> None:
+        async with admission.turn():
+            await mutations.outlive(change())
+
+    task = asyncio.create_task(request())
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait([task])
+    with pytest.raises(Overloaded):
+        async with admission.turn():
+            pass
+    go.set()
+    await mutations.drain(1)
+    await asyncio.sleep(0)
+    async with admission.turn():
+        pass
+
+
+async def test_tokens_are_judged_without_a_turn() -> None:
+    gate = asyncio.Event()
+
+    async def act() -> None:
+        await gate.wait()
+
+    tiny = Tiny(act=act)
+    app = tiny_app(tiny, limits=Limits(concurrency=1, queue=0))
+    async with client_of(app) as client:
+        first = asyncio.create_task(client.get("/v1/holds", headers=GOOD))
+        await until(lambda: bool(tiny.calls))
+        stranger = await client.get("/v1/holds")
+        gate.set()
+        await first
+    assert stranger.status_code == 401
