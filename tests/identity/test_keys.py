@@ -187,10 +187,21 @@ async def test_absent_id_is_remembered_for_a_minute(rig: Rig) -> None:
 
 
 async def test_id_is_not_called_absent_by_an_issuer_that_is_away(rig: Rig) -> None:
+    await rig.has("k1")
+    rig.time.now += 11
+    rig.issuer.answer = OSError("unreachable")
+    assert not await rig.has("k2")
+    rig.issuer.answer = {"keys": [K1, K2]}
+    rig.time.now += 11
+    assert await rig.has("k2")
+
+
+async def test_issuer_that_was_away_at_the_start_is_asked_again(rig: Rig) -> None:
     rig.issuer.answer = OSError("unreachable")
     assert not await rig.has("k1")
     rig.issuer.answer = {"keys": [K1]}
-    rig.time.now += 11
+    assert not await rig.has("k1")
+    rig.time.now += 10
     assert await rig.has("k1")
 
 

@@ -55,6 +55,7 @@ def test_http_is_for_this_machine(issuer: str) -> None:
         (GOOD | {"issuer": "http://id.example.com/"}, "OIDC_ISSUERS[0].issuer: must be an https"),
         (GOOD | {"issuer": "http://localhost.evil.example/"}, "OIDC_ISSUERS[0].issuer"),
         (GOOD | {"issuer": "http://localhost@evil.example/"}, "OIDC_ISSUERS[0].issuer"),
+        (GOOD | {"issuer": "https://user:pass@id.example.com/"}, "OIDC_ISSUERS[0].issuer"),
         (GOOD | {"issuer": "https://id.example.com/#x"}, "OIDC_ISSUERS[0].issuer"),
         (GOOD | {"issuer": "https://id.example.com:port/"}, "OIDC_ISSUERS[0].issuer"),
         (GOOD | {"issuer": "https://id.example.com/a b"}, "OIDC_ISSUERS[0].issuer"),

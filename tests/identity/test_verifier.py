@@ -304,6 +304,15 @@ FORGED: dict[str, str] = {
     "iat negative": GOOD.token(claims(iat=-1)),
 }
 
+
+def _four_signed() -> str:
+    """Four segments under one signature, as nobody but the issuer itself could make them."""
+    head = GOOD.token(claims()).rpartition(".")[0] + ".AAAA"
+    return f"{head}.{b64(GOOD.sign(head.encode()))}"
+
+
+FORGED["four segments, all signed"] = _four_signed()
+
 WRONG: dict[str, object] = {
     "null": None,
     "a list": [1],
@@ -365,6 +374,31 @@ async def test_key_source_that_breaks_is_no_more_than_a_refusal() -> None:
     broken = Verifier([(profile(), Broken())], clock=Clock())
     with pytest.raises(Unauthenticated):
         await broken.verify(GOOD.token(claims()))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "just too long",
+        "crit",
+        "alg null",
+        "HS256 with DER",
+        "kid missing",
+        "kid long",
+        "claims deep",
+    ],
+)
+async def test_no_key_is_looked_up_for_an_odd_token(name: str) -> None:
+    keys = Keys(rsa_jwk(RSA, "k1"))
+    with pytest.raises(Unauthenticated):
+        await verifier(keys=keys).verify(FORGED[name])
+    assert keys.asked == 0
+
+
+async def test_key_of_another_kind_never_reaches_the_library() -> None:
+    with structlog.testing.capture_logs() as logged, pytest.raises(Unauthenticated):
+        await verifier().verify(FORGED["ES256 with an RSA key"])
+    assert logged[0]["reason"] == "an algorithm of another kind than its key"
 
 
 async def test_huge_token_is_refused_before_it_is_read() -> None:
