@@ -10,8 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import RowMapping, bindparam, text
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import RowMapping, text
 
 from app.hold.model import JournalState, Promise
 from app.ids import FlightId, HoldId, TenantId
@@ -20,27 +19,24 @@ from app.inventory.model import CabinName, SeatLine
 from app.storage.database import ReadSession, WriteSession
 
 SHARD = 0
-_PROOF = """
-    SELECT epoch FROM redis_epoch
-    WHERE shard = 0 AND epoch = :epoch AND mode = 'redis'
-      AND NOT EXISTS (SELECT 1 FROM epoch_gate WHERE shard = 0 AND closing_until > clock_timestamp())
-    FOR SHARE OF redis_epoch
-"""
-_PROVE = text(_PROOF)
+_OPEN_EPOCH = """SELECT epoch FROM redis_epoch
+    WHERE shard = 0 AND mode = 'redis'
+      AND NOT EXISTS (SELECT 1 FROM epoch_gate WHERE shard = 0 AND closing_until > clock_timestamp())"""
+_PROVE = text(f"{_OPEN_EPOCH} AND epoch = :epoch FOR SHARE OF redis_epoch")
 _PROVE_REBUILDING = text(
     "SELECT epoch FROM redis_epoch WHERE shard = 0 AND mode <> 'redis' FOR SHARE OF redis_epoch"
 )
 # One statement, so that a process that freezes leaves no transaction open; decided row by row.
 _APPEND = text(
     f"""
-    WITH proof AS ({_PROOF})
+    WITH proof AS ({_OPEN_EPOCH} FOR SHARE OF redis_epoch)
     INSERT INTO hold_journal (
         hold_id, tenant_id, idempotency_key, attempt, request_hash, client_reference, lines, segments,
         passengers, price, epoch, granted_at, expires_at, first_expires_at, extensions_used, fence, state)
     SELECT r.hold_id, r.tenant_id, r.idempotency_key, r.attempt, r.request_hash, r.client_reference,
         r.lines, r.segments, r.passengers, r.price, proof.epoch, r.granted_at, r.expires_at,
         r.expires_at, 0, 1, r.state
-    FROM jsonb_to_recordset(:rows) AS r (
+    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r (
         hold_id text, tenant_id text, idempotency_key text, attempt int, request_hash text,
         client_reference text, lines jsonb, segments jsonb, passengers jsonb, price jsonb, epoch bigint,
         granted_at timestamptz, expires_at timestamptz, state text)
@@ -49,7 +45,7 @@ _APPEND = text(
     ON CONFLICT (hold_id) DO NOTHING
     RETURNING hold_id
     """  # noqa: S608 - both parts are constants
-).bindparams(bindparam("rows", type_=JSONB))
+)
 _COLUMNS = """hold_id, tenant_id, idempotency_key, attempt, request_hash, client_reference, lines,
     segments, passengers, price, epoch, granted_at, expires_at, first_expires_at, extensions_used,
     fence, state"""
@@ -115,7 +111,7 @@ async def prove_rebuilding(session: WriteSession) -> bool:
 async def append(session: WriteSession, promises: Sequence[Promise]) -> set[HoldId]:
     """Writes each promise whose epoch still stands and whose id is new; names those written."""
     rows = [_row(promise) for promise in promises]
-    written = await session.execute(_APPEND, {"rows": rows})
+    written = await session.execute(_APPEND, {"rows": json.dumps(rows)})
     return {HoldId(hold_id) for hold_id in written.scalars()}
 
 

@@ -89,7 +89,8 @@ if is_full then
   return { hold_id, 'FULL', at, unpack(answer) }
 end
 
-local expires_at = now + tonumber(ARGV[4])
+-- whole milliseconds, so that the instant a client is told is the instant that is meant
+local expires_at = math.floor((now + tonumber(ARGV[4])) / 1000) * 1000
 redis.call(
   'HSET', KEYS[3], 'state', 'HELD', 'lines', ARGV[7], 'expires_at', whole(expires_at),
   'granted_at', whole(now), 'fence', 1, 'request', ARGV[6]
