@@ -9,6 +9,7 @@ import httpx
 import pytest
 import uvicorn
 
+from app.transport.http import body
 from app.transport.http.application import Limits
 from tests.transport.http.tiny import GOOD, JSON, KEY, Tiny, tiny_app, until
 
@@ -74,7 +75,8 @@ async def test_a_chunked_body_is_counted_while_it_is_read() -> None:
     assert tiny.calls == ["create"]
 
 
-async def test_a_body_that_never_ends_is_cut_off() -> None:
+async def test_a_body_that_never_ends_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(body, "_DRAIN_SECONDS", 60)  # by its size, before its time
     async with served(Tiny()) as port, asyncio.timeout(5):
         status, headers, _ = await exchange(
             port, HEAD + b"Transfer-Encoding: chunked\r\n\r\n", *[chunk(b" " * 65_536)] * 18
@@ -92,8 +94,8 @@ async def test_a_body_that_stalls_beyond_the_limit_is_answered() -> None:
 
 async def test_a_body_that_stalls_within_the_limit_meets_the_deadline() -> None:
     async with served(Tiny(), deadline_seconds=0.1) as port, asyncio.timeout(5):
-        status, _, body = await exchange(port, HEAD + b"Content-Length: 100\r\n\r\n", b'{"name"')
-    assert (status, json.loads(body)["code"]) == (503, "overloaded")
+        status, _, content = await exchange(port, HEAD + b"Content-Length: 100\r\n\r\n", b'{"name"')
+    assert (status, json.loads(content)["code"]) == (503, "overloaded")
 
 
 async def test_a_large_claim_is_refused_before_it_is_asked_for() -> None:
@@ -114,6 +116,7 @@ async def test_an_ordinary_client_gets_to_read_its_413(size: int) -> None:
                 content=b" " * size,
             )
             assert answer.status_code == 413
+            assert "connection" not in answer.headers  # it was taken to its end
 
 
 async def test_a_change_goes_on_when_its_client_has_gone() -> None:
