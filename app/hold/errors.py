@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 from app.errors import DomainError, ErrorKind, Violation
 from app.hold.model import ClassChoice, Full
 from app.inventory.itinerary import Price
+from app.money import Money
 
 
 class SoldOut(DomainError):
@@ -48,8 +50,10 @@ class PriceChanged(DomainError):
     title = "The price is another one now"
 
     def __init__(self, price: Price) -> None:
-        super().__init__("The offer's price no longer stands; hold at the new one or search again.")
-        self.price = price  # rendered by the transport as the member `price`
+        super().__init__(
+            "The offer's price no longer stands; hold at the new one or search again.",
+            facts={"price": _price(price)},
+        )
 
 
 class NotForSale(DomainError):
@@ -96,4 +100,17 @@ def _counted(count: int, noun: str) -> str:
 
 
 def _instant(at: datetime) -> str:
-    return at.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return at.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
+
+
+def _price(price: Price) -> dict[str, Any]:
+    """As in every answer: facts of a refusal are JSON values already."""
+    lines = [
+        {"type": line.type, "count": line.count, "each": _money(line.each)}
+        for line in price.passengers
+    ]
+    return {"total": _money(price.total), "passengers": lines}
+
+
+def _money(money: Money) -> dict[str, str]:
+    return {"amount": money.amount, "currency": money.currency}

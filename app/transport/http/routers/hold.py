@@ -1,0 +1,228 @@
+"""`/v1/holds`: seats kept for a customer, all segments or nothing."""
+
+from datetime import datetime
+from typing import Annotated, Any, Self
+
+from fastapi import Query, Response
+from pydantic import ConfigDict, Field, StringConstraints, field_validator, model_validator
+
+from app.errors import NotFound
+from app.hold import model
+from app.hold.model import ClassChoice, HoldRequest, HoldStatus, instant_of, microseconds
+from app.hold.service import HoldService
+from app.identity.principal import Scope
+from app.ids import FLIGHT_ID_PATTERN, FlightId, HoldId, is_hold_id
+from app.inventory.itinerary import SEGMENTS_MAX
+from app.transport.http.dependencies import (
+    CurrentPrincipal,
+    Idempotency,
+    OptionalIdempotency,
+    Paging,
+)
+from app.transport.http.guard import ScopedRouter
+from app.transport.http.outlive import outlive
+from app.transport.http.paging import Cursors
+from app.transport.http.problems import documented
+from app.transport.http.schemas import (
+    BookingClassCode,
+    ClientReference,
+    Counts,
+    CountsIn,
+    Input,
+    Instant,
+    Listing,
+    Output,
+    Price,
+    Segment,
+    counts_out,
+    listing,
+    price_out,
+    segment_out,
+)
+from app.transport.http.violations import refuse
+
+OFFER_ID_MAX = 4096  # characters
+_EITHER = "Hold by offer_id, or by segments and passengers."
+_CREATED: dict[int | str, dict[str, Any]] = {
+    201: {
+        "description": "All segments are held.",
+        "headers": {
+            "Location": {"schema": {"type": "string"}},
+            "Idempotent-Replayed": {
+                "description": "`true` where this is the first answer again.",
+                "schema": {"type": "string", "const": "true"},
+            },
+        },
+    }
+}
+
+
+class SegmentIn(Input):
+    flight_id: Annotated[str, StringConstraints(pattern=FLIGHT_ID_PATTERN, max_length=64)]
+    booking_class: BookingClassCode
+
+
+class HoldIn(Input):
+    """By `offer_id`, at the offer's price; or by `segments`, at the fares of the moment."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "oneOf": [{"required": ["offer_id"]}, {"required": ["segments", "passengers"]}],
+            "examples": [
+                {
+                    "segments": [{"flight_id": "flt_LA801-20261210", "booking_class": "Y"}],
+                    "passengers": {"ADT": 1, "CHD": 0, "INF": 0},
+                }
+            ],
+        }
+    )
+
+    offer_id: Annotated[str, StringConstraints(min_length=1, max_length=OFFER_ID_MAX)] | None = None
+    segments: Annotated[list[SegmentIn], Field(min_length=1, max_length=SEGMENTS_MAX)] | None = None
+    passengers: CountsIn | None = None
+    client_reference: ClientReference | None = None
+
+    @field_validator("segments")
+    @classmethod
+    def _distinct(cls, segments: list[SegmentIn] | None) -> list[SegmentIn] | None:
+        flights = [segment.flight_id for segment in segments or ()]
+        if len(set(flights)) < len(flights):
+            raise refuse("repeated_flight", "Each segment is on a flight of its own.")
+        return segments
+
+    @model_validator(mode="after")
+    def _either(self) -> Self:
+        by_offer = self.offer_id is not None
+        if by_offer == (self.segments is not None) or by_offer == (self.passengers is not None):
+            raise refuse("invalid", _EITHER)
+        return self
+
+    def value(self) -> HoldRequest:
+        return HoldRequest(
+            self.offer_id,
+            tuple(
+                ClassChoice(FlightId(segment.flight_id), segment.booking_class)
+                for segment in self.segments or ()
+            ),
+            None if self.passengers is None else self.passengers.value(),
+            self.client_reference,
+        )
+
+
+class HoldOut(Output):
+    id: str = Field(examples=["hold_5a47ufr7dwcpjtksgnmxthdpjm"])
+    status: HoldStatus
+    segments: list[Segment]
+    passengers: Counts
+    price: Price
+    expires_at: Instant
+    expires_in_seconds: int
+    price_guaranteed_until: Instant
+    extensions_remaining: int
+    client_reference: str | None
+    booking_id: str | None
+    created_at: Instant
+
+
+def holds_router(holds: HoldService, cursors: Cursors) -> ScopedRouter:
+    router = ScopedRouter(scope=Scope.HOLDS_WRITE, prefix="/v1/holds", tags=["holds"])
+
+    @router.post(
+        "",
+        status_code=201,
+        summary="Hold all segments of an itinerary",
+        responses={**documented(404, 409, 410), **_CREATED},
+    )
+    async def place_hold(
+        caller: CurrentPrincipal, body: HoldIn, key: Idempotency, response: Response
+    ) -> HoldOut:
+        """All segments are held for ten minutes, or none is. The seats are the caller's until
+        `expires_at`, whatever happens meanwhile; at `expires_at` they are free again.
+        """
+        answer = await outlive(holds.place(caller.tenant_id, body.value(), key))
+        response.headers["Location"] = f"/v1/holds/{answer.value.hold_id}"
+        if answer.replayed:
+            response.headers["Idempotent-Replayed"] = "true"
+        return _hold_out(answer.value)
+
+    @router.get("", summary="The tenant's holds, newest first")
+    async def list_holds(
+        caller: CurrentPrincipal,
+        paging: Paging,
+        status: HoldStatus | None = None,
+        client_reference: Annotated[
+            str | None, Query(min_length=1, max_length=64, description="As given with the hold.")
+        ] = None,
+    ) -> Listing[HoldOut]:
+        query = ["holds", caller.tenant_id, status, client_reference]
+        found, after = await holds.list(
+            caller.tenant_id,
+            status=status,
+            client_reference=client_reference,
+            after=_position(cursors, query, paging.after),
+            limit=paging.limit,
+        )
+        cursor = None if after is None else cursors.seal(query, [microseconds(after[0]), after[1]])
+        return listing(map(_hold_out, found), cursor)
+
+    @router.get("/{hold_id}", summary="One hold", responses=documented(404))
+    async def read_hold(caller: CurrentPrincipal, hold_id: str) -> HoldOut:
+        return _hold_out(await holds.get(caller.tenant_id, _known_form(hold_id)))
+
+    @router.post(
+        "/{hold_id}/extend",
+        summary="Extend a live hold, once",
+        responses=documented(404, 409, 410),
+    )
+    async def extend_hold(
+        caller: CurrentPrincipal, hold_id: str, key: OptionalIdempotency, response: Response
+    ) -> HoldOut:
+        """`expires_at` moves on by one hold time, once, and only while the hold is live."""
+        answer = await outlive(holds.extend(caller.tenant_id, _known_form(hold_id), key))
+        if answer.replayed:
+            response.headers["Idempotent-Replayed"] = "true"
+        return _hold_out(answer.value)
+
+    @router.delete(
+        "/{hold_id}",
+        status_code=204,
+        summary="Let the seats go",
+        responses=documented(404, 409),
+    )
+    async def release_hold(caller: CurrentPrincipal, hold_id: str) -> None:
+        """The seats are free now. May be repeated, also when the hold has run out."""
+        await outlive(holds.release(caller.tenant_id, _known_form(hold_id)))
+
+    return router
+
+
+def _known_form(hold_id: str) -> HoldId:
+    if not is_hold_id(hold_id):
+        raise NotFound("There is no such hold.")
+    return HoldId(hold_id)
+
+
+def _position(
+    cursors: Cursors, query: list[Any], after: str | None
+) -> tuple[datetime, HoldId] | None:
+    if after is None:
+        return None
+    granted_at, hold_id = cursors.open(query, after)
+    return instant_of(int(granted_at)), HoldId(str(hold_id))
+
+
+def _hold_out(hold: model.Hold) -> HoldOut:
+    return HoldOut(
+        id=hold.hold_id,
+        status=hold.status,
+        segments=[segment_out(segment) for segment in hold.segments],
+        passengers=counts_out(hold.passengers),
+        price=price_out(hold.price),
+        expires_at=hold.expires_at,
+        expires_in_seconds=hold.expires_in_seconds,
+        price_guaranteed_until=hold.price_guaranteed_until,
+        extensions_remaining=hold.extensions_remaining,
+        client_reference=hold.client_reference,
+        booking_id=hold.booking_id,
+        created_at=hold.created_at,
+    )
