@@ -33,8 +33,8 @@ class Program:
     """What to run, and how it likes to be stopped.
 
     `log` takes what it writes (both streams), with one older generation kept; without a log both
-    streams are pipes for the caller to read. `stop_signals` are tried in order, each with its
-    seconds of grace, before SIGKILL; the first is also its death signal.
+    streams are the caller's to read, as `Child.output` and `Child.errors`. `stop_signals` are tried
+    in order, each with its seconds of grace, before SIGKILL; the first is also its death signal.
     """
 
     name: str
@@ -49,28 +49,53 @@ class Program:
 class Child:
     """One running program. Made by `start`."""
 
-    def __init__(self, program: Program, process: asyncio.subprocess.Process) -> None:
+    def __init__(
+        self, program: Program, process: asyncio.subprocess.Process, pipes: Sequence["Pipe"]
+    ) -> None:
         self.program = program
         self.process = process
+        self._pipes = pipes
 
     @classmethod
     async def start(cls, program: Program) -> "Child":
         program.pid_file.parent.mkdir(parents=True, exist_ok=True)
-        output = _open_log(program.log) if program.log else None
+        pipes: list[Pipe] = []
+        if program.log:
+            log = _open_log(program.log)
+            outputs = [log, log]
+        else:
+            pipes = [await Pipe.open(), await Pipe.open()]
+            outputs = [pipe.writing for pipe in pipes]
         try:
             process = await asyncio.create_subprocess_exec(
                 *leashed(program.command, program.stop_signals[0][0], program.user),
                 stdin=asyncio.subprocess.DEVNULL,
-                stdout=output or asyncio.subprocess.PIPE,
-                stderr=output or asyncio.subprocess.PIPE,
+                stdout=outputs[0],
+                stderr=outputs[1],
                 env=dict(program.environment) if program.environment is not None else None,
                 start_new_session=True,
             )
+        except BaseException:
+            for pipe in pipes:
+                pipe.close()
+            raise
         finally:
-            if output:
+            for output in outputs:
                 output.close()
         _remember(program.pid_file, process.pid)
-        return cls(program, process)
+        return cls(program, process, pipes)
+
+    @property
+    def output(self) -> asyncio.StreamReader:
+        return self._pipes[0].reading
+
+    @property
+    def errors(self) -> asyncio.StreamReader:
+        return self._pipes[1].reading
+
+    def close_pipes(self) -> None:
+        for pipe in self._pipes:
+            pipe.close()
 
     @property
     def running(self) -> bool:
@@ -106,6 +131,33 @@ class Child:
             self.process.send_signal(signal_number)
         except ProcessLookupError:
             return
+
+
+class Pipe:
+    """What a child writes, to be read here.
+
+    asyncio's own pipes make `wait` wait for their end, which a grandchild that outlives the child
+    may put off for ever; these do not.
+    """
+
+    def __init__(
+        self, reading: asyncio.StreamReader, transport: asyncio.ReadTransport, writing: IO[bytes]
+    ) -> None:
+        self.reading = reading
+        self.writing = writing
+        self._transport = transport
+
+    @classmethod
+    async def open(cls) -> "Pipe":
+        source, sink = os.pipe()
+        reading = asyncio.StreamReader()
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reading), os.fdopen(source, "rb", buffering=0)
+        )
+        return cls(reading, transport, os.fdopen(sink, "wb", buffering=0))
+
+    def close(self) -> None:
+        self._transport.close()
 
 
 def leashed(command: Sequence[str], death_signal: signal.Signals, user: User) -> list[str]:

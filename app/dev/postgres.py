@@ -129,11 +129,9 @@ class Postgres:
             "timezone": "UTC",
             "log_timezone": "UTC",
             "log_checkpoints": "off",
-            # Neither a statement, nor a parameter, nor the row of a violated constraint may be
-            # written down: they carry passengers.
-            "log_min_error_statement": "panic",
-            "log_error_verbosity": "terse",
-            "log_parameter_max_length_on_error": "0",
+            # Of errors the client is told, not the log: they quote statements, parameters and rows,
+            # and those carry passengers. Starts, stops and fatal errors remain.
+            "log_min_messages": "log",
         }
 
     async def _initialise(self, binaries: Path, user: User) -> None:

@@ -67,11 +67,9 @@ class Role:
         await self._end_passing_on()
         self._remembered = b""
         self.child = await Child.start(self._program())
-        streams = ((1, self.child.process.stdout), (2, self.child.process.stderr))
         self._passing_on = [
-            asyncio.create_task(self._pass_on(descriptor, stream))
-            for descriptor, stream in streams
-            if stream is not None
+            asyncio.create_task(self._pass_on(1, self.child.output)),
+            asyncio.create_task(self._pass_on(2, self.child.errors)),
         ]
 
     async def stop(self) -> None:
@@ -111,6 +109,8 @@ class Role:
             for task in still:
                 task.cancel()
         self._passing_on = []
+        if self.child is not None:
+            self.child.close_pipes()
 
 
 async def keep(kept: Kept, console: Console) -> NoReturn:

@@ -1,5 +1,6 @@
 """Children end with their parent, whole, and in time."""
 
+import asyncio
 import signal
 import subprocess
 import sys
@@ -19,9 +20,12 @@ from app.dev.child import Child, Program
 
 async def main():
     child = await Child.start(Program(
-        "sleeper", ["/bin/sleep", "600"], Path(sys.argv[1]), ((SIGTERM, 5.0),), Path(sys.argv[2])
+        "sleeper",
+        ["/bin/sh", "-c", "echo $$; exec sleep 600"],
+        Path(sys.argv[1]),
+        ((SIGTERM, 5.0),),
     ))
-    print(child.process.pid, flush=True)
+    print((await child.output.readline()).decode(), flush=True)
     await child.wait()
 
 asyncio.run(main())
@@ -47,7 +51,7 @@ def _program(folder: Path, *code: str, grace_seconds: float = 5.0) -> Program:
 
 def test_a_child_dies_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     with subprocess.Popen(
-        [sys.executable, "-c", _PARENT, tmp_path / "pid", tmp_path / "log"], stdout=subprocess.PIPE
+        [sys.executable, "-c", _PARENT, tmp_path / "pid"], stdout=subprocess.PIPE
     ) as parent:
         assert parent.stdout is not None
         child = psutil.Process(int(parent.stdout.readline()))
@@ -61,12 +65,21 @@ def test_a_child_dies_with_a_parent_that_is_killed(tmp_path: Path) -> None:
 async def test_it_ends_what_does_not_listen_with_all_it_started(tmp_path: Path) -> None:
     program = replace(_program(tmp_path, _STUBBORN, grace_seconds=0.2), log=None)
     child = await Child.start(program)
-    assert child.process.stdout is not None
-    grandchild = psutil.Process(int(await child.process.stdout.readline()))
+    grandchild = psutil.Process(int(await child.output.readline()))
     await child.stop()
+    child.close_pipes()
     psutil.wait_procs([grandchild], timeout=5)
     assert not is_alive(grandchild)
     assert not child.running
+
+
+async def test_its_end_is_seen_while_a_grandchild_still_holds_its_output(tmp_path: Path) -> None:
+    child = await Child.start(replace(_program(tmp_path, _STUBBORN), log=None))
+    await child.output.readline()
+    child.process.kill()
+    assert await asyncio.wait_for(child.wait(), 5) == -signal.SIGKILL
+    await child.stop()
+    child.close_pipes()
 
 
 async def test_it_waits_for_a_predecessor_and_then_ends_it(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The embedded PostgreSQL: how it is set up, and what it survives."""
 
+import asyncio
 import os
 import signal
 
@@ -69,8 +70,14 @@ async def test_a_stale_lock_that_names_another_living_process_is_no_obstacle(
     server = await start_postgres()
     await server.stop()
     home = server.log.parents[1]
-    (home / "postgres" / "postmaster.pid").write_text(f"{os.getpid()}\n{home}/postgres\n1\n5432\n")
-    await start_postgres(data_dir=home)
+    another = await asyncio.create_subprocess_exec("/bin/sleep", "600")
+    lock = home / "postgres" / "postmaster.pid"
+    lock.write_text(f"{another.pid}\n{home}/postgres\n1\n{server.port}\n\n127.0.0.1\n")
+    try:
+        await start_postgres(data_dir=home)
+    finally:
+        another.kill()
+        await another.wait()
 
 
 async def test_a_setup_that_was_cut_short_is_done_again(start_postgres: StartPostgres) -> None:
@@ -113,5 +120,5 @@ async def test_it_never_logs_a_row_or_a_statement(start_postgres: StartPostgres)
         await connection.execute("INSERT INTO Valentina Valentina")
     await connection.close()
     await server.stop()
-    assert "duplicate key" in server.log.read_text()
-    assert "Valentina'" not in server.log.read_text()
+    assert "ready to accept connections" in server.log.read_text()
+    assert "Valentina" not in server.log.read_text()
