@@ -16,7 +16,7 @@ from sqlalchemy import text
 from app.ids import FlightId
 from app.inventory.model import Cabin, Flight, InventoryRow
 from app.inventory.store import read_flights, read_rows
-from app.storage.database import WriteSession
+from app.storage.database import ReadSession, WriteSession
 
 _LOCK_FLIGHT = text("SELECT event_sequence FROM flights WHERE flight_id = :flight_id FOR UPDATE")
 _LOCK_INVENTORY = text(
@@ -87,6 +87,7 @@ _REPLACE_FLIGHT = text(
     WHERE flight_id = :flight_id
     """
 )
+_KNOWN = text("SELECT flight_id FROM flights WHERE flight_id = ANY(CAST(:flight_ids AS text[]))")
 _DELETE_INVENTORY = text("DELETE FROM inventory WHERE flight_id = :flight_id AND sold_total = 0")
 
 
@@ -112,6 +113,12 @@ async def lock(session: WriteSession, flight_id: FlightId) -> LockedFlight | Non
         sum(row.sold_total for row in rows),
         max(row.version for row in rows),
     )
+
+
+async def known_ids(session: ReadSession, flight_ids: Sequence[FlightId]) -> set[FlightId]:
+    """Those of the ids that have a flight."""
+    found = await session.execute(_KNOWN, {"flight_ids": list(flight_ids)})
+    return {FlightId(flight_id) for flight_id in found.scalars()}
 
 
 async def insert(session: WriteSession, flights: Sequence[Flight]) -> set[FlightId]:

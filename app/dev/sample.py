@@ -1,0 +1,56 @@
+"""Keeps the sample network topped up: every flight from today to sixty days ahead.
+
+"Today" is each origin's own. Only what is missing is added, through the importer; a flight that
+somebody changed, or put under a sample flight's id, stays as it is.
+"""
+
+from collections.abc import Iterator, Sequence
+from datetime import date, timedelta
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from app.clock import Clock
+from app.dev.network import Service, services
+from app.ids import FlightId
+from app.schedule.columns import HEADER
+from app.schedule.importer import Apply, Progress, import_lines
+from app.schedule.store import known_ids
+from app.storage.database import Database
+
+DAYS_AHEAD: Final = 60
+_IDS_PER_QUERY = 5000
+
+
+async def top_up(database: Database, apply: Apply, clock: Clock, progress: Progress) -> int:
+    """How many flights were added; a network that is complete costs a few queries."""
+    missing = await _missing(database, list(_wanted(clock)))
+    if not missing:
+        return 0
+
+    def lines() -> Iterator[str]:
+        yield ",".join(HEADER) + "\n"
+        for service, day in missing:
+            yield service.line(day)
+
+    size = sum(len(line) for line in lines())
+    return (await import_lines(database, lines, size, apply, progress)).added
+
+
+def _wanted(clock: Clock) -> Iterator[tuple[Service, date]]:
+    now = clock()
+    for service in services():
+        today = now.astimezone(ZoneInfo(service.origin.time_zone)).date()
+        for ahead in range(DAYS_AHEAD + 1):
+            yield service, today + timedelta(days=ahead)
+
+
+async def _missing(
+    database: Database, wanted: Sequence[tuple[Service, date]]
+) -> list[tuple[Service, date]]:
+    by_id = {service.flight_id(day): (service, day) for service, day in wanted}
+    ids = list(by_id)
+    known: set[FlightId] = set()
+    async with database.reading() as session:
+        for start in range(0, len(ids), _IDS_PER_QUERY):
+            known |= await known_ids(session, ids[start : start + _IDS_PER_QUERY])
+    return [by_id[flight_id] for flight_id in ids if flight_id not in known]
