@@ -1,0 +1,1 @@
+"""What can be sold: offers with live seats, routes, availability. Reads only."""

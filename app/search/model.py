@@ -1,0 +1,77 @@
+"""What is searched for, and what is found: pure values."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from enum import StrEnum
+
+from app.inventory.itinerary import PassengerCounts, Price, Segment
+from app.inventory.model import CabinCounts, CabinName, Flight
+
+
+class Sort(StrEnum):
+    PRICE = "price"
+    DEPARTURE = "departure"
+    DURATION = "duration"
+
+
+@dataclass(frozen=True, slots=True)
+class SearchQuery:
+    origin: str
+    destination: str
+    departure_date: date  # by the origin's own calendar
+    passengers: PassengerCounts
+    cabin: CabinName = CabinName.ECONOMY
+    sort: Sort = Sort.PRICE
+
+
+@dataclass(frozen=True, slots=True)
+class OfferedSegment:
+    segment: Segment
+    seats_left: int  # in the offered class, 1 to 9; nine stands for nine or more
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """One way of a journey: segments that follow each other."""
+
+    segments: tuple[OfferedSegment, ...]
+
+    @property
+    def first(self) -> Segment:
+        return self.segments[0].segment
+
+    @property
+    def last(self) -> Segment:
+        return self.segments[-1].segment
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What can be held now, at this price, until it expires."""
+
+    offer_id: str
+    expires_at: datetime
+    passengers: PassengerCounts
+    slices: tuple[Slice, ...]
+    price: Price
+    supersedes: str | None = None  # the offer that this one stands for, at another price
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A pair that is flown, and its first and last departure still to come, by the origin's calendar."""
+
+    origin: str
+    destination: str
+    first_departure_date: date
+    last_departure_date: date
+
+
+@dataclass(frozen=True, slots=True)
+class FlightAvailability:
+    """`counts` has every cabin of the flight, in the flight's own class order."""
+
+    flight: Flight
+    counts: Mapping[CabinName, CabinCounts]
+    as_of: datetime

@@ -1,0 +1,73 @@
+"""The order of a list of offers, and where its next page begins; pure.
+
+A page begins after the *place* of the last offer told, not after a number of offers, so nothing is lost
+or told twice when offers come and go in between. A flight whose cheapest class was sold meanwhile moves
+to a later place; the position remembers, one bit a flight of the day, which were told before, so that it
+does not come again. Where the day's flights themselves were changed, the place alone decides.
+"""
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from app.hold.model import microseconds
+from app.ids import FlightId
+from app.inventory.itinerary import Price, Segment
+from app.search.model import Sort
+
+Position = tuple[str | int, ...]
+"""The place of the last offer told; then the bits of all told, and a digest of what they stand for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """The cheapest class of one flight that has the seats asked for."""
+
+    segment: Segment
+    seats_left: int
+    price: Price
+
+
+def page_of(
+    quotes: Sequence[Quote],
+    day: Sequence[FlightId],
+    sort: Sort,
+    after: Position | None,
+    limit: int,
+) -> tuple[list[Quote], Position | None]:
+    """The quotes of one page, and the position of the next if there is one.
+
+    `day` names every flight that may be quoted on any page, in an order that stays.
+    """
+    bits = {flight_id: 1 << index for index, flight_id in enumerate(day)}
+    digest = zlib.crc32(" ".join(day).encode())
+    told = 0
+    rest = sorted(quotes, key=lambda quote: _place(quote, sort))
+    if after is not None:
+        *place, told_before, digest_before = after
+        told = int(told_before) if digest_before == digest else 0
+        rest = [
+            quote
+            for quote in rest
+            if _place(quote, sort) > tuple(place) and not told & bits[quote.segment.flight_id]
+        ]
+    page = rest[:limit]
+    if len(rest) <= limit:
+        return page, None
+    for quote in page:
+        told |= bits[quote.segment.flight_id]
+    return page, (*_place(page[-1], sort), told, digest)
+
+
+def _place(quote: Quote, sort: Sort) -> Position:
+    """A total order: ties are broken by departure and then by the flight's id."""
+    segment = quote.segment
+    departure = microseconds(segment.departing_at.utc)
+    by_departure: Position = (departure, segment.flight_id)
+    match sort:
+        case Sort.PRICE:  # amounts of two currencies cannot be compared: each currency by itself
+            return (quote.price.total.currency, quote.price.total.minor, *by_departure)
+        case Sort.DEPARTURE:
+            return by_departure
+        case Sort.DURATION:
+            return (microseconds(segment.arriving_at.utc) - departure, *by_departure)

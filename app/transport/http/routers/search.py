@@ -1,0 +1,236 @@
+"""What can be sold: `/v1/offers`, `/v1/routes` and the availability of a flight."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Annotated
+
+from fastapi import Query
+from fastapi.openapi.models import Example
+from pydantic import Field
+
+from app.clock import Clock
+from app.errors import NotFound
+from app.identity.principal import Principal, Scope
+from app.ids import FlightId, is_flight_id
+from app.inventory.itinerary import SEATS_MAX, PassengerCounts
+from app.inventory.model import SEATS_SHOWN_MAX, CabinName
+from app.search import model
+from app.search.model import SearchQuery, Sort
+from app.search.service import SearchService
+from app.transport.http.availability import Availability, availability_out
+from app.transport.http.dependencies import DIGITS, CurrentPrincipal, Paging
+from app.transport.http.guard import ScopedRouter
+from app.transport.http.paging import Cursors, Position
+from app.transport.http.problems import documented
+from app.transport.http.schemas import (
+    Counts,
+    Day,
+    Instant,
+    Listing,
+    Output,
+    Price,
+    Segment,
+    Station,
+    counts_out,
+    duration_text,
+    listing,
+    price_out,
+    segment_members,
+)
+
+_EXAMPLE_IN = timedelta(days=14)  # the sample network reaches further
+_MEANINGS = {
+    Sort.PRICE: "from the cheapest",
+    Sort.DEPARTURE: "from the earliest",
+    Sort.DURATION: "from the shortest",
+}
+
+
+class OfferedSegment(Segment):
+    seats_left: int = Field(
+        ge=1, le=SEATS_SHOWN_MAX, description="In this class; 9 stands for nine or more."
+    )
+
+
+class Slice(Output):
+    origin: str
+    destination: str
+    duration: str = Field(examples=["PT4H5M"])
+    segments: list[OfferedSegment]
+
+
+class Offer(Output):
+    """Can be held at this price until `expires_at`, as long as there are seats."""
+
+    id: str = Field(description="Carries the offer itself; up to 2,048 characters.")
+    expires_at: Instant
+    passengers: Counts
+    slices: list[Slice]
+    price: Price
+
+
+class SupersedingOffer(Offer):
+    """The same seats at their price of now."""
+
+    supersedes: str = Field(description="The id that was asked for; its price no longer stands.")
+
+
+class Route(Output):
+    origin: str = Field(examples=["SCL"])
+    destination: str = Field(examples=["LIM"])
+    first_departure_date: Day = Field(description="Of those to come, by the origin's calendar.")
+    last_departure_date: Day
+
+
+def search_router(search: SearchService, cursors: Cursors, clock: Clock) -> ScopedRouter:
+    router = ScopedRouter(scope=Scope.OFFERS_READ, prefix="/v1", tags=["search"])
+    example_date = (clock() + _EXAMPLE_IN).date().isoformat()
+
+    @router.get("/offers", summary="Search for what can be held now")
+    async def list_offers(
+        caller: CurrentPrincipal,
+        paging: Paging,
+        origin: Annotated[Station, Query(openapi_examples=_example("SCL"))],
+        destination: Annotated[Station, Query(openapi_examples=_example("LIM"))],
+        departure_date: Annotated[
+            Day,
+            Query(
+                description="By the calendar of the origin.",
+                openapi_examples=_example(example_date),
+            ),
+        ],
+        adults: Annotated[int, Field(ge=1, le=SEATS_MAX), DIGITS, Query()] = 1,
+        children: Annotated[
+            int,
+            Field(ge=0, le=SEATS_MAX - 1),
+            DIGITS,
+            Query(description=f"2 to 11 years old; with the adults {SEATS_MAX} at most."),
+        ] = 0,
+        infants: Annotated[
+            int,
+            Field(ge=0, le=SEATS_MAX),
+            DIGITS,
+            Query(description="Under 2 years, on a lap: no seat, one adult each."),
+        ] = 0,
+        cabin: CabinName = CabinName.ECONOMY,
+        max_connections: Annotated[int, Field(ge=0, le=1), DIGITS, Query()] = 1,
+        sort: Annotated[Sort, Query(description=_sorts())] = Sort.PRICE,
+    ) -> Listing[Offer]:
+        """Itineraries that can be held now, each in the cheapest class that has the seats. A market
+        that is not served and a date gone by have none: the list is empty.
+        """
+        query = SearchQuery(
+            origin,
+            destination,
+            departure_date,
+            PassengerCounts(adults, children, infants),
+            cabin,
+            sort,
+        )
+        asked = _asked(caller, query, max_connections)
+        after = None if paging.after is None else tuple(cursors.open(asked, paging.after))
+        offers, position = await search.offers(caller.tenant_id, query, after, paging.limit)
+        return listing(map(_offer_out, offers), _sealed(cursors, asked, position))
+
+    @router.get(
+        "/offers/{offer_id}",
+        summary="Check and price an offer again",
+        responses=documented(404, 409, 410),
+    )
+    async def read_offer(caller: CurrentPrincipal, offer_id: str) -> SupersedingOffer | Offer:
+        """The offer with the seats left now. Where its price no longer stands: another offer, with an
+        id of its own and `supersedes`. No seats: 409 `sold_out`. After 20 minutes: 410.
+        """
+        return _offer_out(await search.offer(caller.tenant_id, offer_id))
+
+    @router.get("/routes", summary="Origins and destinations served")
+    async def list_routes(caller: CurrentPrincipal, paging: Paging) -> Listing[Route]:
+        """Pairs with a departure to come, by origin and destination."""
+        asked = ["routes", caller.tenant_id]
+        after = None
+        if paging.after is not None:
+            origin, destination = cursors.open(asked, paging.after)
+            after = (str(origin), str(destination))
+        routes, position = await search.routes(after, paging.limit)
+        return listing(map(_route_out, routes), _sealed(cursors, asked, position))
+
+    @router.get(
+        "/flights/{flight_id}/availability",
+        summary="What is open on a flight",
+        responses=documented(404),
+    )
+    async def read_availability(caller: CurrentPrincipal, flight_id: str) -> Availability:
+        """Live, at most a second behind a hold that runs out. With inventory:admin also the exact
+        `limit`, `sold` and `held`.
+        """
+        if not is_flight_id(flight_id):
+            raise NotFound("There is no such flight.")
+        found = await search.availability(FlightId(flight_id))
+        exact = Scope.INVENTORY_ADMIN in caller.scopes
+        return availability_out(found.flight, found.counts, found.as_of, exact=exact)
+
+    return router
+
+
+def _example(value: str) -> dict[str, Example]:
+    return {value: Example(value=value)}
+
+
+def _sorts() -> str:
+    return ", ".join(f"`{sort.value}`: {meaning}" for sort, meaning in _MEANINGS.items()) + "."
+
+
+def _asked(caller: Principal, query: SearchQuery, max_connections: int) -> Sequence[object]:
+    """Everything that chose the list, for its cursors."""
+    passengers = query.passengers
+    return [
+        "offers",
+        caller.tenant_id,
+        query.origin,
+        query.destination,
+        query.departure_date,
+        passengers.adults,
+        passengers.children,
+        passengers.infants,
+        query.cabin,
+        max_connections,
+        query.sort,
+    ]
+
+
+def _sealed(cursors: Cursors, asked: Sequence[object], position: Position | None) -> str | None:
+    return None if position is None else cursors.seal(asked, position)
+
+
+def _offer_out(offer: model.Offer) -> SupersedingOffer | Offer:
+    plain = Offer(
+        id=offer.offer_id,
+        expires_at=offer.expires_at,
+        passengers=counts_out(offer.passengers),
+        slices=[_slice_out(one) for one in offer.slices],
+        price=price_out(offer.price),
+    )
+    if offer.supersedes is None:
+        return plain
+    return SupersedingOffer(**dict(plain), supersedes=offer.supersedes)
+
+
+def _slice_out(value: model.Slice) -> Slice:
+    return Slice(
+        origin=value.first.origin,
+        destination=value.last.destination,
+        duration=duration_text(value.last.arriving_at.utc - value.first.departing_at.utc),
+        segments=[
+            OfferedSegment(**segment_members(one.segment), seats_left=one.seats_left)
+            for one in value.segments
+        ],
+    )
+
+
+def _route_out(route: model.Route) -> Route:
+    return Route(
+        origin=route.origin,
+        destination=route.destination,
+        first_departure_date=route.first_departure_date,
+        last_departure_date=route.last_departure_date,
+    )
