@@ -1,19 +1,24 @@
 """The composition root: settings in, live objects out. The only importer of adapters.
 
-`Core` is what every role that touches seats is made of; `Services` is what the transport calls. Nothing
-here decides anything.
+`Core` is what every role that touches seats is made of. Nothing here decides anything.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
+import httpx
+from pydantic import SecretStr
 from redis.asyncio import Redis
 
+from app.adapters.log_bus import LogBus
+from app.adapters.null_bus import NullBus
+from app.adapters.oidc import OidcKeys
 from app.background import Background
 from app.clock import Clock, utc_now
+from app.errors import HoldStoreUnavailable
 from app.hold.claim import Claims
 from app.hold.epoch import EpochKeeper
 from app.hold.expirer import Expirer
@@ -22,7 +27,12 @@ from app.hold.placement import OpenOffer, Placement
 from app.hold.rebuild import Guardian
 from app.hold.service import HoldService
 from app.hold.store import HoldStore
+from app.identity.keys import CachedKeys, KeySource
+from app.identity.profile import IssuerProfile, parse_profiles
+from app.identity.verifier import Verifier
 from app.inventory.catalogue import Catalogue
+from app.outbox.publisher import Publisher
+from app.settings import EventBus, Settings, SettingsError
 from app.storage.database import Database
 from app.storage.redis import connect
 
@@ -52,6 +62,12 @@ class Core:
         return HoldService(
             self.database, self.store, self.epochs, self.claims, placement, self.clock
         )
+
+    async def check_hold_store(self) -> None:
+        """For readiness: the present epoch is open in Redis."""
+        number = await self.epochs.current()
+        if await self.store.open_epoch_number() != number:
+            raise HoldStoreUnavailable
 
     async def close(self) -> None:
         await self.background.drain(DRAIN_SECONDS)
@@ -93,3 +109,61 @@ async def watching(core: Core) -> AsyncIterator[None]:
             yield
         finally:
             stop.set()
+
+
+def core_of(settings: Settings) -> Core:
+    """For a process that serves or loads; raises SettingsError where an address is missing."""
+    return build_core(
+        _required(settings.database_url, "DATABASE_URL"),
+        _required(settings.redis_url, "REDIS_URL"),
+        hold_ttl=timedelta(seconds=settings.hold_ttl_seconds),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """The verifier, and what it keeps open."""
+
+    verifier: Verifier
+    keys: Sequence[CachedKeys]
+    http: httpx.AsyncClient
+
+    async def close(self) -> None:
+        for keys in self.keys:
+            await keys.aclose()
+        await self.http.aclose()
+
+
+def identity_of(
+    settings: Settings, more: Sequence[tuple[IssuerProfile, KeySource]] = (), clock: Clock = utc_now
+) -> Identity:
+    """`more` are issuers whose keys need no fetching: the development issuer."""
+    try:
+        profiles = parse_profiles(settings.oidc_issuers)
+    except ValueError as error:
+        raise SettingsError(str(error)) from error
+    if not profiles and not more:
+        raise SettingsError("OIDC_ISSUERS: at least one issuer is needed where DEV_IDENTITY is off")
+    http = httpx.AsyncClient(trust_env=False, follow_redirects=False)
+    keys = [CachedKeys(OidcKeys(profile, http).fetch) for profile in profiles]
+    issuers = [*zip(profiles, keys, strict=True), *more]
+    return Identity(Verifier(issuers, clock=clock), keys, http)
+
+
+def publisher_of(settings: Settings) -> Publisher:
+    match settings.event_bus:
+        case EventBus.LOG:
+            return LogBus()
+        case EventBus.NULL:
+            return NullBus()
+
+
+def database_of(settings: Settings) -> Database:
+    """For a role that needs no seats."""
+    return Database(_required(settings.database_url, "DATABASE_URL"))
+
+
+def _required(secret: SecretStr | None, name: str) -> str:
+    if secret is None:
+        raise SettingsError(f"{name}: needed by this role; `holdfast dev` brings its own")
+    return secret.get_secret_value()

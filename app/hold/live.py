@@ -44,17 +44,23 @@ class LiveInventory:
                 of_flight[cabin.cabin] = counts
         return answer
 
-    async def fence(self, flight_id: FlightId) -> bool:
-        """Keeps holds off the flight until `apply`, ten seconds at most; False where seats are held."""
-        return await self._epochs.run(lambda epoch: self._store.fence(epoch, flight_id))
+    async def fence(self, flight_id: FlightId) -> int | None:
+        """None where seats of the flight are held; else the epoch in which none can be, for ten
+        seconds at most, until an `apply` lifts the fence.
+        """
 
-    async def apply(self, rows: Sequence[InventoryRow]) -> None:
-        """Takes the rows over where they are newer, and lifts fences; never raises."""
+        async def fence(epoch: int) -> int | None:
+            return epoch if await self._store.fence(epoch, flight_id) else None
+
+        return await self._epochs.run(fence)
+
+    async def apply(self, rows: Sequence[InventoryRow], *, lift_fence: bool = False) -> None:
+        """Takes the rows over where they are newer; never raises."""
         for start in range(0, len(rows), CHUNK):
             chunk = rows[start : start + CHUNK]
 
             async def apply(epoch: int, chunk: Sequence[InventoryRow] = chunk) -> None:
-                await self._store.apply(epoch, chunk, lift_fence=True)
+                await self._store.apply(epoch, chunk, lift_fence=lift_fence)
 
             try:
                 await self._epochs.run(apply)

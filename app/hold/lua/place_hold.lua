@@ -89,15 +89,16 @@ if is_full then
   return { hold_id, 'FULL', at, unpack(answer) }
 end
 
--- whole milliseconds, so that the instant a client is told is the instant that is meant
-local expires_at = math.floor((now + tonumber(ARGV[4])) / 1000) * 1000
+-- in whole milliseconds, so that the instant a client is told is the instant that is meant
+local granted_at = math.floor(now / 1000) * 1000
+local expires_at = granted_at + tonumber(ARGV[4])
 redis.call(
   'HSET', KEYS[3], 'state', 'HELD', 'lines', ARGV[7], 'expires_at', whole(expires_at),
-  'granted_at', whole(now), 'fence', 1, 'request', ARGV[6]
+  'granted_at', whole(granted_at), 'fence', 1, 'request', ARGV[6]
 )
 redis.call('SET', KEYS[2], whole(now))
 for _, cabin in pairs(cabins) do
   redis.call('HSET', cabin.key, cabin.field, table.concat(cabin.held, ','))
 end
 await_expiry(prefix, ARGV[7], hold_id, expires_at)
-return { hold_id, 'GRANTED', whole(expires_at), whole(now) }
+return { hold_id, 'GRANTED', whole(expires_at), whole(granted_at) }
