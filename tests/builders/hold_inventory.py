@@ -1,0 +1,32 @@
+"""Where seats are held, as the schedule sees it: remembers what it was told, and says what it is set to."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from app.ids import FlightId
+from app.inventory.model import CabinCounts, CabinName, Flight, InventoryRow
+
+
+@dataclass
+class RecordingHoldInventory:
+    epoch: int | None = 1  # what a fence answers; None: seats are held
+    applied: list[tuple[list[InventoryRow], bool]] = field(default_factory=list)
+    fenced: list[FlightId] = field(default_factory=list)
+    live: dict[FlightId, Mapping[CabinName, CabinCounts]] = field(default_factory=dict)
+    on_fence: Callable[[], object] | None = None
+
+    async def fence(self, flight_id: FlightId) -> int | None:
+        self.fenced.append(flight_id)
+        if self.on_fence is not None:
+            happening = self.on_fence()
+            if hasattr(happening, "__await__"):
+                await happening
+        return self.epoch
+
+    async def apply(self, rows: Sequence[InventoryRow], *, lift_fence: bool = False) -> None:
+        self.applied.append((list(rows), lift_fence))
+
+    async def availability(
+        self, flights: Sequence[Flight]
+    ) -> Mapping[FlightId, Mapping[CabinName, CabinCounts]]:
+        return {f.flight_id: self.live[f.flight_id] for f in flights if f.flight_id in self.live}
