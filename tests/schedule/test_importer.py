@@ -10,13 +10,14 @@ from app.ids import FlightId
 from app.inventory.model import CabinName, InventoryRow
 from app.inventory.store import read_flights
 from app.schedule import importer
-from app.schedule.columns import HEADER
+from app.schedule.columns import CABIN_PARTS, FLIGHT_COLUMNS, HEADER
 from app.schedule.errors import ImportRefused
 from app.schedule.importer import ImportReport, import_file
 from app.storage.database import Database
 from tests.builders.flights import flight, put_flights
 
-EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "flights.csv"
+DOCS = Path(__file__).parents[2] / "docs"
+EXAMPLE = DOCS / "examples" / "flights.csv"
 GOOD = (
     "flt_a,LA,801,SCL,GRU,2027-03-10 08:30,America/Santiago,2027-03-10T14:30:00,America/Sao_Paulo,"
     ",,,150,CLP,Y:10:129900 M:6:89900"
@@ -227,3 +228,13 @@ async def test_rows_reach_redis_in_bounded_calls(
     await import_file(database, _file(tmp_path, *lines), applied, _nothing)
     assert max(len(call) for call in applied.calls) <= importer.APPLY_ROWS_MAX
     assert len(applied.flight_ids) == 1100
+
+
+def test_the_page_names_every_column_and_bound() -> None:
+    page = (DOCS / "import.md").read_text()
+    for column in (*FLIGHT_COLUMNS, *(f"CABIN_{part}" for part in CABIN_PARTS)):
+        assert f"| `{column}` |" in page
+    for bound in (importer.LINES_MAX, importer.LINE_CHARACTERS_MAX):
+        assert f"{bound:,}" in page
+    assert f"{importer.FILE_BYTES_MAX // 1_000_000} MB" in page
+    assert f"the first {importer.BAD_LINES_SHOWN} of them" in page
