@@ -65,9 +65,12 @@ class Core:
 
     async def check_hold_store(self) -> None:
         """For readiness: the present epoch is open in Redis."""
-        number = await self.epochs.current()
-        if await self.store.open_epoch_number() != number:
-            raise HoldStoreUnavailable
+
+        async def check(epoch: int) -> None:
+            if await self.store.open_epoch_number() != epoch:
+                raise HoldStoreUnavailable
+
+        await self.epochs.run(check)
 
     async def close(self) -> None:
         await self.background.drain(DRAIN_SECONDS)

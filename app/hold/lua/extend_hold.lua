@@ -6,7 +6,7 @@
 -- ARGV[2] hold_id
 -- ARGV[3] prefix of the keys of this epoch, for the hold's own flights
 -- ARGV[4] ttl, microseconds
--- RETURNS hold_id and EPOCH | UNKNOWN | EXTENDED expires_at now | its state
+-- RETURNS hold_id and EPOCH | UNKNOWN | EXTENDED expires_at now | EXPIRED | its state
 -- TTL none
 --@include frame
 --@include holds

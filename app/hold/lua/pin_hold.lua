@@ -6,7 +6,7 @@
 -- ARGV[1] epoch
 -- ARGV[2] hold_id
 -- ARGV[3] prefix of the keys of this epoch, for the hold's own flights
--- RETURNS hold_id and EPOCH | UNKNOWN | PINNED fence | its state
+-- RETURNS hold_id and EPOCH | UNKNOWN | PINNED fence | EXPIRED | its state
 -- TTL none
 --@include frame
 --@include holds

@@ -1,0 +1,304 @@
+"""The scripts on every Redis-compatible server at hand, and their headers against their callers."""
+
+import random
+import re
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from redis.asyncio import Redis
+
+from app.hold import keys
+from app.hold.keys import Keys
+from app.hold.model import (
+    Extended,
+    Full,
+    Granted,
+    JournalState,
+    MemoState,
+    Pinned,
+    Remembered,
+    Stale,
+)
+from app.hold.store import EpochMoved, HoldStore
+from app.ids import FlightId, HoldId
+from app.inventory.model import CabinName, InventoryRow, SeatLine, open_seats
+from app.storage.lua import Script
+from app.storage.redis import connect
+from tests.fixtures.servers import StartValkey, redis_servers
+
+LUA = Path(__file__).parents[2] / "app" / "hold" / "lua"
+EPOCH = 7
+FLIGHT, OTHER = FlightId("flt_1"), FlightId("flt_2")
+
+
+def row(
+    limits: tuple[int, ...],
+    *,
+    flight_id: FlightId = FLIGHT,
+    sold: tuple[int, ...] | None = None,
+    version: int = 1,
+) -> InventoryRow:
+    return InventoryRow(
+        flight_id, CabinName.ECONOMY, limits, sold or (0,) * len(limits), version, 1
+    )
+
+
+def line(position: int, seats: int, flight_id: FlightId = FLIGHT) -> SeatLine:
+    return SeatLine(flight_id, CabinName.ECONOMY, position, seats)
+
+
+@pytest.fixture(params=redis_servers(), ids=lambda path: "-".join(path.parts[-3:]))
+async def server(request: pytest.FixtureRequest, start_valkey: StartValkey) -> str:
+    """Each Redis-compatible server of this machine: Valkey 9 always, Redis 6.2 and 7 where they are."""
+    return (await start_valkey(binary=request.param)).url
+
+
+@pytest.fixture
+async def client(server: str) -> AsyncIterator[Redis]:
+    client = connect(server)
+    yield client
+    await client.aclose()
+
+
+async def opened(
+    client: Redis, *rows: InventoryRow, ttl: timedelta = timedelta(minutes=10)
+) -> HoldStore:
+    store = HoldStore(client, ttl)
+    await client.set(keys.EPOCH, EPOCH)
+    await store.apply(EPOCH, rows)
+    return store
+
+
+async def held(client: Redis, flight_id: FlightId = FLIGHT) -> tuple[int, ...]:
+    (counts,) = await HoldStore(client, timedelta(1)).counts(
+        EPOCH, [(flight_id, CabinName.ECONOMY)]
+    )
+    assert counts is not None
+    return counts.held
+
+
+async def place(store: HoldStore, name: str, *lines: SeatLine) -> object:
+    versions = {line.flight_id: 1 for line in lines}
+    return await store.place(EPOCH, HoldId(name), "r", lines, versions)
+
+
+async def test_the_arithmetic_is_the_same_in_lua(client: Redis) -> None:
+    """Random cabins, filled until nothing fits: at each step the script and the pure function agree."""
+    chance = random.Random(11)
+    for case in range(60):
+        flight_id = FlightId(f"flt_case{case}")
+        limits = tuple(chance.randint(0, 9) for _ in range(chance.randint(1, 8)))
+        sold = tuple(chance.randint(0, 2) for _ in limits)
+        store = await opened(client, row(limits, sold=sold, flight_id=flight_id))
+        taken = list(sold)
+        for step in range(12):
+            position, seats = chance.randint(1, len(limits)), chance.randint(1, 3)
+            outcome = await place(store, f"hold_{case}_{step}", line(position, seats, flight_id))
+            if open_seats(limits, taken)[position - 1] >= seats:
+                assert isinstance(outcome, Granted), (limits, taken, position, seats)
+                taken[position - 1] += seats
+            else:
+                assert isinstance(outcome, Full), (limits, taken, position, seats)
+                assert outcome.open_seats == (open_seats(limits, taken)[position - 1],)
+        assert [s + h for s, h in zip(sold, await held(client, flight_id), strict=True)] == taken
+
+
+async def test_all_lines_or_none(client: Redis) -> None:
+    store = await opened(client, row((5,)), row((1,), flight_id=OTHER))
+    assert isinstance(await place(store, "hold_a", line(1, 2), line(1, 2, OTHER)), Full)
+    assert await held(client) == await held(client, OTHER) == (0,)
+    assert isinstance(await place(store, "hold_b", line(1, 1), line(1, 1, OTHER)), Granted)
+    assert await held(client) == await held(client, OTHER) == (1,)
+
+
+async def test_two_lines_in_one_cabin_are_counted_together(client: Redis) -> None:
+    store = await opened(client, row((5, 3)))
+    assert isinstance(await place(store, "hold_a", line(1, 3), line(2, 3)), Full)
+    assert isinstance(await place(store, "hold_b", line(1, 2), line(2, 3)), Granted)
+    assert await held(client) == (2, 3)
+
+
+async def test_asked_again_it_says_what_became_of_it(client: Redis) -> None:
+    store = await opened(client, row((5,)))
+    granted = await place(store, "hold_a", line(1, 2))
+    assert isinstance(granted, Granted)
+    again = await place(store, "hold_a", line(1, 2))
+    assert again == Remembered(MemoState.HELD, granted.expires_at, granted.granted_at, "r")
+    assert await held(client) == (2,)
+    await store.end(EPOCH, HoldId("hold_a"), JournalState.RELEASED)
+    after = await place(store, "hold_a", line(1, 2))
+    assert isinstance(after, Remembered)
+    assert after.state is MemoState.RELEASED
+    assert await held(client) == (0,)
+
+
+async def test_a_release_before_its_hold_leaves_a_tombstone(client: Redis) -> None:
+    store = await opened(client, row((5,)))
+    await store.end(EPOCH, HoldId("hold_a"), JournalState.RELEASED)
+    late = await place(store, "hold_a", line(1, 2))
+    assert isinstance(late, Remembered)
+    assert await held(client) == (0,)
+
+
+async def test_what_ran_out_is_taken_back_by_whoever_asks(client: Redis) -> None:
+    store = await opened(
+        client, row((2,)), row((2,), flight_id=OTHER), ttl=timedelta(milliseconds=30)
+    )
+    assert isinstance(await place(store, "hold_a", line(1, 2), line(1, 2, OTHER)), Granted)
+    outcome = await place(store, "hold_b", line(1, 2))
+    while isinstance(outcome, Full):
+        assert outcome.next_release_at is not None
+        outcome = await place(store, "hold_b", line(1, 2))
+    assert isinstance(outcome, Granted)
+    assert await held(client) == (2,)
+    assert await held(client, OTHER) == (0,), "the other flight's seats came back with it"
+    assert await store.taken_back(EPOCH) == ["hold_a"]
+
+
+async def test_more_than_one_call_takes_back_is_asked_again_and_never_called_full(
+    client: Redis,
+) -> None:
+    store = await opened(client, row((450,)), ttl=timedelta(milliseconds=1))
+    for number in range(450):
+        assert isinstance(await place(store, f"hold_{number}", line(1, 1)), Granted)
+    await client.set(f"{keys.CLOCK}", int((await client.time())[0] + 60) * 1_000_000)
+    assert isinstance(await place(store, "hold_last", line(1, 450)), Granted)
+    assert await held(client) == (450,)
+
+
+async def test_a_pinned_hold_is_out_of_reach_of_time(client: Redis) -> None:
+    store = await opened(client, row((1,)), ttl=timedelta(milliseconds=20))
+    hold = HoldId("hold_a")
+    await place(store, hold, line(1, 1))
+    assert await store.pin(EPOCH, hold) == Pinned(1)
+    await client.set(keys.CLOCK, int((await client.time())[0] + 3600) * 1_000_000)
+    assert isinstance(await place(store, "hold_b", line(1, 1)), Full)
+    await store.take_back_expired(EPOCH)
+    assert await store.pin(EPOCH, hold) == Pinned(1), "repeatable"
+    await store.unpin(EPOCH, hold, 1)
+    assert await store.pin(EPOCH, hold) == Pinned(1), "an equal fence moves nothing"
+    await store.unpin(EPOCH, hold, 2)
+    assert isinstance(await place(store, "hold_b", line(1, 1)), Granted), "free by its own time"
+    assert await store.pin(EPOCH, hold) is MemoState.EXPIRED
+
+
+async def test_a_sale_moves_seats_from_held_to_sold_once(client: Redis) -> None:
+    store = await opened(client, row((5,)))
+    hold = HoldId("hold_a")
+    await place(store, hold, line(1, 2))
+    await store.pin(EPOCH, hold)
+    for _ in range(2):
+        await store.finish(EPOCH, hold, [row((5,), sold=(2,), version=2)])
+        (counts,) = await store.counts(EPOCH, [(FLIGHT, CabinName.ECONOMY)])
+        assert counts is not None
+        assert (counts.sold, counts.held, counts.open) == ((2,), (0,), (3,))
+    await store.end(EPOCH, hold, JournalState.RELEASED)
+    assert (await store.glimpse(EPOCH, [hold]))[hold].state is MemoState.SOLD, "never undone"
+
+
+async def test_rows_are_taken_over_by_version_alone(client: Redis) -> None:
+    store = await opened(client, row((5,), sold=(2,), version=4))
+    await place(store, "hold_a", line(1, 1))
+    await store.apply(EPOCH, [row((9,), sold=(0,), version=3)])
+    await store.apply(EPOCH, [row((6,), sold=(3,), version=5)])
+    (counts,) = await store.counts(EPOCH, [(FLIGHT, CabinName.ECONOMY)])
+    assert counts is not None
+    assert (counts.limits, counts.sold, counts.held) == ((6,), (3,), (1,))
+
+
+async def test_an_extension_is_given_once(client: Redis) -> None:
+    store = await opened(client, row((5,)))
+    granted = await place(store, "hold_a", line(1, 1))
+    assert isinstance(granted, Granted)
+    for _ in range(2):
+        extended = await store.extend(EPOCH, HoldId("hold_a"))
+        assert isinstance(extended, Extended)
+        assert extended.expires_at == granted.expires_at + timedelta(minutes=10)
+    assert await store.extend(EPOCH, HoldId("hold_x")) is MemoState.UNKNOWN
+
+
+async def test_no_script_speaks_for_another_epoch(client: Redis) -> None:
+    store = await opened(client, row((5,)))
+    await place(store, "hold_a", line(1, 1))
+    hold = HoldId("hold_a")
+    before = await everything(client)
+    for call in (
+        store.place(EPOCH - 1, HoldId("hold_b"), "r", [line(1, 1)], {FLIGHT: 1}),
+        store.pin(EPOCH - 1, hold),
+        store.unpin(EPOCH - 1, hold, 9),
+        store.extend(EPOCH - 1, hold),
+        store.end(EPOCH - 1, hold, JournalState.RELEASED),
+        store.finish(EPOCH - 1, hold, [row((9,), version=9)]),
+        store.apply(EPOCH - 1, [row((9,), version=9)]),
+        store.fence(EPOCH - 1, FLIGHT),
+        store.take_back_expired(EPOCH - 1),
+        store.glimpse(EPOCH - 1, [hold]),
+        store.counts(EPOCH - 1, [(FLIGHT, CabinName.ECONOMY)]),
+        store.load_holds(EPOCH - 1, []),
+        store.open_epoch(EPOCH - 1, (await client_time(client))),
+    ):
+        with pytest.raises(EpochMoved):
+            await call
+    assert await everything(client) == before
+
+
+async def test_terms_that_changed_and_fences_stop_a_hold(client: Redis) -> None:
+    store = await opened(client, row((5,)))
+    stale = await store.place(EPOCH, HoldId("hold_a"), "r", [line(1, 1)], {FLIGHT: 2})
+    assert isinstance(stale, Stale)
+    assert await store.fence(EPOCH, FLIGHT)
+    assert not isinstance(await place(store, "hold_a", line(1, 1)), Granted)
+    await store.apply(EPOCH, [row((5,), version=2)], lift_fence=True)
+    assert isinstance(await place(store, "hold_a", line(1, 1)), Granted)
+    assert not await store.fence(EPOCH, FLIGHT), "seats are held"
+
+
+async def test_nothing_lives_for_ever_but_what_is_alive(client: Redis) -> None:
+    store = await opened(client, row((5,)), ttl=timedelta(milliseconds=20))
+    await place(store, "hold_a", line(1, 1))
+    await place(store, "hold_b", line(1, 1))
+    await store.end(EPOCH, HoldId("hold_b"), JournalState.RELEASED)
+    names = Keys(EPOCH)
+    assert await client.pttl(names.memo(HoldId("hold_a"))) == -1, "a live hold has no key's age"
+    while await client.exists(names.due):
+        await store.take_back_expired(EPOCH)
+    await store.forget_taken_back(EPOCH, await store.taken_back(EPOCH))
+    left = {key: await client.pttl(key) for key in await everything(client)}
+    lasting = {key for key, age in left.items() if age == -1}
+    assert lasting == {keys.EPOCH, keys.CLOCK, names.flight(FLIGHT)}
+    assert len(left) == len(lasting) + 2, "two tombstones"
+
+
+async def test_only_an_unknown_digest_is_sent_again(client: Redis) -> None:
+    store = await opened(client, row((5,)))
+    await client.script_flush()
+    assert isinstance(await place(store, "hold_a", line(1, 1)), Granted)
+    assert await held(client) == (1,)
+
+
+@pytest.mark.parametrize("path", sorted(LUA.glob("*.lua")), ids=lambda path: path.stem)
+def test_a_header_names_every_key_and_argument_that_is_read(path: Path) -> None:
+    source = path.read_text()
+    header = "".join(ln + "\n" for ln in source.splitlines() if ln.startswith("-- "))
+    body = re.sub(r"--[^\n]*", "", Script(path).source)
+    for kind in ("KEYS", "ARGV"):
+        named = {int(n) for n in re.findall(rf"-- {kind}\[(\d+)", header)}
+        read = {int(n) for n in re.findall(rf"{kind}\[(\d+)\]", body)}
+        assert read <= named, f"{kind} read but not named"
+        assert named == set(range(1, len(named) + 1)), f"{kind} named without gaps"
+    assert "-- RETURNS" in header
+    returned = set(re.findall(r"return \{[^}]*?'([A-Z]+)'", source.split("--@include")[-1]))
+    assert returned <= set(re.findall(r"[A-Z_]+", header)), "a code that the header does not name"
+
+
+async def client_time(client: Redis) -> datetime:
+    seconds, microseconds = await client.time()
+    return datetime.fromtimestamp(seconds + microseconds / 1e6, UTC)
+
+
+async def everything(client: Redis) -> dict[str, bytes | None]:
+    """Every key with its serialized value."""
+    found = [key async for key in client.scan_iter()]
+    return {bytes(key).decode(): await client.dump(key) for key in found}

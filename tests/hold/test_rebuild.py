@@ -1,0 +1,175 @@
+"""Redis gets its data back from Postgres, under a new epoch, and loses nobody's hold."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+import pytest
+from redis.asyncio import Redis
+
+from app.errors import HoldStoreUnavailable
+from app.hold import keys
+from app.hold.errors import SoldOut
+from app.hold.model import Hold, HoldStatus
+from app.hold.service import HoldService
+from app.hold.store import EpochMoved
+from app.ids import FlightId
+from app.inventory.model import CabinName
+from app.money import Money
+from app.wiring import Core, watching
+from tests.builders.flights import flight
+from tests.builders.holds import DEMO, key, no_offers, request
+from tests.fixtures.core import StartCore, sell_from
+from tests.fixtures.servers import StartValkey
+
+SOUTH = "flt_south"
+TEN_SEATS = flight(flight_id=SOUTH, classes=(("Y", 10, Money(100, "CLP")),))
+
+
+async def place(holds: HoldService, seats: int = 1) -> Hold:
+    return (await holds.place(DEMO, request((SOUTH, "Y"), adults=seats), key())).value
+
+
+async def open_seats(core: Core) -> int:
+    (counts,) = await core.live.counts([(FlightId(SOUTH), CabinName.ECONOMY)])
+    assert counts is not None
+    return counts.open[0]
+
+
+async def flush(url: str) -> None:
+    client = Redis.from_url(url)
+    await client.flushall()
+    await client.aclose()
+
+
+@asynccontextmanager
+async def at_work(core: Core) -> AsyncIterator[HoldService]:
+    async with watching(core):
+        yield core.holds(no_offers)
+
+
+async def when_open(core: Core) -> None:
+    """Waits until a hold store that was lost is open again."""
+    async with asyncio.timeout(10):
+        while True:
+            try:
+                return await core.check_hold_store()
+            except HoldStoreUnavailable:
+                await asyncio.sleep(0.02)
+
+
+async def test_an_empty_redis_is_loaded_and_every_promise_stands(start_core: StartCore) -> None:
+    core = await start_core()
+    await sell_from(core, TEN_SEATS)
+    async with at_work(core) as holds:
+        kept, released = await place(holds, 3), await place(holds, 2)
+        await holds.release(DEMO, released.hold_id)
+        before = await core.epochs.current()
+        await core.redis.flushall()
+        with pytest.raises(HoldStoreUnavailable):
+            await place(holds)
+        await when_open(core)
+
+        assert await core.epochs.current() == before + 1
+        assert await open_seats(core) == 7
+        assert (await holds.get(DEMO, kept.hold_id)).status is HoldStatus.ACTIVE
+        assert (await holds.get(DEMO, kept.hold_id)).expires_at == kept.expires_at
+        assert (await holds.get(DEMO, released.hold_id)).status is HoldStatus.RELEASED
+        with pytest.raises(SoldOut):
+            await place(holds, 8)
+        await place(holds, 7)
+
+
+async def test_a_restarted_redis_with_old_data_is_not_believed(
+    start_core: StartCore, start_valkey: StartValkey
+) -> None:
+    """The same data, but another incarnation: some of it may be missing."""
+    server = await start_valkey()
+    core = await start_core(redis_url=server.url)
+    await sell_from(core, TEN_SEATS)
+    async with at_work(core) as holds:
+        kept = await place(holds, 3)
+        epoch = await core.epochs.current()
+        assert await core.redis.delete(f"{keys.TAG}:{epoch}:h:{kept.hold_id}") == 1
+        await core.redis.hset(f"{keys.TAG}:{epoch}:f:{SOUTH}", "economy:held", "0")
+        await server.stop()
+        await server.start()  # on the same port, with the same data
+        await when_open(core)
+        assert await core.epochs.current() == epoch + 1
+        assert await open_seats(core) == 7
+        assert (await holds.get(DEMO, kept.hold_id)).status is HoldStatus.ACTIVE
+
+
+async def test_two_processes_rebuild_once_and_both_go_on(start_core: StartCore) -> None:
+    one, two = await start_core(), await start_core()
+    await sell_from(one, TEN_SEATS)
+    async with at_work(one) as holds, at_work(two) as others:
+        await place(holds, 2)
+        before = await one.epochs.current()
+        await one.redis.flushall()
+        await asyncio.gather(when_open(one), when_open(two))
+        assert await one.epochs.current() == await two.epochs.current() == before + 1
+        await place(others, 8)
+        with pytest.raises(SoldOut):
+            await place(holds)
+
+
+async def test_what_had_run_out_before_the_loss_is_not_revived(start_core: StartCore) -> None:
+    core = await start_core(ttl=timedelta(milliseconds=300))
+    await sell_from(core, TEN_SEATS)
+    holds = core.holds(no_offers)
+    first = await place(holds, 10)
+    second = None
+    while second is None:
+        try:
+            second = await place(holds, 10)
+        except SoldOut:
+            await asyncio.sleep(0.01)
+    await core.redis.flushall()
+    await core.guardian.ensure_open()
+
+    (glimpse,) = (await core.store.glimpse(await core.epochs.current(), [first.hold_id])).values()
+    assert glimpse.state == "UNKNOWN", (
+        "it was cut off at the epoch's end, not loaded beside its heir"
+    )
+    assert (await holds.get(DEMO, first.hold_id)).status is HoldStatus.EXPIRED
+
+
+async def test_an_old_primary_that_goes_on_serving_grants_nothing(
+    start_core: StartCore, start_valkey: StartValkey
+) -> None:
+    old, new = await start_valkey(), await start_valkey()
+    behind = await start_core(redis_url=old.url)
+    await sell_from(behind, TEN_SEATS)
+    left_behind = behind.holds(no_offers)
+    await place(left_behind, 1)
+
+    ahead = await start_core(redis_url=new.url)  # opens a new epoch on the new server
+    moved_on = ahead.holds(no_offers)
+    await place(moved_on, 9)
+
+    with pytest.raises(HoldStoreUnavailable):
+        await place(left_behind, 1)
+    assert await open_seats(ahead) == 0
+
+
+async def test_keys_of_ended_epochs_are_let_go(start_core: StartCore) -> None:
+    core = await start_core()
+    await sell_from(core, TEN_SEATS)
+    await place(core.holds(no_offers))
+    await core.redis.delete(keys.EPOCH)
+    await core.guardian.ensure_open()
+    epochs = {keys.epoch_of(key.decode()) async for key in core.redis.scan_iter()}
+    assert epochs == {None, await core.epochs.current()}
+
+
+async def test_a_rebuilder_that_was_overtaken_opens_nothing(start_core: StartCore) -> None:
+    core = await start_core()
+    await sell_from(core, TEN_SEATS)
+    epoch = await core.epochs.current()
+    assert not await core.store.begin_loading(epoch), "claimed before"
+    assert await core.store.begin_loading(epoch + 5)
+    assert not await core.store.begin_loading(epoch + 4)
+    with pytest.raises(EpochMoved):
+        await core.store.open_epoch(epoch + 4, TEN_SEATS.departing_at.utc)
