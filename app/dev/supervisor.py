@@ -7,13 +7,13 @@ exit code 2. All data stays in DATA_DIR, which belongs to one running Holdfast a
 """
 
 import asyncio
-import importlib
 import json
 import signal
 import socket
 from contextlib import suppress
 
 import httpx
+from pydantic import SecretStr
 
 from app.dev.console import Console
 from app.dev.data_dir import kept_secret, locked
@@ -95,7 +95,8 @@ class _Stack:
         _refuse_taken_port(self._settings.host, self._settings.port)
         database_url, redis_url = await self._stores()
         await self._migrate(database_url)
-        await self._top_up(database_url, redis_url)
+        stores = {"database_url": SecretStr(database_url), "redis_url": SecretStr(redis_url)}
+        await self._top_up(self._settings.model_copy(update=stores))
         environment = self._environment(database_url, redis_url)
         self._console.tell("starting the API and the relay")
         for role in (relay, api):
@@ -127,24 +128,20 @@ class _Stack:
         return database_url, redis_url
 
     async def _migrate(self, database_url: str) -> None:
-        from app.storage.migrations import upgrade
-
         self._console.tell("bringing the tables up to date")
+        from app.storage.migrations import upgrade  # late: see _top_up
+
         try:
             await asyncio.to_thread(upgrade, database_url)
         except Exception as error:
             raise CannotStartError(f"the tables could not be made: {_first_line(error)}") from error
 
-    async def _top_up(self, database_url: str, redis_url: str) -> None:
-        # Late, because it reads reference data that only this step needs.
-        sample = importlib.import_module("app.dev.sample")
+    async def _top_up(self, settings: Settings) -> None:
+        # Late, because it takes seconds to import, and the terminal should not be still so long.
+        from app.dev.loading import load_sample
+
         with self._console.progress("loading the sample network") as progress:
-            try:
-                added = await sample.top_up(database_url, redis_url, progress)
-            except Exception as error:
-                raise CannotStartError(
-                    f"the sample network could not be loaded: {_first_line(error)}"
-                ) from error
+            added = await load_sample(settings, progress)
         self._console.tell(f"sample network: {added} flights added")
 
     async def _bring_up(self, kept: Kept) -> None:
@@ -235,7 +232,7 @@ async def _until_ready(url: str, api: Role) -> None:
                     if answer.status_code == httpx.codes.OK:
                         return
                     reason = answer.text
-                await asyncio.sleep(0.1)
+                await asyncio.sleep(0.25)
     raise GaveUpError(
         f"the API is not ready after {_READY_SECONDS:.0f} s: {reason}\n{api.last_words()}"
     )

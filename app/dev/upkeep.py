@@ -20,6 +20,7 @@ from app.dev.errors import CannotStartError
 _RESTARTS = 3
 _WITHIN_SECONDS = 60.0
 _FIRST_PAUSE_SECONDS = 0.5
+_DRAIN_SECONDS = 20.0  # more than a role takes to finish what it has begun
 _BROKEN_SETTING = 2  # a role's exit code for what no restart mends
 _CHUNK_BYTES = 65_536
 _REMEMBERED_BYTES = 4_000
@@ -85,7 +86,7 @@ class Role:
             name=self.name,
             command=self._command,
             pid_file=self._pid_file,
-            stop_signals=((signal.SIGTERM, 10.0),),
+            stop_signals=((signal.SIGTERM, _DRAIN_SECONDS),),
             environment={**os.environ, **self.environment, "PYTHONUNBUFFERED": "1"},
         )
 
