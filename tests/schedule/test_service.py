@@ -185,6 +185,25 @@ async def test_a_sale_between_the_fence_and_the_change_keeps_the_shape(
         await service.put(flight(**LATER))  # type: ignore[arg-type]
 
 
+async def test_a_sale_under_way_is_waited_for(service: ScheduleService, database: Database) -> None:
+    await service.put(flight())
+
+    async def sale(session: WriteSession) -> asyncio.Task[object]:
+        await sell(session, [SeatLine(ID, ECONOMY, 1, 1)])
+        put: asyncio.Task[object] = asyncio.create_task(
+            service.put(flight(**LATER))  # type: ignore[arg-type]
+        )
+        waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        async with asyncio.timeout(2):
+            while (await session.execute(waiting)).scalar_one() == 0:  # noqa: ASYNC110 - the server says
+                await asyncio.sleep(0.005)
+        return put
+
+    put = await database.run_in_transaction(sale)
+    with pytest.raises(FlightInUse):
+        await put
+
+
 async def test_a_fence_of_another_epoch_is_worth_nothing(
     service: ScheduleService, database: Database, holds: RecordingHoldInventory
 ) -> None:
