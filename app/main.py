@@ -1,34 +1,28 @@
 """The HTTP application of one worker: `uvicorn --factory app.main:create`."""
 
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-
-from fastapi import APIRouter, FastAPI
-from starlette.types import ASGIApp
 
 from app import __version__
 from app.clock import Clock, utc_now
 from app.dev.data_dir import kept_secret
 from app.dev.issuer import dev_issuer_app, dev_keys, dev_profile
-from app.errors import ValidationFailed
-from app.hold.model import OfferTerms
-from app.ids import TenantId
-from app.outbox.service import Events
-from app.schedule.service import ScheduleService
 from app.settings import Settings, SettingsError
 from app.telemetry import configure_logging
-from app.transport.http.application import create_app
+from app.transport.http.application import Application, create_app
 from app.transport.http.paging import Cursors
+from app.transport.http.routers.booking import bookings_router
 from app.transport.http.routers.events import events_router
 from app.transport.http.routers.flights import flights_router
 from app.transport.http.routers.hold import holds_router
-from app.wiring import Core, Identity, core_of, identity_of, watching
+from app.transport.http.routers.search import search_router
+from app.wiring import Identity, core_of, identity_of, services_of, watching
 
 DEV_ISSUER_PATH = "/dev/oidc"
 
 
-def create() -> FastAPI:
+def create() -> Application:
     settings = Settings.from_environment(os.environ)
     configure_logging(settings.log_level.value)
     return application(settings)
@@ -41,13 +35,12 @@ def check(settings: Settings) -> None:
     _identity(settings, utc_now)
 
 
-def application(settings: Settings, clock: Clock = utc_now) -> FastAPI:
-    core = core_of(settings)
+def application(settings: Settings, clock: Clock = utc_now) -> Application:
+    core = core_of(settings, clock)
+    keys = signing_keys(settings)
+    services = services_of(core, keys)
+    cursors = Cursors(keys)
     identity = _identity(settings, clock)
-    in_dev = settings.serves_dev_identity
-    mounts: dict[str, ASGIApp] = {}
-    if in_dev:
-        mounts[DEV_ISSUER_PATH] = dev_issuer_app(settings.data_dir, dev_issuer_url(settings), clock)
 
     @asynccontextmanager
     async def life() -> AsyncIterator[None]:
@@ -58,12 +51,22 @@ def application(settings: Settings, clock: Clock = utc_now) -> FastAPI:
             await identity.close()
             await core.close()
 
+    in_dev = settings.serves_dev_identity
+    issuer_url = dev_issuer_url(settings)
     return create_app(
         authenticate=identity.verifier.verify,
-        routers=_routers(core, signing_keys(settings)),
+        routers=[
+            search_router(services.search, cursors, clock),
+            holds_router(services.holds, cursors),
+            bookings_router(services.bookings),
+            events_router(services.events, cursors),
+            flights_router(services.schedule, clock),
+        ],
         checks={"database": core.database.ping, "redis": core.check_hold_store},
         version=__version__,
-        mounts=mounts,
+        mounts={DEV_ISSUER_PATH: dev_issuer_app(settings.data_dir, issuer_url, clock)}
+        if in_dev
+        else {},
         lifespan=life,
         token_url=f"{DEV_ISSUER_PATH}/token" if in_dev else None,
     )
@@ -87,18 +90,3 @@ def _identity(settings: Settings, clock: Clock) -> Identity:
         return identity_of(settings, clock=clock)
     issuer = (dev_profile(dev_issuer_url(settings)), dev_keys(settings.data_dir))
     return identity_of(settings, [issuer], clock)
-
-
-def _routers(core: Core, keys: Sequence[str]) -> list[APIRouter]:
-    cursors = Cursors(keys)
-    holds = core.holds(_no_offers)  # until search lands
-    schedule = ScheduleService(core.database, core.live, core.clock)
-    return [
-        holds_router(holds, cursors),
-        events_router(Events(core.database), cursors),
-        flights_router(schedule, core.clock),
-    ]
-
-
-def _no_offers(_tenant_id: TenantId, _text: str) -> OfferTerms:
-    raise ValidationFailed("There is no such offer.")

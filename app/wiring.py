@@ -17,6 +17,7 @@ from app.adapters.log_bus import LogBus
 from app.adapters.null_bus import NullBus
 from app.adapters.oidc import OidcKeys
 from app.background import Background
+from app.booking.service import BookingService
 from app.clock import Clock, utc_now
 from app.errors import HoldStoreUnavailable
 from app.hold.claim import Claims
@@ -32,6 +33,10 @@ from app.identity.profile import IssuerProfile, parse_profiles
 from app.identity.verifier import Verifier
 from app.inventory.catalogue import Catalogue
 from app.outbox.publisher import Publisher
+from app.outbox.service import Events
+from app.schedule.service import ScheduleService
+from app.search.offer_token import OfferTokens
+from app.search.service import SearchService
 from app.settings import EventBus, Settings, SettingsError
 from app.storage.database import Database
 from app.storage.redis import connect
@@ -56,6 +61,7 @@ class Core:
     background: Background
 
     def holds(self, open_offer: OpenOffer) -> HoldService:
+        """`open_offer` reads signed offers; search, which signs them, stands above holds."""
         placement = Placement(
             self.database, self.store, self.epochs, self.catalogue, open_offer, self.clock
         )
@@ -114,12 +120,35 @@ async def watching(core: Core) -> AsyncIterator[None]:
             stop.set()
 
 
-def core_of(settings: Settings) -> Core:
+def core_of(settings: Settings, clock: Clock = utc_now) -> Core:
     """For a process that serves or loads; raises SettingsError where an address is missing."""
     return build_core(
         _required(settings.database_url, "DATABASE_URL"),
         _required(settings.redis_url, "REDIS_URL"),
         hold_ttl=timedelta(seconds=settings.hold_ttl_seconds),
+        clock=clock,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What transports call."""
+
+    search: SearchService
+    holds: HoldService
+    bookings: BookingService
+    schedule: ScheduleService
+    events: Events
+
+
+def services_of(core: Core, signing_keys: Sequence[str]) -> Services:
+    tokens = OfferTokens(signing_keys)
+    return Services(
+        search=SearchService(core.database, core.live, tokens, core.clock),
+        holds=core.holds(tokens.open_offer),
+        bookings=BookingService(core.database, core.claims, core.live, core.background, core.clock),
+        schedule=ScheduleService(core.database, core.live, core.clock),
+        events=Events(core.database),
     )
 
 

@@ -59,7 +59,7 @@ def create_app(
     lifespan: Callable[[], AbstractAsyncContextManager[None]] = nullcontext,
     token_url: str | None = None,
     limits: Limits = Limits(),
-) -> FastAPI:
+) -> Application:
     """`services` is what the routers expect in `app.state.services`; `lifespan` encloses all
     requests and every change that outlives one; `token_url` is for the docs page's Authorize.
     """
@@ -73,7 +73,7 @@ def create_app(
             finally:
                 await mutations.drain(limits.drain_seconds)
 
-    app = _Application(
+    app = Application(
         token_url,
         title=TITLE,
         summary=SUMMARY,
@@ -110,7 +110,7 @@ def create_app(
     return app
 
 
-class _Application(FastAPI):
+class Application(FastAPI):
     """FastAPI, with an OpenAPI document that tells of refusals and of how to get a token."""
 
     def __init__(self, token_url: str | None, **options: Any) -> None:
