@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -181,6 +182,22 @@ class TestFailures:
         async with running(database, bus):
             await bus.until_delivered(38)
         assert "bkg_7" not in first_deliveries(bus.delivered)
+
+    async def test_a_bus_too_slow_for_large_batches_gets_smaller_ones(
+        self, database: Database
+    ) -> None:
+        await append(database, *history(40, 1))
+
+        async def judge(batch: Sequence[Event]) -> Sequence[Outcome]:
+            if len(batch) > 4:
+                await asyncio.sleep(5)
+            return [Accepted()] * len(batch)
+
+        bus = RecordingBus(judge)
+        all_due_again_at_once = replace(IMPATIENT, refusal=Backoff(0, 0))
+        async with running(database, bus, pace=all_due_again_at_once):
+            await bus.until_delivered(40)
+        assert len(bus.delivered) == 40
 
     @pytest.mark.parametrize("case", ["refuses", "throws", "is late", "miscounts"])
     async def test_a_bus_that_is_away_is_waited_for(self, database: Database, case: str) -> None:

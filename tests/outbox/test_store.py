@@ -95,9 +95,10 @@ class TestNumbering:
             for _ in range(3)
         ]
         seen: list[Entry] = []
-        while len(seen) < 48:
-            await number(database, limit)
-            seen += await page(database, after=seen[-1].position if seen else 0, limit=limit)
+        async with asyncio.timeout(20):
+            while len(seen) < 48:
+                await number(database, limit)
+                seen += await page(database, after=seen[-1].position if seen else 0, limit=limit)
         await asyncio.gather(*writers)
         await execute(database, "DROP TABLE aggregates")
 
