@@ -8,10 +8,11 @@ fence's epoch still lasts and that nothing is sold.
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Protocol
 
 from app.clock import Clock
-from app.errors import DatabaseUnavailable, NotFound, Overloaded
+from app.errors import DatabaseUnavailable, HoldStoreUnavailable, NotFound, Overloaded
 from app.hold.journal import prove_epoch
 from app.ids import FlightId
 from app.inventory.model import CabinCounts, CabinName, Flight, InventoryRow
@@ -165,11 +166,15 @@ class ScheduleService:
         await self._hold_store.apply(rows, lift_fence=lift_fence)
 
     async def _counts(self, flight: Flight, rows: Sequence[InventoryRow]) -> Counts:
-        """Where a cabin is not in Redis nothing of it is held: Postgres says the rest."""
+        """What Redis cannot say now is told by Postgres, as in search: limits and sales, no holds. The
+        change is made by then, so an absent Redis is no reason to refuse.
+        """
         unheld = {
             row.cabin: CabinCounts(row.limits, row.sold, (0,) * len(row.sold)) for row in rows
         }
-        live = (await self._hold_store.availability([flight])).get(flight.flight_id, {})
+        live: Counts = {}
+        with suppress(HoldStoreUnavailable):
+            live = (await self._hold_store.availability([flight])).get(flight.flight_id, {})
         return {cabin.cabin: live.get(cabin.cabin, unheld[cabin.cabin]) for cabin in flight.cabins}
 
     def _fact(self, flight: Flight, sequence: int, names: set[CabinName]) -> Fact:

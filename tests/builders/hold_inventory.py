@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from app.errors import HoldStoreUnavailable
 from app.ids import FlightId
 from app.inventory.model import CabinCounts, CabinName, Flight, InventoryRow
 
@@ -13,6 +14,7 @@ class RecordingHoldInventory:
     applied: list[tuple[list[InventoryRow], bool]] = field(default_factory=list)
     fenced: list[FlightId] = field(default_factory=list)
     live: dict[FlightId, Mapping[CabinName, CabinCounts]] = field(default_factory=dict)
+    is_away: bool = False
     on_fence: Callable[[], object] | None = None
 
     async def fence(self, flight_id: FlightId) -> int | None:
@@ -29,4 +31,6 @@ class RecordingHoldInventory:
     async def availability(
         self, flights: Sequence[Flight]
     ) -> Mapping[FlightId, Mapping[CabinName, CabinCounts]]:
+        if self.is_away:
+            raise HoldStoreUnavailable
         return {f.flight_id: self.live[f.flight_id] for f in flights if f.flight_id in self.live}

@@ -261,10 +261,12 @@ async def test_a_patch_answers_the_live_numbers(
     assert counts == {ECONOMY: live}
 
 
-async def test_a_patch_of_a_flight_that_redis_does_not_know_answers_the_rows(
-    service: ScheduleService, database: Database
+@pytest.mark.parametrize("is_away", [False, True])
+async def test_what_redis_cannot_say_after_a_patch_the_rows_do(
+    service: ScheduleService, database: Database, holds: RecordingHoldInventory, is_away: bool
 ) -> None:
     await service.put(flight())
+    holds.is_away = is_away
     await _sell(database, 4)
     _, counts = await service.patch(ID, _limits(Y=2))
     assert counts == {ECONOMY: CabinCounts((2, 6), (4, 0), (0, 0))}
