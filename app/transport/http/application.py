@@ -59,7 +59,7 @@ def create_app(
     lifespan: Callable[[], AbstractAsyncContextManager[None]] = nullcontext,
     token_url: str | None = None,
     limits: Limits = Limits(),
-) -> Application:
+) -> "Application":
     """`services` is what the routers expect in `app.state.services`; `lifespan` encloses all
     requests and every change that outlives one; `token_url` is for the docs page's Authorize.
     """
