@@ -11,6 +11,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from app import __version__
+from app.errors import DomainError
 from app.settings import Settings, SettingsError
 
 EXIT_BROKEN = 2
@@ -116,7 +117,7 @@ def import_(
         _fail(str(refused))
     except OSError as error:
         _fail(f"{file}: {error.strerror}")
-    except SettingsError as error:
+    except (SettingsError, DomainError) as error:
         _fail(str(error))
     typer.echo(f"{added} flights added, {unchanged} known before")
 
