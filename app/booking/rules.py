@@ -63,7 +63,7 @@ def normal_phone(text: str) -> str:
 
 def folded(name: str) -> str:
     """The name without case, accents and spare blanks, for comparing and nothing else."""
-    plain = unicodedata.normalize("NFKD", name.casefold())
+    plain = _decomposed(_decomposed(name).casefold())
     bare = "".join(c for c in plain if not unicodedata.combining(c)).casefold()
     return " ".join(bare.translate(_STROKES).split())[:FOLDED_MAX]
 
@@ -91,6 +91,10 @@ def age_on(day: date, born_on: date) -> int:
     """Whole years; negative before birth. Who was born on 29 February is a year older on 1 March."""
     birthday_is_ahead = (day.month, day.day) < (born_on.month, born_on.day)
     return day.year - born_on.year - birthday_is_ahead
+
+
+def _decomposed(text: str) -> str:
+    return unicodedata.normalize("NFKD", text)
 
 
 def _counts_that_differ(

@@ -48,9 +48,14 @@ Phone = Annotated[
 ]
 
 _HOLD_ID = "hold_ukrkp4hkmuwzrbqeajzdplw2xm"
-_ANA = {"type": "ADT", "given_name": "Ana", "family_name": "Pérez", "born_on": "1990-04-02"}
-_CONTACT = {"email": "ana@example.com", "phone": "+56912345678"}
-_PAYMENT = {"reference": "pay-8c1f", "amount": "129900", "currency": "CLP"}
+_ANA: dict[str, Any] = {
+    "type": "ADT",
+    "given_name": "Ana",
+    "family_name": "Pérez",
+    "born_on": "1990-04-02",
+}
+_CONTACT: dict[str, Any] = {"email": "ana@example.com", "phone": "+56912345678"}
+_PAYMENT: dict[str, Any] = {"reference": "pay-8c1f", "amount": "129900", "currency": "CLP"}
 _REPLAYED: dict[str, Any] = {
     "Idempotent-Replayed": {
         "description": "`true` where this is the first answer again.",
