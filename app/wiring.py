@@ -26,6 +26,7 @@ from app.hold.expirer import Expirer
 from app.hold.live import LiveInventory
 from app.hold.placement import OpenOffer, Placement
 from app.hold.rebuild import Guardian
+from app.hold.retention import Retention
 from app.hold.service import HoldService
 from app.hold.store import HoldStore
 from app.identity.keys import CachedKeys, KeySource
@@ -55,6 +56,7 @@ class Core:
     epochs: EpochKeeper
     guardian: Guardian
     expirer: Expirer
+    retention: Retention
     claims: Claims
     live: LiveInventory
     catalogue: Catalogue
@@ -100,6 +102,7 @@ def build_core(
         epochs=epochs,
         guardian=Guardian(database, redis_url, redis, epochs, hold_ttl, clock),
         expirer=Expirer(database, store, epochs),
+        retention=Retention(database, clock),
         claims=Claims(database, store, epochs),
         live=LiveInventory(store, epochs),
         catalogue=Catalogue(database),
@@ -109,11 +112,12 @@ def build_core(
 
 @asynccontextmanager
 async def watching(core: Core) -> AsyncIterator[None]:
-    """Keeps the hold store open and takes back what runs out, until the end of the block."""
+    """Keeps the hold store open, takes back what runs out and lets go of what is old, until the end."""
     stop = asyncio.Event()
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(core.guardian.watch(stop), name="guardian")
         tasks.create_task(core.expirer.run(stop), name="expirer")
+        tasks.create_task(core.retention.run(stop), name="retention")
         try:
             yield
         finally:

@@ -32,10 +32,12 @@ _APPEND = text(
     WITH proof AS ({_OPEN_EPOCH} FOR SHARE OF redis_epoch)
     INSERT INTO hold_journal (
         hold_id, tenant_id, idempotency_key, attempt, request_hash, client_reference, lines, segments,
-        passengers, price, epoch, granted_at, expires_at, first_expires_at, extensions_used, fence, state)
+        passengers, price, epoch, granted_at, expires_at, first_expires_at, extensions_used, fence, state,
+        ended_at)
     SELECT r.hold_id, r.tenant_id, r.idempotency_key, r.attempt, r.request_hash, r.client_reference,
         r.lines, r.segments, r.passengers, r.price, proof.epoch, r.granted_at, r.expires_at,
-        r.expires_at, 0, 1, r.state
+        r.expires_at, 0, 1, r.state,
+        CASE WHEN r.state <> 'HELD' THEN clock_timestamp() END
     FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r (
         hold_id text, tenant_id text, idempotency_key text, attempt int, request_hash text,
         client_reference text, lines jsonb, segments jsonb, passengers jsonb, price jsonb, epoch bigint,
@@ -92,6 +94,11 @@ _EXPIRE = text(
 _EXTEND = text(
     "UPDATE hold_journal SET expires_at = :expires_at, extensions_used = 1"
     " WHERE hold_id = :hold_id AND tenant_id = :tenant_id AND state = 'HELD' AND extensions_used = 0"
+)
+_DROP_ENDED = text(
+    "DELETE FROM hold_journal WHERE hold_id IN (SELECT hold_id FROM hold_journal"
+    " WHERE ended_at < clock_timestamp() - interval '30 days' AND state <> 'HELD'"
+    " ORDER BY ended_at LIMIT :count)"
 )
 _RAISE_FENCE = text(
     "UPDATE hold_journal SET fence = fence + 1 WHERE hold_id = :hold_id RETURNING fence"
@@ -197,6 +204,11 @@ async def extend(
 
 async def raise_fence(session: WriteSession, hold_id: HoldId) -> int:
     return int((await session.execute(_RAISE_FENCE, {"hold_id": hold_id})).scalar_one())
+
+
+async def drop_ended(session: WriteSession, count: int) -> int:
+    """Lets go of promises that ended 30 days ago."""
+    return (await session.execute(_DROP_ENDED, {"count": count})).rowcount
 
 
 def lines_to_json(lines: Iterable[SeatLine]) -> list[list[Any]]:

@@ -31,6 +31,7 @@ from app.storage.redis import UNREACHABLE, connect, incarnation_of
 _log = structlog.get_logger(__name__)
 
 LOOK_EVERY_SECONDS = 1.0
+LOOK_PAUSE_SECONDS = 0.05
 LEASE_SECONDS = 15
 CHUNK = 500
 _PASSING: tuple[type[Exception], ...] = (DomainError, EpochMoved, *UNREACHABLE)  # tried again
@@ -91,6 +92,7 @@ class Guardian:
         self._ttl = ttl
         self._clock = clock
         self._who = uuid.uuid4().hex
+        self._pooled: str | None = None  # the incarnation that the client's connections lead to
 
     async def watch(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
@@ -99,6 +101,7 @@ class Guardian:
             except _PASSING as error:
                 _log.warning("hold_store_not_open", error_type=type(error).__name__)
             self._epochs.alarm.clear()
+            await asyncio.sleep(LOOK_PAUSE_SECONDS)  # however often the alarm is raised
             await _first_of(LOOK_EVERY_SECONDS, self._epochs.alarm, stop)
 
     async def ensure_open(self) -> None:
@@ -108,10 +111,10 @@ class Guardian:
         if not await self._is_open(row, incarnation):
             await self._rebuild(row, incarnation)
             row = await self._epochs.read()
-        expected_before = self._epochs.expected_incarnation()
         await self._epochs.learn()
-        if expected_before not in (None, row.incarnation):
+        if self._pooled not in (None, row.incarnation):
             await self._client.connection_pool.disconnect()  # some may lead to the old server
+        self._pooled = row.incarnation
 
     async def close(self) -> None:
         await self._probe.aclose()

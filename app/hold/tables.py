@@ -50,6 +50,7 @@ hold_journal = Table(
         "ix_hold_journal_tenant_newest", "tenant_id", text("granted_at DESC"), text("hold_id DESC")
     ),
     Index("ix_hold_journal_granted_at", "granted_at"),
+    Index("ix_hold_journal_ended_at", "ended_at", postgresql_where=text("ended_at IS NOT NULL")),
     Index("ix_hold_journal_held", "hold_id", postgresql_where=text("state = 'HELD'")),
 )
 

@@ -83,6 +83,7 @@ def upgrade() -> None:
     sa.CheckConstraint("state IN ('HELD', 'CONFIRMED', 'RELEASED', 'EXPIRED', 'ABORTED')", name=op.f('ck_hold_journal_known_state')),
     sa.PrimaryKeyConstraint('hold_id', name=op.f('pk_hold_journal'))
     )
+    op.create_index('ix_hold_journal_ended_at', 'hold_journal', ['ended_at'], unique=False, postgresql_where=sa.text('ended_at IS NOT NULL'))
     op.create_index('ix_hold_journal_granted_at', 'hold_journal', ['granted_at'], unique=False)
     op.create_index('ix_hold_journal_held', 'hold_journal', ['hold_id'], unique=False, postgresql_where=sa.text("state = 'HELD'"))
     op.create_index('ix_hold_journal_tenant_newest', 'hold_journal', ['tenant_id', sa.literal_column('granted_at DESC'), sa.literal_column('hold_id DESC')], unique=False)
@@ -197,6 +198,7 @@ def downgrade() -> None:
     op.drop_table('idempotency_records')
     op.drop_index('ix_hold_journal_tenant_newest', table_name='hold_journal')
     op.drop_index('ix_hold_journal_held', table_name='hold_journal', postgresql_where=sa.text("state = 'HELD'"))
+    op.drop_index('ix_hold_journal_ended_at', table_name='hold_journal', postgresql_where=sa.text('ended_at IS NOT NULL'))
     op.drop_index('ix_hold_journal_granted_at', table_name='hold_journal')
     op.drop_table('hold_journal')
     op.drop_index('ix_flights_market', table_name='flights')
