@@ -48,12 +48,17 @@ TRIES_MAX: Final = 3  # of pin and transaction, where the fence or the epoch had
 EPOCH_PAUSE_SECONDS: Final = 0.1
 WAITS_MAX: Final = 2  # for the first request with the same key, one lock timeout (2 s) each
 LOCATOR_DRAWS_MAX: Final = 64
+_BOOKED: Final = "The hold has become a booking."
 _LOCK_TIMED_OUT: Final = "55P03"
 
 OVERSELLS_STOPPED = Counter(
     "holdfast_oversells_stopped",
     "Bookings of a live hold that found its seats sold: a fault in the protocol, never a client's.",
 )
+
+
+class _BookedByAnother(Exception):
+    """Another request got the hold while this one was on its way; nothing was done."""
 
 
 class _FenceMoved(Exception):
@@ -144,9 +149,11 @@ class Confirmation:
         hold_id = order.promise.hold_id
         waits = 0
         for attempt in range(1, TRIES_MAX + 1):
+            claim = await self._pin(hold_id)
             try:
-                claim = await self._claims.pin(hold_id)
                 return await self._book(order, claim)
+            except _BookedByAnother:  # who finishes the hold
+                raise HoldNotActive(_BOOKED) from None
             except _FenceMoved:
                 await self._claims.settle(hold_id)
             except _EpochMoved:
@@ -162,6 +169,13 @@ class Confirmation:
                 raise
         await self._settle_later(hold_id)
         raise HoldStoreUnavailable
+
+    async def _pin(self, hold_id: HoldId) -> Claim:
+        try:
+            return await self._claims.pin(hold_id)
+        except HoldStoreUnavailable:  # an answer that was lost may have been a pin
+            await self._settle_later(hold_id)
+            raise
 
     async def _book(self, order: _Order, claim: Claim) -> Answered[Booking]:
         sale = await self._database.run_in_transaction(
@@ -273,6 +287,8 @@ async def _why_not(session: WriteSession, hold_id: HoldId) -> Exception:
     promise = await journal.read(session, hold_id)
     if promise is None:
         return _no_such_hold()
+    if promise.state is JournalState.CONFIRMED:
+        return _BookedByAnother()
     return _refusal_of(promise.state) or _FenceMoved()
 
 
@@ -281,7 +297,7 @@ def _refusal_of(state: JournalState) -> DomainError | None:
         case JournalState.HELD:
             return None
         case JournalState.CONFIRMED:
-            return HoldNotActive("The hold has become a booking.")
+            return HoldNotActive(_BOOKED)
         case JournalState.RELEASED:
             return HoldNotActive("The hold was released.")
         case JournalState.EXPIRED:
