@@ -22,11 +22,14 @@ from app.clock import Clock, utc_now
 from app.errors import HoldStoreUnavailable
 from app.hold.claim import Claims
 from app.hold.epoch import EpochKeeper
+from app.hold.epoch_store import EpochStore
 from app.hold.expirer import Expirer
 from app.hold.live import LiveInventory
 from app.hold.placement import OpenOffer, Placement
 from app.hold.rebuild import Guardian
 from app.hold.retention import Retention
+from app.hold.scripts import Scripts
+from app.hold.seats import SeatStore
 from app.hold.service import HoldService
 from app.hold.store import HoldStore
 from app.identity.keys import CachedKeys, KeySource
@@ -53,6 +56,8 @@ class Core:
     database: Database
     redis: Redis
     store: HoldStore
+    seats: SeatStore
+    epoch_store: EpochStore
     epochs: EpochKeeper
     guardian: Guardian
     expirer: Expirer
@@ -65,7 +70,13 @@ class Core:
     def holds(self, open_offer: OpenOffer) -> HoldService:
         """`open_offer` reads signed offers; search, which signs them, stands above holds."""
         placement = Placement(
-            self.database, self.store, self.epochs, self.catalogue, open_offer, self.clock
+            self.database,
+            self.store,
+            self.live,
+            self.epochs,
+            self.catalogue,
+            open_offer,
+            self.clock,
         )
         return HoldService(
             self.database, self.store, self.epochs, self.claims, placement, self.clock
@@ -75,7 +86,7 @@ class Core:
         """For readiness: the present epoch is open in Redis."""
 
         async def check(epoch: int) -> None:
-            if await self.store.open_epoch_number() != epoch:
+            if await self.epoch_store.open_epoch_number() != epoch:
                 raise HoldStoreUnavailable
 
         await self.epochs.run(check)
@@ -93,18 +104,21 @@ def build_core(
     database = Database(database_url)
     epochs = EpochKeeper(database)
     redis = connect(redis_url, epochs.expected_incarnation)
-    store = HoldStore(redis, hold_ttl)
+    scripts = Scripts(redis)
+    store, seats = HoldStore(scripts, hold_ttl), SeatStore(scripts)
     return Core(
         clock=clock,
         database=database,
         redis=redis,
         store=store,
+        seats=seats,
+        epoch_store=EpochStore(scripts),
         epochs=epochs,
         guardian=Guardian(database, redis_url, redis, epochs, hold_ttl, clock),
         expirer=Expirer(database, store, epochs),
         retention=Retention(database, clock),
         claims=Claims(database, store, epochs),
-        live=LiveInventory(store, epochs),
+        live=LiveInventory(seats, epochs),
         catalogue=Catalogue(database),
         background=Background(),
     )

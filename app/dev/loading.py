@@ -10,7 +10,6 @@ from app.clock import utc_now
 from app.dev.errors import CannotStartError
 from app.dev.sample import top_up
 from app.errors import DomainError
-from app.hold.store import EpochMoved
 from app.settings import Settings
 from app.telemetry import configure_logging
 from app.wiring import Core, core_of, watching
@@ -46,7 +45,7 @@ async def _until_open(core: Core) -> None:
         while True:
             try:
                 await core.check_hold_store()
-            except (DomainError, EpochMoved):
+            except DomainError:
                 await asyncio.sleep(0.05)
             else:
                 return

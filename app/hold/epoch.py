@@ -14,7 +14,7 @@ from typing import TypeVar
 from sqlalchemy import text
 
 from app.errors import HoldStoreUnavailable
-from app.hold.store import EpochMoved
+from app.hold.scripts import EpochMoved
 from app.storage.database import Database
 
 T = TypeVar("T")

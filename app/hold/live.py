@@ -11,7 +11,7 @@ import structlog
 
 from app.errors import DomainError
 from app.hold.epoch import EpochKeeper
-from app.hold.store import HoldStore
+from app.hold.seats import SeatStore
 from app.ids import FlightId
 from app.inventory.model import CabinCounts, CabinName, Flight, InventoryRow
 
@@ -21,15 +21,15 @@ CHUNK: Final = 500
 
 
 class LiveInventory:
-    def __init__(self, store: HoldStore, epochs: EpochKeeper) -> None:
-        self._store = store
+    def __init__(self, seats: SeatStore, epochs: EpochKeeper) -> None:
+        self._seats = seats
         self._epochs = epochs
 
     async def counts(
         self, cabins: Sequence[tuple[FlightId, CabinName]]
     ) -> list[CabinCounts | None]:
         """All in one script call, in order; None for a cabin that Redis does not know (yet)."""
-        return await self._epochs.run(lambda epoch: self._store.counts(epoch, cabins))
+        return await self._epochs.run(lambda epoch: self._seats.counts(epoch, cabins))
 
     async def availability(
         self, flights: Iterable[Flight]
@@ -50,7 +50,7 @@ class LiveInventory:
         """
 
         async def fence(epoch: int) -> int | None:
-            return epoch if await self._store.fence(epoch, flight_id) else None
+            return epoch if await self._seats.fence(epoch, flight_id) else None
 
         return await self._epochs.run(fence)
 
@@ -60,7 +60,7 @@ class LiveInventory:
             chunk = rows[start : start + CHUNK]
 
             async def apply(epoch: int, chunk: Sequence[InventoryRow] = chunk) -> None:
-                await self._store.apply(epoch, chunk, lift_fence=lift_fence)
+                await self._seats.apply(epoch, chunk, lift_fence=lift_fence)
 
             try:
                 await self._epochs.run(apply)

@@ -16,6 +16,7 @@ from app.errors import DatabaseUnavailable, DomainError, HoldStoreUnavailable, I
 from app.hold import journal
 from app.hold.epoch import EpochKeeper
 from app.hold.errors import OfferExpired, SoldOut
+from app.hold.live import LiveInventory
 from app.hold.model import (
     Fenced,
     Full,
@@ -85,6 +86,7 @@ class Placement:
         self,
         database: Database,
         store: HoldStore,
+        live: LiveInventory,
         epochs: EpochKeeper,
         catalogue: Catalogue,
         open_offer: OpenOffer,
@@ -92,6 +94,7 @@ class Placement:
     ) -> None:
         self._database = database
         self._store = store
+        self._live = live
         self._epochs = epochs
         self._catalogue = catalogue
         self._open_offer = open_offer
@@ -226,7 +229,7 @@ class Placement:
         """Redis may be behind the flights' rows, where a process ended between the two."""
         async with self._database.reading() as session:
             rows = await inventory_store.read_rows(session, this.plan.versions)
-        await self._epochs.run(lambda epoch: self._store.apply(epoch, rows))
+        await self._live.apply(rows)
 
     async def _first_answer(
         self, tenant_id: TenantId, key: IdempotencyKey

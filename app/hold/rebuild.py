@@ -20,8 +20,11 @@ from app.clock import Clock
 from app.errors import DomainError, HoldStoreUnavailable
 from app.hold import journal
 from app.hold.epoch import EpochKeeper, EpochRow
+from app.hold.epoch_store import EpochStore
 from app.hold.model import JournalState, Promise
-from app.hold.store import EpochMoved, HoldStore
+from app.hold.scripts import EpochMoved, Scripts
+from app.hold.seats import SeatStore
+from app.hold.store import HoldStore
 from app.ids import HoldId
 from app.inventory import store as inventory_store
 from app.inventory.model import InventoryRow
@@ -122,7 +125,7 @@ class Guardian:
     async def _is_open(self, row: EpochRow, incarnation: str) -> bool:
         if not row.is_open or row.incarnation != incarnation:
             return False
-        number = await HoldStore(self._probe, self._ttl).open_epoch_number()
+        number = await EpochStore(Scripts(self._probe)).open_epoch_number()
         return number == row.number
 
     async def _rebuild(self, seen: EpochRow, incarnation: str) -> None:
@@ -131,7 +134,7 @@ class Guardian:
         # Its connections accept this incarnation alone: a restart in mid-load ends the attempt.
         client = connect(self._redis_url, lambda: incarnation)
         try:
-            await _Rebuild(self, HoldStore(client, self._ttl), incarnation).run(seen.number)
+            await _Rebuild(self, Scripts(client), incarnation).run(seen.number)
         finally:
             await client.aclose()
             with suppress(DomainError):
@@ -156,10 +159,12 @@ class Guardian:
 class _Rebuild:
     """One attempt, under the guardian's lease."""
 
-    def __init__(self, guardian: Guardian, store: HoldStore, incarnation: str) -> None:
+    def __init__(self, guardian: Guardian, scripts: Scripts, incarnation: str) -> None:
         self._guardian = guardian
         self._database = guardian._database
-        self._store = store
+        self._store = HoldStore(scripts, guardian._ttl)
+        self._seats = SeatStore(scripts)
+        self._epoch_store = EpochStore(scripts)
         self._incarnation = incarnation
         self._since = guardian._clock() - DEPARTED_FOR
         self._clock_at_least = datetime.min.replace(tzinfo=UTC)
@@ -172,14 +177,14 @@ class _Rebuild:
         )
         await self._guardian._execute(_OPEN_GATE)
         _log.info("rebuild_begun", epoch=epoch)
-        if not await self._store.begin_loading(epoch):
+        if not await self._epoch_store.begin_loading(epoch):
             raise HoldStoreUnavailable("A newer rebuild has begun.")
         await self._load(epoch)
         await self._database.run_in_transaction(lambda session: self._flip(session, epoch))
         await self._correct(epoch)
-        await self._store.open_epoch(epoch, self._clock_at_least)
+        await self._epoch_store.open_epoch(epoch, self._clock_at_least)
         _log.info("rebuild_done", epoch=epoch, count=len(self._loaded))
-        await self._store.discard_other_epochs(epoch)
+        await self._epoch_store.discard_other_epochs(epoch)
 
     async def _load(self, epoch: int) -> None:
         async with self._database.snapshot() as session:
@@ -222,14 +227,14 @@ class _Rebuild:
 
     async def _apply(self, epoch: int, rows: Sequence[InventoryRow]) -> None:
         for start in range(0, len(rows), CHUNK):
-            await self._store.apply(epoch, rows[start : start + CHUNK], loading=True)
+            await self._seats.apply(epoch, rows[start : start + CHUNK], loading=True)
         if not await self._guardian._take_lease():
             raise HoldStoreUnavailable("The lease of this rebuild ran out.")
 
     async def _load_holds(self, epoch: int, promises: Iterable[Promise]) -> None:
         live = list(promises)
         if live:
-            await self._store.load_holds(epoch, live)
+            await self._epoch_store.load_holds(epoch, live)
             self._loaded.update(promise.hold_id for promise in live)
             self._clock_at_least = max(self._clock_at_least, *(p.granted_at for p in live))
 

@@ -10,6 +10,7 @@ import pytest
 from redis.asyncio import Redis
 
 from app.hold import keys
+from app.hold.epoch_store import EpochStore
 from app.hold.keys import Keys
 from app.hold.model import (
     Extended,
@@ -21,7 +22,9 @@ from app.hold.model import (
     Remembered,
     Stale,
 )
-from app.hold.store import EpochMoved, HoldStore
+from app.hold.scripts import EpochMoved, Scripts
+from app.hold.seats import SeatStore
+from app.hold.store import HoldStore
 from app.ids import FlightId, HoldId
 from app.inventory.model import CabinName, InventoryRow, SeatLine, open_seats
 from app.storage.lua import Script
@@ -31,6 +34,15 @@ from tests.fixtures.servers import StartValkey, redis_servers
 LUA = Path(__file__).parents[2] / "app" / "hold" / "lua"
 EPOCH = 7
 FLIGHT, OTHER = FlightId("flt_1"), FlightId("flt_2")
+
+
+class Stores(HoldStore):
+    """All scripts over one connection."""
+
+    def __init__(self, client: Redis, ttl: timedelta) -> None:
+        scripts = Scripts(client)
+        super().__init__(scripts, ttl)
+        self.seats, self.epochs = SeatStore(scripts), EpochStore(scripts)
 
 
 def row(
@@ -64,22 +76,20 @@ async def client(server: str) -> AsyncIterator[Redis]:
 
 async def opened(
     client: Redis, *rows: InventoryRow, ttl: timedelta = timedelta(minutes=10)
-) -> HoldStore:
-    store = HoldStore(client, ttl)
+) -> Stores:
+    store = Stores(client, ttl)
     await client.set(keys.EPOCH, EPOCH)
-    await store.apply(EPOCH, rows)
+    await store.seats.apply(EPOCH, rows)
     return store
 
 
 async def held(client: Redis, flight_id: FlightId = FLIGHT) -> tuple[int, ...]:
-    (counts,) = await HoldStore(client, timedelta(1)).counts(
-        EPOCH, [(flight_id, CabinName.ECONOMY)]
-    )
+    (counts,) = await SeatStore(Scripts(client)).counts(EPOCH, [(flight_id, CabinName.ECONOMY)])
     assert counts is not None
     return counts.held
 
 
-async def place(store: HoldStore, name: str, *lines: SeatLine) -> object:
+async def place(store: Stores, name: str, *lines: SeatLine) -> object:
     versions = {line.flight_id: 1 for line in lines}
     return await store.place(EPOCH, HoldId(name), "r", lines, versions)
 
@@ -191,7 +201,7 @@ async def test_a_sale_moves_seats_from_held_to_sold_once(client: Redis) -> None:
     await store.pin(EPOCH, hold)
     for _ in range(2):
         await store.finish(EPOCH, hold, [row((5,), sold=(2,), version=2)])
-        (counts,) = await store.counts(EPOCH, [(FLIGHT, CabinName.ECONOMY)])
+        (counts,) = await store.seats.counts(EPOCH, [(FLIGHT, CabinName.ECONOMY)])
         assert counts is not None
         assert (counts.sold, counts.held, counts.open) == ((2,), (0,), (3,))
     await store.end(EPOCH, hold, JournalState.RELEASED)
@@ -201,9 +211,9 @@ async def test_a_sale_moves_seats_from_held_to_sold_once(client: Redis) -> None:
 async def test_rows_are_taken_over_by_version_alone(client: Redis) -> None:
     store = await opened(client, row((5,), sold=(2,), version=4))
     await place(store, "hold_a", line(1, 1))
-    await store.apply(EPOCH, [row((9,), sold=(0,), version=3)])
-    await store.apply(EPOCH, [row((6,), sold=(3,), version=5)])
-    (counts,) = await store.counts(EPOCH, [(FLIGHT, CabinName.ECONOMY)])
+    await store.seats.apply(EPOCH, [row((9,), sold=(0,), version=3)])
+    await store.seats.apply(EPOCH, [row((6,), sold=(3,), version=5)])
+    (counts,) = await store.seats.counts(EPOCH, [(FLIGHT, CabinName.ECONOMY)])
     assert counts is not None
     assert (counts.limits, counts.sold, counts.held) == ((6,), (3,), (1,))
 
@@ -231,13 +241,13 @@ async def test_no_script_speaks_for_another_epoch(client: Redis) -> None:
         store.extend(EPOCH - 1, hold),
         store.end(EPOCH - 1, hold, JournalState.RELEASED),
         store.finish(EPOCH - 1, hold, [row((9,), version=9)]),
-        store.apply(EPOCH - 1, [row((9,), version=9)]),
-        store.fence(EPOCH - 1, FLIGHT),
+        store.seats.apply(EPOCH - 1, [row((9,), version=9)]),
+        store.seats.fence(EPOCH - 1, FLIGHT),
         store.take_back_expired(EPOCH - 1),
         store.glimpse(EPOCH - 1, [hold]),
-        store.counts(EPOCH - 1, [(FLIGHT, CabinName.ECONOMY)]),
-        store.load_holds(EPOCH - 1, []),
-        store.open_epoch(EPOCH - 1, (await client_time(client))),
+        store.seats.counts(EPOCH - 1, [(FLIGHT, CabinName.ECONOMY)]),
+        store.epochs.load_holds(EPOCH - 1, []),
+        store.epochs.open_epoch(EPOCH - 1, (await client_time(client))),
     ):
         with pytest.raises(EpochMoved):
             await call
@@ -248,11 +258,11 @@ async def test_terms_that_changed_and_fences_stop_a_hold(client: Redis) -> None:
     store = await opened(client, row((5,)))
     stale = await store.place(EPOCH, HoldId("hold_a"), "r", [line(1, 1)], {FLIGHT: 2})
     assert isinstance(stale, Stale)
-    assert await store.fence(EPOCH, FLIGHT)
+    assert await store.seats.fence(EPOCH, FLIGHT)
     assert not isinstance(await place(store, "hold_a", line(1, 1)), Granted)
-    await store.apply(EPOCH, [row((5,), version=2)], lift_fence=True)
+    await store.seats.apply(EPOCH, [row((5,), version=2)], lift_fence=True)
     assert isinstance(await place(store, "hold_a", line(1, 1)), Granted)
-    assert not await store.fence(EPOCH, FLIGHT), "seats are held"
+    assert not await store.seats.fence(EPOCH, FLIGHT), "seats are held"
 
 
 async def test_nothing_lives_for_ever_but_what_is_alive(client: Redis) -> None:

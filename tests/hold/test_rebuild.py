@@ -12,8 +12,8 @@ from app.errors import HoldStoreUnavailable
 from app.hold import keys
 from app.hold.errors import SoldOut
 from app.hold.model import Hold, HoldStatus
+from app.hold.scripts import EpochMoved
 from app.hold.service import HoldService
-from app.hold.store import EpochMoved
 from app.ids import FlightId
 from app.inventory.model import CabinName
 from app.money import Money
@@ -168,8 +168,8 @@ async def test_a_rebuilder_that_was_overtaken_opens_nothing(start_core: StartCor
     core = await start_core()
     await sell_from(core, TEN_SEATS)
     epoch = await core.epochs.current()
-    assert not await core.store.begin_loading(epoch), "claimed before"
-    assert await core.store.begin_loading(epoch + 5)
-    assert not await core.store.begin_loading(epoch + 4)
+    assert not await core.epoch_store.begin_loading(epoch), "claimed before"
+    assert await core.epoch_store.begin_loading(epoch + 5)
+    assert not await core.epoch_store.begin_loading(epoch + 4)
     with pytest.raises(EpochMoved):
-        await core.store.open_epoch(epoch + 4, TEN_SEATS.departing_at.utc)
+        await core.epoch_store.open_epoch(epoch + 4, TEN_SEATS.departing_at.utc)

@@ -1,0 +1,81 @@
+"""The typed face of the scripts that count seats: what is open, what Postgres says, who is fenced off."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Final
+
+from app.errors import HoldStoreUnavailable
+from app.hold import keys
+from app.hold.keys import Keys
+from app.hold.scripts import Scripts, guard, row_arguments
+from app.hold.store import AGAIN_MAX, TAKE_BACK_MAX
+from app.ids import FlightId
+from app.inventory.model import CabinCounts, CabinName, InventoryRow
+from app.storage.lua import Argument
+
+FENCE_LASTS: Final = timedelta(seconds=10)
+
+
+class SeatStore:
+    def __init__(self, scripts: Scripts) -> None:
+        self._scripts = scripts
+
+    async def counts(
+        self, epoch: int, cabins: Sequence[tuple[FlightId, CabinName]]
+    ) -> list[CabinCounts | None]:
+        """The live numbers of each cabin named, in order; None where Redis does not know it."""
+        names = Keys(epoch)
+        if not cabins:
+            return []
+        answer = await self._scripts.ask(
+            "read_availability",
+            [keys.EPOCH, *(names.flight(flight_id) for flight_id, _ in cabins)],
+            [epoch, *(cabin.value for _, cabin in cabins)],
+        )
+        packed = zip(answer[1::3], answer[2::3], answer[3::3], strict=True)
+        return [
+            CabinCounts(_numbers(limits), _numbers(sold), _numbers(held)) if limits else None
+            for limits, sold, held in packed
+        ]
+
+    async def apply(
+        self,
+        epoch: int,
+        rows: Sequence[InventoryRow],
+        *,
+        loading: bool = False,
+        lift_fence: bool = False,
+    ) -> None:
+        """Takes over each row iff it is newer than what is here."""
+        names = Keys(epoch)
+        arguments: list[Argument] = [epoch, int(lift_fence)]
+        for row in rows:
+            arguments += row_arguments(row)
+        await self._scripts.ask(
+            "apply_inventory",
+            [guard(loading=loading), *(names.flight(row.flight_id) for row in rows)],
+            arguments,
+        )
+
+    async def fence(self, epoch: int, flight_id: FlightId) -> bool:
+        """Keeps holds off the flight for a moment; False where seats of it are held."""
+        names = Keys(epoch)
+        for _ in range(AGAIN_MAX):
+            answer = await self._scripts.ask(
+                "fence_flight",
+                [keys.EPOCH, keys.CLOCK, names.flight(flight_id)],
+                [
+                    epoch,
+                    flight_id,
+                    names.prefix,
+                    FENCE_LASTS // timedelta(microseconds=1),
+                    TAKE_BACK_MAX,
+                ],
+            )
+            if answer != ["AGAIN"]:
+                return bool(answer == ["FENCED"])
+        raise HoldStoreUnavailable("Too many holds are running out at once; retry shortly.")
+
+
+def _numbers(packed: str) -> tuple[int, ...]:
+    return tuple(map(int, packed.split(",")))
