@@ -110,10 +110,10 @@ class Relay:
             lambda session: store.number(session, self._batch_size)
         )
         async with self._database.reading() as session:
-            batch = await store.unpublished(session, held, self._limit)
-        if batch:
+            due = await store.unpublished(session, held, self._batch_size)
+        if due:
             self._idle_turns = 0
-            return await self._publish_and_settle(held, batch)
+            return await self._publish_and_settle(held, _least_refused(due, self._limit))
         if numbered:
             self._idle_turns = 0
             return 0.0
@@ -239,6 +239,13 @@ class Relay:
             await self._database.run_in_transaction(lambda session: lease.release(session, held))
         except DatabaseUnavailable:
             _log.warning("relay could not give back its lease; it runs out by itself")
+
+
+def _least_refused(due: Sequence[Entry], limit: int) -> Sequence[Entry]:
+    """While batches fail whole, whoever failed less goes first, until the one at fault is alone."""
+    if len(due) <= limit:
+        return due
+    return sorted(due, key=lambda entry: entry.attempts)[:limit]
 
 
 async def _pause(stop: asyncio.Event, seconds: float) -> None:
