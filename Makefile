@@ -16,7 +16,7 @@ run: .venv/installed-dev ## the whole of Holdfast on this machine; PORT, DATA_DI
 	@exec $(BIN)/holdfast dev
 
 test: .venv/installed-test ## every test, on real PostgreSQL and Redis that it starts itself
-	@exec $(BIN)/python -m pytest -n 2
+	@exec $(BIN)/python -m pytest -n 2 --dist worksteal
 
 check: .venv/installed-test ## lint, format, types, import direction, migrations in step with the tables
 	$(BIN)/ruff check .
