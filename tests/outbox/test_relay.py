@@ -179,7 +179,7 @@ class TestFailures:
             return [Accepted()] * len(batch)
 
         bus = RecordingBus(judge)
-        async with running(database, bus):
+        async with running(database, bus, pace=replace(FAST, refusal=Backoff(0, 0))):
             await bus.until_delivered(38)
         assert "bkg_7" not in first_deliveries(bus.delivered)
 
