@@ -3,6 +3,7 @@
 Departures lie ahead of whatever day it is, because the program is asked with its own clock.
 """
 
+import asyncio
 import itertools
 import secrets
 from collections.abc import Mapping, Sequence
@@ -152,6 +153,28 @@ async def ask_booking(
     client: httpx.AsyncClient, body: Json, key: Mapping[str, str] | None = None
 ) -> httpx.Response:
     return await client.post("/v1/bookings", json=body, headers=key or new_key())
+
+
+async def event_about(client: httpx.AsyncClient, aggregate_id: str, event_type: str) -> Json:
+    """The event, as soon as the relay has given it its place."""
+    async with asyncio.timeout(10):
+        while True:
+            for event in await events_about(client, aggregate_id):
+                if event["type"] == event_type:
+                    return event
+            await asyncio.sleep(0.05)
+
+
+async def events_about(client: httpx.AsyncClient, aggregate_id: str) -> list[Json]:
+    found: list[Json] = []
+    after = None
+    while True:
+        query = {"limit": "200"} | ({"after": after} if after else {})
+        page = (await client.get("/v1/events", params=query)).json()
+        found += [one for one in page["data"] if one["aggregate"]["id"] == aggregate_id]
+        after = page["meta"]["after"]
+        if not page["meta"]["has_more"]:
+            return found
 
 
 async def seats(ops: httpx.AsyncClient, flight_id: str) -> dict[str, tuple[int, int, int]]:
