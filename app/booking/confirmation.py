@@ -12,11 +12,10 @@ from typing import Final
 
 import structlog
 from prometheus_client import Counter
-from sqlalchemy.exc import DBAPIError
 
 from app.background import Background
 from app.booking import events, rules, store
-from app.booking.errors import DuplicateBooking
+from app.booking.errors import DuplicateBooking, seats_gone
 from app.booking.model import Booking, BookingRequest, BookingStatus, DrawLocator
 from app.clock import Clock
 from app.errors import (
@@ -26,7 +25,6 @@ from app.errors import (
     IdempotencyInFlight,
     NotFound,
     ValidationFailed,
-    Violation,
 )
 from app.hold import journal
 from app.hold.claim import Claim, Claims
@@ -39,7 +37,7 @@ from app.inventory import store as inventory_store
 from app.inventory.model import InventoryRow, SeatLine
 from app.outbox import store as outbox
 from app.storage.database import Database, ReadSession, WriteSession
-from app.storage.transaction import OutcomeUnknown, sqlstate_of
+from app.storage.transaction import OutcomeUnknown
 
 _log = structlog.get_logger(__name__)
 
@@ -49,7 +47,6 @@ EPOCH_PAUSE_SECONDS: Final = 0.1
 WAITS_MAX: Final = 2  # for the first request with the same key, one lock timeout (2 s) each
 LOCATOR_DRAWS_MAX: Final = 64
 _BOOKED: Final = "The hold has become a booking."
-_LOCK_TIMED_OUT: Final = "55P03"
 
 OVERSELLS_STOPPED = Counter(
     "holdfast_oversells_stopped",
@@ -203,20 +200,15 @@ class Confirmation:
         booking = await self._add_booking(session, order, lines)
         rows = await inventory_store.sell(session, lines)
         if isinstance(rows, SeatLine):
-            raise _oversell_stopped(booking, rows)
+            raise _oversell_stopped(booking, lines, rows)
         await outbox.append(session, events.confirmed(order.tenant_id, booking))
         return booking, rows
 
     async def _claim_key(self, session: WriteSession, order: _Order) -> Record | None:
         subject = booking_id(order.promise.hold_id)
-        try:
-            return await idempotency.claim(
-                session, order.tenant_id, ROUTE, order.key, subject, {}, self._clock()
-            )
-        except DBAPIError as error:
-            if sqlstate_of(error) == _LOCK_TIMED_OUT:
-                raise IdempotencyInFlight from error
-            raise
+        return await idempotency.claim(
+            session, order.tenant_id, ROUTE, order.key, subject, {}, self._clock()
+        )
 
     async def _add_booking(
         self, session: WriteSession, order: _Order, lines: tuple[SeatLine, ...]
@@ -306,7 +298,7 @@ def _refusal_of(state: JournalState) -> DomainError | None:
             return _no_such_hold()
 
 
-def _oversell_stopped(booking: Booking, line: SeatLine) -> SoldOut:
+def _oversell_stopped(booking: Booking, lines: tuple[SeatLine, ...], line: SeatLine) -> SoldOut:
     OVERSELLS_STOPPED.inc()
     _log.error(
         "oversell_stopped",
@@ -315,19 +307,8 @@ def _oversell_stopped(booking: Booking, line: SeatLine) -> SoldOut:
         position=line.position,
         count=line.seats,
     )
-    return SoldOut(
-        "The seats of this hold cannot be sold; nothing was booked.",
-        violations=[
-            Violation(
-                "pointer",
-                "/hold_id",
-                SoldOut.code,
-                "The class has no seats left under its ceiling.",
-                facts={"flight_id": line.flight_id, "requested": line.seats, "open": 0},
-            )
-        ],
-        facts={"next_release_at": None},
-    )
+    booking_class = booking.segments[lines.index(line)].booking_class
+    return seats_gone(line, booking_class)
 
 
 def _no_such_hold() -> NotFound:
