@@ -17,6 +17,7 @@ class Environment(StrEnum):
 
 
 class EventBus(StrEnum):
+    EVENTBRIDGE = "eventbridge"
     LOG = "log"
     NULL = "null"
 
@@ -47,6 +48,10 @@ class Settings(BaseModel):
     log_level: LogLevel = LogLevel.INFO
     signing_keys: Json[list[SecretStr]] | None = None
     event_bus: EventBus = EventBus.LOG
+    event_bus_name: Annotated[str, Field(pattern=r"^[/.\-_:A-Za-z0-9]{1,1600}$")] = "default"
+    event_bus_max_bytes: Annotated[int, Field(ge=1024, le=1_048_576)] = 262_144
+    aws_endpoint_url: Annotated[str, Field(pattern=r"^https?://[^\s/]+")] | None = None
+    aws_region: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,64}$")] | None = None
     oidc_issuers: Json[list[dict[str, Any]]] = []
     dev_identity: bool | None = None
     hold_ttl_seconds: Annotated[int, Field(ge=1, le=3600)] = 600

@@ -27,6 +27,7 @@ from app.hold.expirer import Expirer
 from app.hold.live import LiveInventory
 from app.hold.placement import OpenOffer, Placement
 from app.hold.rebuild import Guardian
+from app.hold.resolver import Resolver
 from app.hold.retention import Retention
 from app.hold.scripts import Scripts
 from app.hold.seats import SeatStore
@@ -61,6 +62,7 @@ class Core:
     epochs: EpochKeeper
     guardian: Guardian
     expirer: Expirer
+    resolver: Resolver
     retention: Retention
     claims: Claims
     live: LiveInventory
@@ -79,7 +81,13 @@ class Core:
             self.clock,
         )
         return HoldService(
-            self.database, self.store, self.epochs, self.claims, placement, self.clock
+            self.database,
+            self.store,
+            self.epochs,
+            self.claims,
+            placement,
+            self.background,
+            self.clock,
         )
 
     async def check_hold_store(self) -> None:
@@ -106,6 +114,7 @@ def build_core(
     redis = connect(redis_url, epochs.expected_incarnation)
     scripts = Scripts(redis)
     store, seats = HoldStore(scripts, hold_ttl), SeatStore(scripts)
+    claims = Claims(database, store, epochs)
     return Core(
         clock=clock,
         database=database,
@@ -117,8 +126,9 @@ def build_core(
         guardian=Guardian(database, redis_url, redis, epochs, hold_ttl, clock),
         expirer=Expirer(database, store, epochs),
         retention=Retention(database, clock),
-        claims=Claims(database, store, epochs),
-        live=LiveInventory(seats, epochs),
+        claims=claims,
+        resolver=Resolver(claims, store, epochs),
+        live=LiveInventory(database, seats, epochs),
         catalogue=Catalogue(database),
         background=Background(),
     )
@@ -126,11 +136,12 @@ def build_core(
 
 @asynccontextmanager
 async def watching(core: Core) -> AsyncIterator[None]:
-    """Keeps the hold store open, takes back what runs out and lets go of what is old, until the end."""
+    """Keeps the hold store open and true to the journal, until the end of the block."""
     stop = asyncio.Event()
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(core.guardian.watch(stop), name="guardian")
         tasks.create_task(core.expirer.run(stop), name="expirer")
+        tasks.create_task(core.resolver.run(stop), name="resolver")
         tasks.create_task(core.retention.run(stop), name="retention")
         try:
             yield
@@ -201,7 +212,21 @@ def identity_of(
 
 
 def publisher_of(settings: Settings) -> Publisher:
+    """Raises SettingsError where the bus chosen lacks something."""
     match settings.event_bus:
+        case EventBus.EVENTBRIDGE:
+            # Here, because AWS's library takes half a second to load, and only a relay needs it.
+            from app.adapters.eventbridge import EventBridge
+
+            try:
+                return EventBridge(
+                    settings.event_bus_name,
+                    region=settings.aws_region,
+                    endpoint_url=settings.aws_endpoint_url,
+                    max_bytes=settings.event_bus_max_bytes,
+                )
+            except ValueError as error:
+                raise SettingsError(f"EVENT_BUS=eventbridge: {error}") from error
         case EventBus.LOG:
             return LogBus()
         case EventBus.NULL:

@@ -138,8 +138,10 @@ async def _settle_in_journal(
     if not await journal.prove_epoch(session, epoch):
         return None
     promise = await journal.lock(session, hold_id)
-    if promise is None:
-        raise NotFound("There is no such hold.")
+    if promise is None:  # granted, pinned and never promised: nobody may promise it now
+        await journal.abort_missing(session, epoch, [hold_id])
+        promise = await journal.lock(session, hold_id)
+        assert promise is not None, "aborted, or written a moment before"
     if promise.state is JournalState.HELD:
         await journal.raise_fence(session, hold_id)
         promise = await journal.lock(session, hold_id)

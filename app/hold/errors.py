@@ -1,9 +1,9 @@
 """Expected failures of keeping seats."""
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any
 
+from app.clock import instant_text
 from app.errors import DomainError, ErrorKind, Violation
 from app.hold.model import ClassChoice, Full
 from app.inventory.itinerary import Price
@@ -40,7 +40,7 @@ class SoldOut(DomainError):
         return cls(
             "Not all segments have the seats asked for; nothing was held.",
             violations=short,
-            facts={"next_release_at": None if at is None else _instant(at)},
+            facts={"next_release_at": None if at is None else instant_text(at)},
         )
 
 
@@ -97,10 +97,6 @@ class OfferExpired(DomainError):
 
 def _counted(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
-def _instant(at: datetime) -> str:
-    return at.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
 
 
 def _price(price: Price) -> dict[str, Any]:

@@ -62,8 +62,12 @@ class Expirer:
 
 
 async def expire_on_word_of(session: WriteSession, epoch: int, hold_ids: list[HoldId]) -> bool:
-    """HELD → EXPIRED because Redis said so in `epoch`; False, and nothing, where the epoch is over."""
+    """HELD → EXPIRED because Redis said so in `epoch`; False, and nothing, where the epoch is over.
+
+    One that has no row was never promised: it is aborted, lest a slow writer promise it now.
+    """
     if not await journal.prove_epoch(session, epoch):
         return False
     await journal.expire(session, hold_ids)
+    await journal.abort_missing(session, epoch, hold_ids)
     return True

@@ -16,6 +16,7 @@ from app.hold.model import JournalState, Promise
 from app.ids import FlightId, HoldId, TenantId
 from app.inventory.itinerary import PassengerCounts, Price, Segment
 from app.inventory.model import CabinName, SeatLine
+from app.money import Money
 from app.storage.database import ReadSession, WriteSession
 
 SHARD = 0
@@ -91,13 +92,27 @@ _EXPIRE = text(
     "   WHERE hold_id = ANY(CAST(:hold_ids AS text[])) ORDER BY hold_id FOR UPDATE)"
     " AND state = 'HELD'"
 )
+_NOBODY = json.dumps(PassengerCounts(0).to_json())
+_NOTHING = json.dumps(Price(Money(0, "XXX"), ()).to_json())
+_ABORT_MISSING = text(
+    """
+    INSERT INTO hold_journal (
+        hold_id, tenant_id, idempotency_key, attempt, request_hash, lines, segments, passengers, price,
+        epoch, granted_at, expires_at, first_expires_at, state, ended_at)
+    SELECT hold_id, '', '', 0, '', '[]', '[]', CAST(:nobody AS jsonb), CAST(:nothing AS jsonb),
+        :epoch, 'epoch', 'epoch', 'epoch', 'ABORTED', clock_timestamp()
+    FROM unnest(CAST(:hold_ids AS text[])) AS missing (hold_id)
+    ORDER BY hold_id
+    ON CONFLICT (hold_id) DO NOTHING
+    """
+)
 _EXTEND = text(
     "UPDATE hold_journal SET expires_at = :expires_at, extensions_used = 1"
     " WHERE hold_id = :hold_id AND tenant_id = :tenant_id AND state = 'HELD' AND extensions_used = 0"
 )
 _DROP_ENDED = text(
     "DELETE FROM hold_journal WHERE hold_id IN (SELECT hold_id FROM hold_journal"
-    " WHERE ended_at < clock_timestamp() - interval '30 days' AND state <> 'HELD'"
+    " WHERE ended_at < clock_timestamp() - interval '30 days' AND state NOT IN ('HELD', 'CONFIRMED')"
     " ORDER BY ended_at LIMIT :count)"
 )
 _RAISE_FENCE = text(
@@ -193,6 +208,15 @@ async def expire(session: WriteSession, hold_ids: Sequence[HoldId]) -> int:
     return (await session.execute(_EXPIRE, {"hold_ids": sorted(hold_ids)})).rowcount
 
 
+async def abort_missing(session: WriteSession, epoch: int, hold_ids: Sequence[HoldId]) -> None:
+    """Keeps whoever granted these and did not yet promise them from ever doing so.
+
+    Such a row stands for nobody's hold: it has an id, and no tenant, terms or place in time.
+    """
+    values = {"epoch": epoch, "hold_ids": sorted(hold_ids), "nobody": _NOBODY, "nothing": _NOTHING}
+    await session.execute(_ABORT_MISSING, values)
+
+
 async def extend(
     session: WriteSession, tenant_id: TenantId, hold_id: HoldId, expires_at: datetime
 ) -> bool:
@@ -207,7 +231,9 @@ async def raise_fence(session: WriteSession, hold_id: HoldId) -> int:
 
 
 async def drop_ended(session: WriteSession, count: int) -> int:
-    """Lets go of promises that ended 30 days ago."""
+    """Lets go of promises that ended 30 days ago; one that became a booking stays with it, so that
+    its key can never lead to a second hold of the same id.
+    """
     return (await session.execute(_DROP_ENDED, {"count": count})).rowcount
 
 

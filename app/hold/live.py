@@ -9,11 +9,13 @@ from typing import Final
 
 import structlog
 
-from app.errors import DomainError
+from app.errors import DomainError, HoldStoreUnavailable
 from app.hold.epoch import EpochKeeper
 from app.hold.seats import SeatStore
 from app.ids import FlightId
 from app.inventory.model import CabinCounts, CabinName, Flight, InventoryRow
+from app.inventory.store import read_rows
+from app.storage.database import Database
 
 _log = structlog.get_logger(__name__)
 
@@ -21,15 +23,34 @@ CHUNK: Final = 500
 
 
 class LiveInventory:
-    def __init__(self, seats: SeatStore, epochs: EpochKeeper) -> None:
+    def __init__(self, database: Database, seats: SeatStore, epochs: EpochKeeper) -> None:
+        self._database = database
         self._seats = seats
         self._epochs = epochs
 
     async def counts(
         self, cabins: Sequence[tuple[FlightId, CabinName]]
     ) -> list[CabinCounts | None]:
-        """All in one script call, in order; None for a cabin that Redis does not know (yet)."""
-        return await self._epochs.run(lambda epoch: self._seats.counts(epoch, cabins))
+        """All in one script call, in order; None for a cabin that Redis does not know (yet).
+
+        While no epoch is open Postgres answers: what is sold is known, what is held is not, and no
+        hold can be placed on the strength of it.
+        """
+        try:
+            return await self._epochs.run(lambda epoch: self._seats.counts(epoch, cabins))
+        except HoldStoreUnavailable:
+            return await self._counts_without_holds(cabins)
+
+    async def _counts_without_holds(
+        self, cabins: Sequence[tuple[FlightId, CabinName]]
+    ) -> list[CabinCounts | None]:
+        async with self._database.reading() as session:
+            rows = await read_rows(session, {flight_id for flight_id, _ in cabins})
+        known = {
+            (row.flight_id, row.cabin): CabinCounts(row.limits, row.sold, (0,) * len(row.sold))
+            for row in rows
+        }
+        return [known.get(cabin) for cabin in cabins]
 
     async def availability(
         self, flights: Iterable[Flight]

@@ -228,6 +228,9 @@ class _Rebuild:
     async def _apply(self, epoch: int, rows: Sequence[InventoryRow]) -> None:
         for start in range(0, len(rows), CHUNK):
             await self._seats.apply(epoch, rows[start : start + CHUNK], loading=True)
+        await self._renew_lease()
+
+    async def _renew_lease(self) -> None:
         if not await self._guardian._take_lease():
             raise HoldStoreUnavailable("The lease of this rebuild ran out.")
 
@@ -235,6 +238,7 @@ class _Rebuild:
         live = list(promises)
         if live:
             await self._epoch_store.load_holds(epoch, live)
+            await self._renew_lease()
             self._loaded.update(promise.hold_id for promise in live)
             self._clock_at_least = max(self._clock_at_least, *(p.granted_at for p in live))
 

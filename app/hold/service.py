@@ -1,9 +1,12 @@
 """Place, read, list, extend and release holds: what clients ask, in the order the protocol asks for."""
 
+import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, Final
 
+from app.background import Background
 from app.clock import Clock
 from app.errors import HoldStoreUnavailable, IdempotencyKeyReused, NotFound
 from app.hold import journal
@@ -29,6 +32,7 @@ from app.ids import HoldId, TenantId
 from app.storage.database import Database, WriteSession
 
 EXTEND_ROUTE: Final = "holds.extend"
+ENDINGS_MAX: Final = 8  # tries to free released seats while the hold store is away
 
 
 class HoldService:
@@ -39,6 +43,7 @@ class HoldService:
         epochs: EpochKeeper,
         claims: Claims,
         placement: Placement,
+        background: Background,
         clock: Clock,
     ) -> None:
         self._database = database
@@ -46,6 +51,7 @@ class HoldService:
         self._epochs = epochs
         self._claims = claims
         self._placement = placement
+        self._background = background
         self._views = HoldViews(database, store, epochs)
         self._clock = clock
 
@@ -128,7 +134,22 @@ class HoldService:
             raise _no_such_hold()
         if promise.state is JournalState.CONFIRMED:
             raise HoldNotActive("The hold has become a booking; cancel that instead.")
-        await self._epochs.run(lambda epoch: self._store.end(epoch, hold_id, promise.state))
+        try:
+            await self._end(hold_id, promise.state)
+        except (
+            HoldStoreUnavailable
+        ):  # nobody can take the seats now; they are freed as soon as it is back
+            await self._background.start("end_hold", self._end_later(hold_id, promise.state))
+
+    async def _end(self, hold_id: HoldId, state: JournalState) -> None:
+        await self._epochs.run(lambda epoch: self._store.end(epoch, hold_id, state))
+
+    async def _end_later(self, hold_id: HoldId, state: JournalState) -> None:
+        for attempt in range(1, ENDINGS_MAX + 1):
+            await asyncio.sleep(attempt)
+            with suppress(HoldStoreUnavailable):
+                return await self._end(hold_id, state)
+        raise HoldStoreUnavailable
 
     async def _promise_and_record(
         self, tenant_id: TenantId, hold_id: HoldId, key: IdempotencyKey | None

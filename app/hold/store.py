@@ -181,6 +181,15 @@ class HoldStore:
         )
         return [HoldId(member.decode()) for member in members]
 
+    async def left_pinned(self, epoch: int, pinned_for: timedelta) -> list[HoldId]:
+        """Some of the holds that have been in a booking's hands for so long, oldest first."""
+        seconds, rest = await self._scripts.send(self._scripts.client.time())
+        before = seconds * 1_000_000 + rest - pinned_for // timedelta(microseconds=1)
+        members = await self._scripts.send(
+            self._scripts.client.zrangebyscore(Keys(epoch).pinned, "-inf", before, 0, TAKE_BACK_MAX)
+        )
+        return [HoldId(member.decode()) for member in members]
+
     async def forget_taken_back(self, epoch: int, hold_ids: Sequence[HoldId]) -> None:
         await self._scripts.send(self._scripts.client.srem(Keys(epoch).ended, *hold_ids))
 

@@ -10,11 +10,13 @@ from typing import Any
 
 from sqlalchemy import bindparam, text
 from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.exc import DBAPIError
 
-from app.errors import IdempotencyKeyReused
+from app.errors import IdempotencyInFlight, IdempotencyKeyReused
 from app.idempotency.model import IdempotencyKey, Record
 from app.ids import TenantId
 from app.storage.database import ReadSession, WriteSession
+from app.storage.transaction import LOCK_TIMED_OUT, sqlstate_of
 
 KEPT = timedelta(days=30)
 
@@ -49,21 +51,25 @@ async def claim(
 ) -> Record | None:
     """None: the key is ours, and its record commits with the work. Else the first answer's record.
 
-    Raises IdempotencyKeyReused where the key was first sent with another request.
+    Raises IdempotencyKeyReused where the key was first sent with another request, and
+    IdempotencyInFlight where the first is still running when the database's lock_timeout is over.
     """
-    claimed = await session.execute(
-        _CLAIM,
-        {
-            "tenant_id": tenant_id,
-            "route": route,
-            "key": key.key,
-            "request_hash": key.request_hash,
-            "subject_id": subject_id,
-            "facts": dict(facts),
-            "now": now,
-            "expires_at": now + KEPT,
-        },
-    )
+    values = {
+        "tenant_id": tenant_id,
+        "route": route,
+        "key": key.key,
+        "request_hash": key.request_hash,
+        "subject_id": subject_id,
+        "facts": dict(facts),
+        "now": now,
+        "expires_at": now + KEPT,
+    }
+    try:
+        claimed = await session.execute(_CLAIM, values)
+    except DBAPIError as error:
+        if sqlstate_of(error) == LOCK_TIMED_OUT:
+            raise IdempotencyInFlight from error
+        raise
     if claimed.one_or_none() is not None:
         return None
     return await find(session, tenant_id, route, key)

@@ -6,10 +6,11 @@ No passenger data and no record locator in either.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from app.clock import instant_text
 from app.ids import EventId, TenantId, event_id
 
 
@@ -75,7 +76,7 @@ class Event:
             "id": self.id,
             "type": self.type,
             "version": self.version,
-            "occurred_at": _instant(self.occurred_at),
+            "occurred_at": instant_text(self.occurred_at),
             "tenant_id": self.tenant_id,
             "aggregate": {"type": self.aggregate.type, "id": self.aggregate.id},
             "sequence": self.sequence,
@@ -126,8 +127,3 @@ def in_sequence(waiting: Iterable[Unnumbered]) -> Sequence[Unnumbered]:
             reached[ready.aggregate] = ready.sequence
             ready = held_back.pop((ready.aggregate, ready.sequence + 1), None)
     return taken
-
-
-def _instant(moment: datetime) -> str:
-    utc = moment.astimezone(UTC).replace(tzinfo=None)
-    return utc.isoformat(timespec="milliseconds" if utc.microsecond >= 1000 else "seconds") + "Z"

@@ -9,8 +9,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
+import asyncpg
 from sqlalchemy import CursorResult, Executable, text
-from sqlalchemy.exc import DBAPIError, InterfaceError, InvalidRequestError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -35,6 +36,13 @@ SERVER_SETTINGS = {
 _SELECT_ONE = text("SELECT 1")
 # States of the server that say "not now" rather than "never": lock and statement timeouts,
 # too many connections, shutting down, starting up, out of resources.
+_BROKEN: tuple[type[Exception], ...] = (
+    TimeoutError,
+    OSError,
+    PoolTimeout,
+    asyncpg.PostgresError,  # at connect the driver's own errors come through as they are
+    asyncpg.InterfaceError,
+)
 _NOT_NOW = ("55P03", "57014", "57P", "53", "08", "25P03")
 
 
@@ -123,12 +131,8 @@ class Database:
             if committing and sqlstate_of(error) is None:
                 raise OutcomeUnknown from error
             raise
-        except (TimeoutError, OSError, PoolTimeout, InvalidRequestError) as error:
-            if committing:
-                raise OutcomeUnknown from error
-            if isinstance(error, InvalidRequestError) and not isinstance(error, PoolTimeout):
-                raise
-            raise DatabaseUnavailable from error
+        except _BROKEN as error:
+            raise (OutcomeUnknown if committing else DatabaseUnavailable) from error
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[AsyncConnection]:
@@ -152,7 +156,7 @@ async def _translated() -> AsyncIterator[None]:
         yield
     except DBAPIError as error:
         raise _unavailable_or(error) from error
-    except (TimeoutError, OSError, PoolTimeout) as error:
+    except _BROKEN as error:
         raise DatabaseUnavailable from error
 
 

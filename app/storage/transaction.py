@@ -8,6 +8,7 @@ from sqlalchemy.exc import DBAPIError
 from app.errors import DatabaseUnavailable
 
 RERUN_STATES = frozenset({"40001", "40P01"})  # serialization failure, deadlock
+LOCK_TIMED_OUT = "55P03"  # another transaction kept the row for longer than lock_timeout
 _PAUSE_SECONDS = 0.01
 
 

@@ -14,8 +14,8 @@ SOUTH = "flt_south"
 async def test_only_what_ended_thirty_days_ago_leaves(core: Core) -> None:
     await sell_from(core, flight(flight_id=SOUTH))
     holds = core.holds(no_offers)
-    held, ended, fresh = [
-        (await holds.place(DEMO, request((SOUTH, "Y")), key())).value for _ in range(3)
+    held, ended, fresh, sold = [
+        (await holds.place(DEMO, request((SOUTH, "Y")), key())).value for _ in range(4)
     ]
     for hold in (ended, fresh):
         await holds.release(DEMO, hold.hold_id)
@@ -25,6 +25,7 @@ async def test_only_what_ended_thirty_days_ago_leaves(core: Core) -> None:
         for statement in (
             "UPDATE hold_journal SET granted_at = granted_at - interval '99 days'",
             "UPDATE hold_journal SET ended_at = ended_at - interval '31 days' WHERE hold_id = :id",
+            "UPDATE hold_journal SET state = 'CONFIRMED', ended_at = '2020-01-01' WHERE hold_id = :sold",
             "UPDATE idempotency_records SET expires_at = created_at - interval '1 day'",
         ):
             await session.execute(
@@ -37,5 +38,5 @@ async def test_only_what_ended_thirty_days_ago_leaves(core: Core) -> None:
 
     async with core.database.reading() as session:
         left = await session.execute(text("SELECT hold_id FROM hold_journal"))
-        assert set(left.scalars()) == {held.hold_id, fresh.hold_id}
+        assert set(left.scalars()) == {held.hold_id, fresh.hold_id, sold.hold_id}
     assert extended.value.hold_id == held.hold_id

@@ -1,6 +1,7 @@
 """Holds as a client knows them, on real PostgreSQL and Valkey."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 
@@ -8,6 +9,7 @@ import pytest
 from sqlalchemy import text
 
 from app.errors import IdempotencyKeyReused, NotFound, ValidationFailed
+from app.hold import journal
 from app.hold.errors import (
     ExtensionLimitReached,
     HoldExpired,
@@ -15,9 +17,9 @@ from app.hold.errors import (
     NotForSale,
     SoldOut,
 )
-from app.hold.model import Hold, HoldRequest, HoldStatus
+from app.hold.model import Hold, HoldRequest, HoldStatus, MemoState, Promise
 from app.hold.service import HoldService
-from app.ids import FlightId
+from app.ids import FlightId, HoldId
 from app.inventory.model import CabinName
 from app.money import Money
 from app.storage.database import WriteSession
@@ -25,6 +27,7 @@ from app.wiring import Core
 from tests.builders.flights import DEPARTING, flight
 from tests.builders.holds import DEMO, RIVAL, key, no_offers, request
 from tests.fixtures.core import StartCore, sell_from
+from tests.fixtures.servers import StartValkey
 
 SOUTH, NORTH = "flt_south", "flt_north"
 
@@ -262,6 +265,55 @@ async def test_a_grant_that_ran_out_before_its_journal_row_is_made_anew(
 
     assert second.value.hold_id != first.value.hold_id, "the aborted id is never promised again"
     assert (third.value, third.replayed) == (second.value, True)
+
+
+async def test_a_promise_that_comes_after_its_seats_were_given_up_is_not_made(
+    start_core: StartCore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The journal was so slow that the grant ran out first, and the expirer has been there."""
+    core = await start_core(ttl=timedelta(milliseconds=100))
+    await sell_from(core, flight(flight_id=SOUTH))
+    holds = core.holds(no_offers)
+    append = journal.append
+    appended: list[HoldId] = []
+
+    async def slow(session: WriteSession, promises: Sequence[Promise]) -> set[HoldId]:
+        if not appended:
+            while await core.redis.scard(f"{{hf}}:{promises[0].epoch}:ended") or not appended:
+                await core.expirer.once()
+                (seen,) = (
+                    await core.store.glimpse(promises[0].epoch, [promises[0].hold_id])
+                ).values()
+                if seen.state is MemoState.EXPIRED:
+                    appended.append(promises[0].hold_id)
+            await core.expirer.once()
+        return await append(session, promises)
+
+    monkeypatch.setattr(journal, "append", slow)
+    hold = await place(holds, request((SOUTH, "Y")))
+
+    assert hold.hold_id != appended[0], "a new grant, and the first one's id is burnt"
+    page, _ = await holds.list(DEMO, status=None, client_reference=None, after=None, limit=9)
+    assert [listed.hold_id for listed in page] == [hold.hold_id]
+
+
+async def test_a_release_stands_though_redis_is_away(
+    start_core: StartCore, start_valkey: StartValkey
+) -> None:
+    server = await start_valkey()
+    core = await start_core(redis_url=server.url)
+    await sell_from(core, flight(flight_id=SOUTH))
+    holds = core.holds(no_offers)
+    hold = await place(holds, request((SOUTH, "Y"), adults=4))
+    await server.stop()
+
+    await holds.release(DEMO, hold.hold_id)
+    assert (await holds.get(DEMO, hold.hold_id)).status is HoldStatus.RELEASED
+    assert await open_seats(core) == (10, 6), "Postgres answers what it knows"
+
+    await server.start()
+    await core.guardian.ensure_open()
+    assert await open_seats(core) == (10, 6)
 
 
 @pytest.mark.parametrize(

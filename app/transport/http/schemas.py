@@ -7,7 +7,7 @@ words through `refuse` and never quotes what was sent.
 
 import re
 from collections.abc import Iterable
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Annotated, Any, Generic, Literal, Self, TypeVar
 
 from pydantic import (
@@ -23,6 +23,7 @@ from pydantic import (
 )
 
 from app import money
+from app.clock import instant_text
 from app.inventory import itinerary
 from app.inventory.itinerary import SEATS_MAX, PassengerCounts, PassengerType
 from app.inventory.model import CabinName, LocalTime
@@ -44,12 +45,6 @@ class Output(BaseModel):
     """What a client gets: every member always there."""
 
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
-
-
-def instant_text(instant: datetime) -> str:
-    """RFC 3339 in UTC with Z; milliseconds where there are any."""
-    utc = instant.astimezone(UTC).replace(tzinfo=None)
-    return utc.isoformat(timespec="milliseconds" if utc.microsecond >= 1000 else "seconds") + "Z"
 
 
 def duration_text(duration: timedelta) -> str:

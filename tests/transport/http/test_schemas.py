@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from pydantic import ValidationError
 
+from app.clock import instant_text
 from app.ids import FlightId
 from app.inventory import itinerary
 from app.inventory.model import BookingClass, CabinName, LocalTime
@@ -16,7 +17,6 @@ from app.transport.http.schemas import (
     Output,
     counts_out,
     duration_text,
-    instant_text,
     listing,
     price_out,
     segment_out,
