@@ -22,15 +22,24 @@ async def test_only_what_ended_thirty_days_ago_leaves(core: Core) -> None:
     extended = await holds.extend(DEMO, held.hold_id, key())
 
     async def age(session: WriteSession) -> None:
-        for statement in (
-            "UPDATE hold_journal SET granted_at = granted_at - interval '99 days'",
-            "UPDATE hold_journal SET ended_at = ended_at - interval '31 days' WHERE hold_id = :id",
-            "UPDATE hold_journal SET state = 'CONFIRMED', ended_at = '2020-01-01' WHERE hold_id = :sold",
-            "UPDATE idempotency_records SET expires_at = created_at - interval '1 day'",
-        ):
-            await session.execute(
-                text(statement), {"id": ended.hold_id} if ":id" in statement else {}
-            )
+        await session.execute(
+            text("UPDATE hold_journal SET granted_at = granted_at - interval '99 days'")
+        )
+        await session.execute(
+            text(
+                "UPDATE hold_journal SET ended_at = ended_at - interval '31 days' WHERE hold_id = :id"
+            ),
+            {"id": ended.hold_id},
+        )
+        await session.execute(
+            text(
+                "UPDATE hold_journal SET state = 'CONFIRMED', ended_at = 'epoch' WHERE hold_id = :id"
+            ),
+            {"id": sold.hold_id},
+        )
+        await session.execute(
+            text("UPDATE idempotency_records SET expires_at = created_at - interval '1 day'")
+        )
 
     await core.database.run_in_transaction(age)
     assert await core.retention.once() == 2
