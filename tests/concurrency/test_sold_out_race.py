@@ -3,7 +3,15 @@
 import asyncio
 from collections import Counter
 
-from tests.builders.wire import ask_booking, ask_hold, booking_body, hold_body, outcome, put_flight, seats
+from tests.builders.wire import (
+    ask_booking,
+    ask_hold,
+    booking_body,
+    hold_body,
+    outcome,
+    put_flight,
+    seats,
+)
 from tests.fixtures.api import StartApi
 
 
