@@ -31,7 +31,7 @@ from app.hold.claim import Claim, Claims
 from app.hold.errors import HoldExpired, HoldNotActive, NotForSale, SoldOut
 from app.hold.model import JournalState, Promise
 from app.idempotency import store as idempotency
-from app.idempotency.model import Answered, IdempotencyKey, Record
+from app.idempotency.model import Answered, IdempotencyKey
 from app.ids import BookingId, HoldId, TenantId, booking_id, is_hold_id
 from app.inventory import store as inventory_store
 from app.inventory.model import InventoryRow, SeatLine
@@ -190,7 +190,11 @@ class Confirmation:
         self, session: WriteSession, order: _Order, claim: Claim
     ) -> tuple[Booking, list[InventoryRow]] | None:
         """None: the key has its answer. Locks in the one order: epoch, journal, booking, inventory."""
-        if await self._claim_key(session, order) is not None:
+        subject = booking_id(order.promise.hold_id)
+        record = await idempotency.claim(
+            session, order.tenant_id, ROUTE, order.key, subject, {}, self._clock()
+        )
+        if record is not None:
             return None
         if not await self._claims.prove(session, claim):
             raise _EpochMoved
@@ -203,12 +207,6 @@ class Confirmation:
             raise _oversell_stopped(booking, lines, rows)
         await outbox.append(session, events.confirmed(order.tenant_id, booking))
         return booking, rows
-
-    async def _claim_key(self, session: WriteSession, order: _Order) -> Record | None:
-        subject = booking_id(order.promise.hold_id)
-        return await idempotency.claim(
-            session, order.tenant_id, ROUTE, order.key, subject, {}, self._clock()
-        )
 
     async def _add_booking(
         self, session: WriteSession, order: _Order, lines: tuple[SeatLine, ...]

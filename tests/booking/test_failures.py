@@ -112,7 +112,7 @@ async def test_a_crash_after_the_commit_leaves_the_seat_taken_and_settling_repai
     again = await service(core).confirm(DEMO, wanted(hold), same)
     assert (again.value, again.replayed) == (first.value, True)
 
-    await core.claims.settle(hold.hold_id)
+    assert await core.resolver.once(timedelta(0)) == 1
 
     now = await numbers(core)
     assert (now.sold, now.held) == ((1,), (0,))
