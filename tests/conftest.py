@@ -1,3 +1,8 @@
 """What every test can ask for."""
 
-pytest_plugins = ["tests.fixtures.servers", "tests.fixtures.core", "tests.fixtures.api"]
+pytest_plugins = [
+    "tests.fixtures.api",
+    "tests.fixtures.aws",
+    "tests.fixtures.core",
+    "tests.fixtures.servers",
+]

@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 
+from app.adapters.eventbridge import EventBridge
 from app.adapters.log_bus import LogBus
 from app.adapters.null_bus import NullBus
 from app.outbox.model import Event
 from app.outbox.publisher import Accepted, Publisher
 from tests.builders.facts import a_fact, a_shared_fact, an_event
+from tests.fixtures.aws import account, stub_bus
 
 Envelope = dict[str, Any]
 
@@ -55,7 +57,17 @@ async def null_bus() -> AsyncIterator[Bus]:
     await publisher.close()
 
 
+@asynccontextmanager
+async def eventbridge() -> AsyncIterator[Bus]:
+    with account():
+        async with stub_bus() as stub:
+            publisher = EventBridge("flights", endpoint_url=stub.url)
+            yield Bus(publisher, lambda: stub.taken)
+            await publisher.close()
+
+
 BUSES: dict[str, Callable[[], AbstractAsyncContextManager[Bus]]] = {
+    "eventbridge": eventbridge,
     "log": log_bus,
     "null": null_bus,
 }
