@@ -96,7 +96,12 @@ def test_text_that_was_never_an_offer(text: str) -> None:
 
 
 def test_an_oversized_text_is_refused_even_where_it_is_signed() -> None:
-    refuse("off_" + Signer(SIGNING_KEYS, "offer").sign(b"x" * OFFER_ID_MAX))
+    payload = payload_of(TOKENS.seal(DEMO, terms()))
+    digest, packed = payload[:12], json.loads(payload[12:])
+    packed[-1] *= 2 * OFFER_ID_MAX // len('["flt_a","M"]')
+    signed = Signer(SIGNING_KEYS, "offer").sign(digest + json.dumps(packed).encode())
+    assert len(signed) > OFFER_ID_MAX
+    refuse("off_" + signed)
 
 
 def test_a_cursor_is_not_an_offer() -> None:

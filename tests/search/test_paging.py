@@ -96,8 +96,9 @@ def test_by_duration_then_departure_then_id() -> None:
         quote("flt_a", minutes=600),
         quote("flt_d", minutes=60),
         quote("flt_c", minutes=60),
+        quote("flt_e", minutes=30, hours=3),
     ]
-    assert ids(listed, Sort.DURATION) == ["flt_c", "flt_d", "flt_b", "flt_a"]
+    assert ids(listed, Sort.DURATION) == ["flt_e", "flt_c", "flt_d", "flt_b", "flt_a"]
 
 
 @pytest.mark.parametrize("sort", Sort)

@@ -106,6 +106,15 @@ async def test_all_flights_of_an_answer_take_one_script_call(shop: Shop, empty_r
         await client.aclose()
 
 
+async def test_no_flights_is_an_answer_while_the_hold_store_is_away(shop: Shop) -> None:
+    await shop.sells(flight(flight_id=A))
+    await execute(shop, "UPDATE redis_epoch SET mode = 'rebuilding'")
+    shop.core.epochs.forget(await shop.core.epochs.current())
+    assert await shop.seats(query(destination="LIM")) == []
+    with pytest.raises(HoldStoreUnavailable):
+        await shop.seats()
+
+
 @pytest.mark.parametrize(
     ("local", "time_zone"),
     [("2027-03-10T00:30", "Pacific/Auckland"), ("2027-03-10T23:30", "America/Santiago")],

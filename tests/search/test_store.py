@@ -61,6 +61,30 @@ async def test_a_day_of_which_a_flight_is_to_come_counts(shop: Shop, seconds: in
     assert routes == ([Route("SCL", "GRU", DAY, DAY)] if seconds < 0 else [])
 
 
+async def test_a_flight_that_left_today_is_neither_first_nor_last(shop: Shop) -> None:
+    """The later of two dates can be the earlier instant, where zones differ."""
+    morning = flight(flight_id="flt_a")
+    ahead = flight(
+        flight_id="flt_b",
+        destination="LIM",
+        departing=DEPARTING.replace(hour=1) + timedelta(days=1),
+        departing_time_zone="Pacific/Auckland",
+        arriving=DEPARTING + timedelta(days=2),
+    )
+    evening = DEPARTING.replace(hour=20)
+    await put_flights(
+        shop.core.database,
+        morning,
+        flight(flight_id="flt_c", departing=DEPARTING + timedelta(days=1)),
+        ahead,
+        flight(flight_id="flt_d", destination="LIM", departing=evening),
+    )
+    shop.moment.now = max(morning.departing_at.utc, ahead.departing_at.utc)
+    next_day = DAY + timedelta(days=1)
+    routes, _ = await shop.search.routes(None, 9)
+    assert routes == [Route("SCL", "GRU", next_day, next_day), Route("SCL", "LIM", DAY, DAY)]
+
+
 async def test_both_statements_are_carried_by_the_market_index(shop: Shop) -> None:
     """18,000 flights of 60 pairs: no statement may read the table through."""
     database = shop.core.database
