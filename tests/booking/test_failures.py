@@ -1,6 +1,7 @@
 """Bookings that are overtaken by time, or break off half way: nothing is lost, nothing is leaked."""
 
 import asyncio
+from datetime import timedelta
 
 import pytest
 
