@@ -106,13 +106,20 @@ async def test_all_flights_of_an_answer_take_one_script_call(shop: Shop, empty_r
         await client.aclose()
 
 
-async def test_no_flights_is_an_answer_while_the_hold_store_is_away(shop: Shop) -> None:
-    await shop.sells(flight(flight_id=A))
+async def test_search_answers_while_the_hold_store_is_away(shop: Shop) -> None:
+    """By what is sold; what is held is not known, and no hold can be placed meanwhile."""
+    await shop.sells(flight(flight_id=A, classes=THREE))
+    await shop.sell(await shop.hold(A, "Q"), 3)
+    (offer,) = await shop.offers()
+    await shop.hold(A, "Q")
+    assert await shop.seats() == [(A, "M", 4)]
     await execute(shop, "UPDATE redis_epoch SET mode = 'rebuilding'")
     shop.core.epochs.forget(await shop.core.epochs.current())
+    assert await shop.seats() == [(A, "Q", 1)]
+    assert facts(await shop.search.offer(DEMO, offer.offer_id)) == (A, "Q", 1)
     assert await shop.seats(query(destination="LIM")) == []
     with pytest.raises(HoldStoreUnavailable):
-        await shop.seats()
+        await shop.hold_offer(offer)
 
 
 @pytest.mark.parametrize(
