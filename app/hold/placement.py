@@ -172,7 +172,7 @@ class Placement:
 
     async def _append(self, promise: Promise) -> Answered[Hold] | _Next:
         """The promise is made iff its row is written, under the epoch of its grant."""
-        written = await self._database.run_in_transaction(
+        written = await self._database.run_statement(
             lambda session: journal.append(session, [promise])
         )
         if promise.hold_id in written:
@@ -220,7 +220,7 @@ class Placement:
         return _Next.ATTEMPT
 
     async def _append_aborted(self, aborted: Promise) -> Answered[Hold] | _Next:
-        written = await self._database.run_in_transaction(
+        written = await self._database.run_statement(
             lambda session: journal.append(session, [aborted])
         )
         return _Next.ATTEMPT if written else await self._from_journal(aborted)

@@ -21,7 +21,7 @@ from app.storage.transaction import OutcomeUnknown, is_worth_a_rerun, rerun_paus
 T = TypeVar("T")
 
 POOL_SIZE = 10
-POOL_WAIT_SECONDS = 2.0
+POOL_WAIT_SECONDS = 3.0
 CONNECT_SECONDS = 2.0
 COMMAND_SECONDS = 3.0
 RERUNS_MAX = 4
@@ -80,17 +80,18 @@ class Database:
                 "server_settings": SERVER_SETTINGS,
             },
         )
+        self._alone = self._engine.execution_options(isolation_level="AUTOCOMMIT")  # the same pool
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[ReadSession]:
-        async with _translated(), self._connection() as connection:
+        """Each statement by itself, at the moment it runs: one round trip, and nothing to end."""
+        async with _translated(), self._connection(self._alone) as connection:
             yield ReadSession(connection)
-            await connection.rollback()
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[ReadSession]:
         """For reading many pages of one moment: REPEATABLE READ, read only."""
-        async with _translated(), self._connection() as connection:
+        async with _translated(), self._connection(self._engine) as connection:
             await connection.execution_options(isolation_level="REPEATABLE READ")
             yield ReadSession(connection)
             await connection.rollback()
@@ -102,14 +103,15 @@ class Database:
         touches nothing but its session. Raises DatabaseUnavailable when nothing was committed, and
         OutcomeUnknown when the connection broke during COMMIT.
         """
-        for attempt in range(1, RERUNS_MAX + 1):
-            try:
-                return await self._run_once(work)
-            except DBAPIError as error:
-                if attempt == RERUNS_MAX or not is_worth_a_rerun(error):
-                    raise _unavailable_or(error) from error
-                await rerun_pause(attempt)
-        raise AssertionError("unreachable")
+        return await self._rerunning(lambda: self._run_once(work))
+
+    async def run_statement(self, work: Callable[[WriteSession], Awaitable[T]]) -> T:
+        """As `run_in_transaction`, for work that is a single statement and so commits by itself.
+
+        A process that stops in the middle leaves no transaction open. Raises OutcomeUnknown wherever
+        the connection broke.
+        """
+        return await self._rerunning(lambda: self._run_alone(work))
 
     async def close(self) -> None:
         await self._engine.dispose()
@@ -118,10 +120,33 @@ class Database:
         async with self.reading() as session:
             await session.execute(_SELECT_ONE)
 
+    async def _rerunning(self, run: Callable[[], Awaitable[T]]) -> T:
+        for attempt in range(1, RERUNS_MAX + 1):
+            try:
+                return await run()
+            except DBAPIError as error:
+                if attempt == RERUNS_MAX or not is_worth_a_rerun(error):
+                    raise _unavailable_or(error) from error
+                await rerun_pause(attempt)
+        raise AssertionError("unreachable")
+
+    async def _run_alone(self, work: Callable[[WriteSession], Awaitable[T]]) -> T:
+        sending = False
+        try:
+            async with self._connection(self._alone) as connection:
+                sending = True
+                return await work(WriteSession(connection))
+        except DBAPIError as error:
+            if sqlstate_of(error) is None and sending:
+                raise OutcomeUnknown from error
+            raise
+        except _BROKEN as error:
+            raise (OutcomeUnknown if sending else DatabaseUnavailable) from error
+
     async def _run_once(self, work: Callable[[WriteSession], Awaitable[T]]) -> T:
         committing = False
         try:
-            async with self._connection() as connection:
+            async with self._connection(self._engine) as connection:
                 result = await work(WriteSession(connection))
                 committing = True
                 await connection.commit()
@@ -135,8 +160,8 @@ class Database:
             raise (OutcomeUnknown if committing else DatabaseUnavailable) from error
 
     @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[AsyncConnection]:
-        connection = await self._engine.connect()
+    async def _connection(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+        connection = await engine.connect()
         try:
             yield connection
         except Exception:
