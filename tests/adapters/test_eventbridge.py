@@ -373,6 +373,16 @@ class TestABusThatIsAway:
         stub.judge = lambda entries: Reply()
         assert await impatient.publish(events(11)) == [Accepted()] * 11
 
+    async def test_one_answer_does_not_get_the_time_of_all(
+        self, stub: StubBus, aws_account: pytest.MonkeyPatch
+    ) -> None:
+        patience = Patience(read_seconds=0.1, batch_seconds=60)
+        bus = EventBridge("flights", endpoint_url=stub.url, patience=patience)
+        stub.judge = lambda entries: Reply(late_seconds=60)
+        async with asyncio.timeout(20):
+            assert await bus.publish(events(1)) == [TIMEOUT]
+        await bus.close()
+
     async def test_slow_it_tells_what_was_taken_before_time_was_up(
         self, impatient: EventBridge, stub: StubBus
     ) -> None:
