@@ -43,7 +43,9 @@ class Limits:
 
     concurrency: int = 64
     queue: int = 512
-    queue_seconds: float = 2.0
+    queue_seconds: float = (
+        4.0  # a burst of hundreds waits; two seconds are left for the work itself
+    )
     deadline_seconds: float = 6.0
     drain_seconds: float = 10.0
 
