@@ -38,14 +38,13 @@ _SCOPES: Mapping[Scope, str] = {
 @dataclass(frozen=True, slots=True)
 class Limits:
     """The deadline is longer than the 5 s that a second request with the same Idempotency-Key may
-    wait for the first, so that it ends with its own answer.
+    wait for the first, so that it ends with its own answer; and than the queue, so that who waited
+    in a burst has time left for the work itself.
     """
 
     concurrency: int = 64
     queue: int = 512
-    queue_seconds: float = (
-        4.0  # a burst of hundreds waits; two seconds are left for the work itself
-    )
+    queue_seconds: float = 4.0
     deadline_seconds: float = 6.0
     drain_seconds: float = 10.0
 
