@@ -65,7 +65,8 @@ async def test_a_thousand_bookings_survive_the_death_of_their_api(start_api: Sta
     await api.start()
     await _assert_redis_agrees(api, flights, confirmed)
     answers = dict(answered)
-    for chunk in _chunks(range(BOOKINGS)):
+    retried = [n for n in range(BOOKINGS) if n not in answered or n % 10 == 0]
+    for chunk in _chunks(retried):
         again = await asyncio.gather(*(ask_booking(api.demo, orders[n], keys[n]) for n in chunk))
         for number, answer in zip(chunk, again, strict=True):
             assert answer.status_code == 201, answer.text
@@ -101,7 +102,7 @@ async def _hold_all(api: Api, flights: list[str]) -> list[Json]:
     """One adult each, the flights in turn."""
     turns = itertools.cycle(flights)
     orders: list[Json] = []
-    for chunk in _chunks(range(BOOKINGS)):
+    for chunk in _chunks(list(range(BOOKINGS))):
         held = await asyncio.gather(*(hold(api.demo, (next(turns), "Y")) for _ in chunk))
         orders += [booking_body(one) for one in held]
     return orders
@@ -153,5 +154,5 @@ async def _assert_redis_agrees(api: Api, flights: list[str], sold: int) -> None:
             await asyncio.sleep(0.1)
 
 
-def _chunks(numbers: range) -> list[range]:
+def _chunks(numbers: list[int]) -> list[list[int]]:
     return [numbers[first : first + 25] for first in range(0, len(numbers), 25)]
