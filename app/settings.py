@@ -29,6 +29,10 @@ class LogLevel(StrEnum):
     ERROR = "ERROR"
 
 
+_DATABASE_SCHEMES = ("postgresql", "postgres", "postgresql+asyncpg")
+_REDIS_SCHEMES = ("redis://", "rediss://")
+
+
 class SettingsError(ValueError):
     """One line for whoever starts the program."""
 
@@ -71,7 +75,8 @@ class Settings(BaseModel):
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False, include_context=False)[0]
             name = str(first["loc"][0]).upper()
-            raise SettingsError(f"{name}: {first['msg']}") from None
+            reason = first["msg"].removeprefix("Value error, ")
+            raise SettingsError(f"{name}: {reason}") from None
         settings._check_together()
         return settings
 
@@ -80,6 +85,24 @@ class Settings(BaseModel):
         if self.dev_identity is None:
             return self.environment is Environment.DEV
         return self.dev_identity
+
+    @field_validator("database_url")
+    @classmethod
+    def _driver_named(cls, url: SecretStr | None) -> SecretStr | None:
+        """Most people write the plain form; asyncpg is the one driver there is."""
+        if url is None:
+            return None
+        scheme, separator, rest = url.get_secret_value().partition("://")
+        if not separator or scheme not in _DATABASE_SCHEMES:
+            raise ValueError("takes a URL such as postgresql://user:password@host:5432/holdfast")
+        return SecretStr(f"postgresql+asyncpg://{rest}")
+
+    @field_validator("redis_url")
+    @classmethod
+    def _redis_scheme(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None and not url.get_secret_value().startswith(_REDIS_SCHEMES):
+            raise ValueError("takes a URL such as redis://:password@host:6379/0")
+        return url
 
     @field_validator("log_level", mode="before")
     @classmethod

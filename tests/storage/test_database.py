@@ -1,0 +1,132 @@
+"""Transactions that run again, calls that are cancelled, servers that go away."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
+
+from app.errors import DatabaseUnavailable, NotFound
+from app.storage.database import Database, WriteSession
+from app.storage.transaction import constraint_of
+from tests.fixtures.servers import StartPostgres
+
+NOTE = text("UPDATE notes SET said = said || :said WHERE id = :id")
+
+
+@pytest.fixture
+async def database(empty_database: str) -> AsyncIterator[Database]:
+    database = Database(empty_database, pool_size=3)
+
+    async def create(session: WriteSession) -> None:
+        await session.execute(text("CREATE TABLE notes (id int PRIMARY KEY, said text NOT NULL)"))
+        await session.execute(text("INSERT INTO notes VALUES (1, ''), (2, '')"))
+
+    await database.run_in_transaction(create)
+    yield database
+    await database.close()
+
+
+async def said(database: Database, id_: int = 1) -> str:
+    async with database.reading() as session:
+        row = await session.execute(text("SELECT said FROM notes WHERE id = :id"), {"id": id_})
+        return str(row.scalar_one())
+
+
+async def test_a_deadlock_is_run_again_and_both_are_done(database: Database) -> None:
+    meeting, runs = asyncio.Barrier(2), []
+
+    async def crossing(first: int, second: int) -> None:
+        async def work(session: WriteSession) -> None:
+            runs.append(first)
+            await session.execute(NOTE, {"id": first, "said": "x"})
+            if len(runs) <= 2:
+                await meeting.wait()
+            await session.execute(NOTE, {"id": second, "said": "x"})
+
+        await database.run_in_transaction(work)
+
+    await asyncio.gather(crossing(1, 2), crossing(2, 1))
+    assert await said(database, 1) == await said(database, 2) == "xx"
+    assert len(runs) == 3
+
+
+async def test_a_refusal_leaves_nothing_behind(database: Database) -> None:
+    async def work(session: WriteSession) -> None:
+        await session.execute(NOTE, {"id": 1, "said": "x"})
+        raise NotFound("no")
+
+    with pytest.raises(NotFound):
+        await database.run_in_transaction(work)
+    assert await said(database) == ""
+
+
+async def test_a_single_statement_commits_by_itself(database: Database) -> None:
+    async def work(session: WriteSession) -> None:
+        await session.execute(NOTE, {"id": 1, "said": "x"})
+
+    await database.run_statement(work)
+    assert await said(database) == "x"
+
+
+async def test_a_cancelled_call_gives_back_no_dirty_connection(database: Database) -> None:
+    """Cancelled at any moment, again and again: what others ask is answered, and answered to them."""
+
+    async def slow(session: WriteSession) -> None:
+        await session.execute(NOTE, {"id": 2, "said": "y"})
+        await session.execute(text("SELECT pg_sleep(0.02), 'slow'"))
+
+    async def ask(number: int) -> int:
+        async with database.reading() as session:
+            await session.execute(text("SELECT pg_sleep(0.001)"))
+            return int((await session.execute(text("SELECT :n"), {"n": str(number)})).scalar_one())
+
+    for round_ in range(40):
+        doomed = [asyncio.create_task(database.run_in_transaction(slow)) for _ in range(2)]
+        asked = [asyncio.create_task(ask(round_ * 10 + n)) for n in range(4)]
+        await asyncio.sleep(round_ / 1500)
+        for task in doomed:
+            task.cancel()
+        assert await asyncio.gather(*asked) == [round_ * 10 + n for n in range(4)]
+        await asyncio.gather(*doomed, return_exceptions=True)
+
+
+async def test_a_full_pool_is_said_in_time(database: Database) -> None:
+    small = Database(database._engine.url.render_as_string(hide_password=False), pool_size=1)
+    small._engine.pool._timeout = 0.1  # type: ignore[attr-defined] # a queue pool has one
+    async with small.reading():
+        with pytest.raises(DatabaseUnavailable):
+            async with small.reading():
+                pass
+    await small.close()
+
+
+async def test_the_constraint_that_refused_has_a_name(database: Database) -> None:
+    async def work(session: WriteSession) -> None:
+        await session.execute(text("INSERT INTO notes VALUES (1, 'again')"))
+
+    with pytest.raises(IntegrityError) as refused:
+        await database.run_in_transaction(work)
+    assert constraint_of(refused.value) == "notes_pkey"
+
+
+async def test_a_server_that_is_away_is_unavailable_and_comes_back(
+    start_postgres: StartPostgres,
+) -> None:
+    server = await start_postgres(migrated=True)
+    database = Database(server.url)
+    await database.ping()
+    await server.stop()
+    for _ in range(3):
+        with pytest.raises(DatabaseUnavailable):
+            await database.ping()
+    await server.start()
+    async with asyncio.timeout(10):
+        while True:
+            try:
+                await database.ping()
+                break
+            except DatabaseUnavailable:
+                await asyncio.sleep(0.05)
+    await database.close()
