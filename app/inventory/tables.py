@@ -4,6 +4,9 @@
 order as parallel arrays. `ceilings` is what a confirm is guarded by: it is never below the limit, and
 a limit lowered under what is taken does not lower it, so that what was held can still be booked.
 The CHECK is the last wall: it compares plain columns, and no code can pass it.
+
+`minimum_connection_times` says how long a change of flights takes at least at a station; for a station
+without a row a default holds, which search knows.
 """
 
 from sqlalchemy import (
@@ -40,6 +43,7 @@ flights = Table(
     Column("version", Integer, nullable=False, server_default="1"),
     Column("event_sequence", Integer, nullable=False, server_default="0"),
     Index("ix_flights_market", "origin", "destination", "departure_date"),
+    Index("ix_flights_departures", "origin", "departure_date"),  # where a journey may begin
 )
 
 inventory = Table(
@@ -64,4 +68,12 @@ inventory = Table(
     Column("ceiling_total", Integer, nullable=False),
     Column("version", BigInteger, nullable=False, server_default="1"),
     CheckConstraint("sold_total >= 0 AND sold_total <= ceiling_total", name="no_oversell"),
+)
+
+minimum_connection_times = Table(
+    "minimum_connection_times",
+    metadata,
+    Column("station", String(3), primary_key=True),
+    Column("minutes", Integer, nullable=False),
+    CheckConstraint("minutes >= 0 AND minutes <= 1440", name="a_day_at_most"),
 )
