@@ -12,7 +12,7 @@ import typer
 
 from app import __version__
 from app.errors import DomainError
-from app.settings import Settings, SettingsError
+from app.settings import Environment, Settings, SettingsError
 
 EXIT_BROKEN = 2
 DRAIN_SECONDS = 15
@@ -120,6 +120,22 @@ def import_(
     except (SettingsError, DomainError) as error:
         _fail(str(error))
     typer.echo(f"{added} flights added, {unchanged} known before")
+
+
+@app.command()
+def sample() -> None:
+    """Tops the sample network up to sixty days ahead, as `holdfast dev` does."""
+    settings = _settings()
+    if settings.environment is Environment.PRODUCTION:
+        _fail("the sample network is refused where ENVIRONMENT=production")
+    from app.dev.errors import CannotStartError
+    from app.dev.loading import load_sample
+
+    try:
+        added = asyncio.run(load_sample(settings, lambda done, total: None))
+    except (SettingsError, CannotStartError) as error:
+        _fail(str(error))
+    typer.echo(f"sample network: {added} flights added", err=True)
 
 
 @app.command()
