@@ -5,8 +5,12 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
 
+from app.ids import FlightId
 from app.inventory.itinerary import PassengerCounts, Price, Segment
 from app.inventory.model import CabinCounts, CabinName, Flight
+
+Path = tuple[Flight, ...]
+"""Flights that follow each other from one place to another: one, or two that connect."""
 
 
 class Sort(StrEnum):
@@ -23,6 +27,7 @@ class SearchQuery:
     passengers: PassengerCounts
     cabin: CabinName = CabinName.ECONOMY
     sort: Sort = Sort.PRICE
+    max_connections: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +49,18 @@ class Slice:
     @property
     def last(self) -> Segment:
         return self.segments[-1].segment
+
+    @property
+    def flight_ids(self) -> tuple[FlightId, ...]:
+        return tuple(one.segment.flight_id for one in self.segments)
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """A path in the cheapest classes that have the seats asked for, and its price."""
+
+    slice: Slice
+    price: Price
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,46 +1,35 @@
 """The order of a list of offers, and where its next page begins; pure.
 
 A page begins after the *place* of the last offer told, not after a number of offers, so nothing is lost
-or told twice when offers come and go in between. A flight whose cheapest class was sold meanwhile moves
-to a later place; the position remembers, one bit a flight of the day, which were told before, so that it
+or told twice when offers come and go in between. One whose cheapest class was sold meanwhile moves to a
+later place; the position remembers, one bit an itinerary of the day, which were told before, so that it
 does not come again. Where the day's flights themselves were changed, the place alone decides.
 """
 
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from app.hold.model import microseconds
 from app.ids import FlightId
-from app.inventory.itinerary import Price, Segment
-from app.search.model import Sort
+from app.search.model import Quote, Sort
 
 Position = tuple[str | int, ...]
 """The place of the last offer told; then the bits of all told, and a digest of what they stand for."""
 
 
-@dataclass(frozen=True, slots=True)
-class Quote:
-    """The cheapest class of one flight that has the seats asked for."""
-
-    segment: Segment
-    seats_left: int
-    price: Price
-
-
 def page_of(
     quotes: Sequence[Quote],
-    day: Sequence[FlightId],
+    day: Sequence[tuple[FlightId, ...]],
     sort: Sort,
     after: Position | None,
     limit: int,
 ) -> tuple[list[Quote], Position | None]:
     """The quotes of one page, and the position of the next if there is one.
 
-    `day` names every flight that may be quoted on any page, in an order that stays.
+    `day` names every itinerary that may be quoted on any page by its flights, in an order that stays.
     """
-    bits = {flight_id: 1 << index for index, flight_id in enumerate(day)}
-    digest = zlib.crc32(" ".join(day).encode())
+    bits = {flight_ids: 1 << index for index, flight_ids in enumerate(day)}
+    digest = zlib.crc32("\n".join(map(" ".join, day)).encode())
     told = 0
     rest = sorted(quotes, key=lambda quote: _place(quote, sort))
     if after is not None:
@@ -49,25 +38,24 @@ def page_of(
         rest = [
             quote
             for quote in rest
-            if _place(quote, sort) > tuple(place) and not told & bits[quote.segment.flight_id]
+            if _place(quote, sort) > tuple(place) and not told & bits[quote.slice.flight_ids]
         ]
     page = rest[:limit]
     if len(rest) <= limit:
         return page, None
     for quote in page:
-        told |= bits[quote.segment.flight_id]
+        told |= bits[quote.slice.flight_ids]
     return page, (*_place(page[-1], sort), told, digest)
 
 
 def _place(quote: Quote, sort: Sort) -> Position:
-    """A total order: ties are broken by departure and then by the flight's id."""
-    segment = quote.segment
-    departure = microseconds(segment.departing_at.utc)
-    by_departure: Position = (departure, segment.flight_id)
+    """A total order: ties are broken by departure and then by the flights' ids."""
+    departure = microseconds(quote.slice.first.departing_at.utc)
+    by_departure: Position = (departure, " ".join(quote.slice.flight_ids))
     match sort:
         case Sort.PRICE:  # amounts of two currencies cannot be compared: each currency by itself
             return (quote.price.total.currency, quote.price.total.minor, *by_departure)
         case Sort.DEPARTURE:
             return by_departure
         case Sort.DURATION:
-            return (microseconds(segment.arriving_at.utc) - departure, *by_departure)
+            return (microseconds(quote.slice.last.arriving_at.utc) - departure, *by_departure)

@@ -4,24 +4,24 @@ Flights and fares come from Postgres, seats from the hold store, all of an answe
 Nothing here promises a seat: an offer is a price with a signature, and the hold decides.
 """
 
-from collections.abc import Mapping
+from itertools import pairwise
 
 from app.clock import Clock
-from app.errors import HoldStoreUnavailable, NotFound, ValidationFailed, Violation
+from app.errors import NotFound, ValidationFailed, Violation
 from app.hold.errors import NotForSale, OfferExpired, SoldOut
 from app.hold.live import LiveInventory
 from app.hold.model import ClassChoice, Full, OfferTerms
 from app.ids import FlightId, TenantId
 from app.inventory import store as inventory_store
-from app.inventory.itinerary import SEATS_MAX, PassengerCounts, Price, Segment, price
-from app.inventory.model import SEATS_SHOWN_MAX, CabinCounts, CabinName, Flight
+from app.inventory.itinerary import SEATS_MAX, PassengerCounts, Price, price
+from app.inventory.model import CabinCounts, Flight
 from app.search import store
-from app.search.model import FlightAvailability, Offer, OfferedSegment, Route, SearchQuery, Slice
+from app.search.connections import connects, sensible, undominated
+from app.search.model import FlightAvailability, Offer, Route, SearchQuery, Slice
 from app.search.offer_token import OfferTokens, expiry_of
-from app.search.paging import Position, Quote, page_of
+from app.search.paging import Position, page_of
+from app.search.quoting import cheapest, offered, quote
 from app.storage.database import Database
-
-Counts = Mapping[FlightId, Mapping[CabinName, CabinCounts]]
 
 
 class SearchService:
@@ -39,22 +39,25 @@ class SearchService:
         """One page of what can be held now, each flight in its cheapest class that has the seats."""
         _check(query)
         async with self._database.reading() as session:
-            day = await store.read_day(
-                session, query.origin, query.destination, query.departure_date, query.cabin
-            )
+            day = sensible(await store.read_paths(session, query))
         now = self._clock()
-        sellable = [flight for flight in day if flight.departing_at.utc > now]
+        sellable = [path for path in day if path[0].departing_at.utc > now]
         if not sellable:
             return [], None
-        counts = await self._live.availability(sellable)
-        quotes = [
-            quote
-            for flight in sellable
-            if (quote := _cheapest(flight, counts, query.passengers)) is not None
-        ]
-        told_apart = [flight.flight_id for flight in day]
+        flights = {flight.flight_id: flight for path in sellable for flight in path}
+        counts = await self._live.availability(flights.values())
+        passengers = query.passengers
+        open_ = {
+            flight_id: cheapest(flight, counts, passengers) for flight_id, flight in flights.items()
+        }
+        quoted = (quote(path, open_, passengers) for path in sellable)
+        quotes = undominated(one for one in quoted if one is not None)
+        told_apart = [tuple(flight.flight_id for flight in path) for path in day]
         page, position = page_of(quotes, told_apart, query.sort, after, limit)
-        return [self._offer(tenant_id, quote, query.passengers) for quote in page], position
+        return [
+            self._new_offer(tenant_id, (one.slice,), passengers, one.price, supersedes=None)
+            for one in page
+        ], position
 
     async def offer(self, tenant_id: TenantId, offer_id: str) -> Offer:
         """The offer as it stands now, or one that supersedes it where its price no longer does.
@@ -67,21 +70,26 @@ class SearchService:
         now = self._clock()
         if terms.expires_at <= now:
             raise OfferExpired
-        wanted = [choice.flight_id for choice in terms.segments]
-        async with self._database.reading() as session:
-            flights = await inventory_store.read_flights(session, wanted)
+        flights = await self._flights_of(terms)
         for flight in flights.values():
             if flight.departing_at.utc <= now:
                 raise NotForSale(f"Flight {flight.carrier}{flight.flight_number} has departed.")
         counts = await self._live.availability(flights.values())
-        offered = [_offered(choice, flights, counts) for choice in terms.segments]
-        open_seats = tuple(0 if one is None else one.seats_left for one in offered)
-        found = tuple(one for one in offered if one is not None)
-        if len(found) < len(offered) or min(open_seats) < terms.passengers.seats:
+        found = [offered(choice, flights, counts) for choice in terms.segments]
+        open_ = tuple(one for one in found if one is not None)
+        if (
+            len({one.segment.fare.currency for one in open_}) > 1
+        ):  # it cannot be sold as one any more
+            currency = terms.price.total.currency
+            found = [
+                one if one and one.segment.fare.currency == currency else None for one in found
+            ]
+        open_seats = tuple(0 if one is None else one.seats_left for one in found)
+        if min(open_seats) < terms.passengers.seats:
             full = Full(open_seats, None)
             raise SoldOut.of(terms.segments, terms.passengers.seats, full, by_offer=True)
-        total = price([one.segment for one in found], terms.passengers)
-        return self._rechecked(tenant_id, offer_id, terms, (Slice(found),), total)
+        total = price([one.segment for one in open_], terms.passengers)
+        return self._rechecked(tenant_id, offer_id, terms, (Slice(open_),), total)
 
     async def routes(
         self, after: tuple[str, str] | None, limit: int
@@ -108,9 +116,19 @@ class SearchService:
         }
         return FlightAvailability(flight, {**unheld, **live}, as_of)
 
-    def _offer(self, tenant_id: TenantId, quote: Quote, passengers: PassengerCounts) -> Offer:
-        slices = (Slice((OfferedSegment(quote.segment, quote.seats_left),)),)
-        return self._new_offer(tenant_id, slices, passengers, quote.price, supersedes=None)
+    async def _flights_of(self, terms: OfferTerms) -> dict[FlightId, Flight]:
+        """The flights as they are now. Raises NotForSale where they no longer connect."""
+        wanted = [choice.flight_id for choice in terms.segments]
+        minutes: dict[str, int] = {}
+        async with self._database.reading() as session:
+            flights = await inventory_store.read_flights(session, wanted)
+            path = [flights[flight_id] for flight_id in wanted if flight_id in flights]
+            if len(path) > 1:
+                stations = [flight.origin for flight in path[1:]]
+                minutes = await store.read_connection_times(session, stations)
+        if not all(connects(first, second, minutes) for first, second in pairwise(path)):
+            raise NotForSale("The flights no longer connect.")
+        return flights
 
     def _rechecked(
         self,
@@ -158,33 +176,3 @@ def _check(query: SearchQuery) -> None:
         wrong.append(Violation("parameter", "infants", "out_of_range", detail))
     if wrong:
         raise ValidationFailed("This cannot be searched for; see errors.", violations=wrong)
-
-
-def _cheapest(flight: Flight, counts: Counts, passengers: PassengerCounts) -> Quote | None:
-    """Fares only fall and what is open only shrinks from class to class, so the last one that has the
-    seats is the cheapest. A cabin whose layout the hold store does not have is not in `counts`.
-    """
-    (cabin,) = flight.cabins
-    of_cabin = counts[flight.flight_id].get(cabin.cabin)
-    opened = () if of_cabin is None else of_cabin.open
-    position = sum(open_seats >= passengers.seats for open_seats in opened)
-    if position == 0:
-        return None
-    segment = Segment.of(flight, cabin, position)
-    return Quote(segment, min(opened[position - 1], SEATS_SHOWN_MAX), price([segment], passengers))
-
-
-def _offered(
-    choice: ClassChoice, flights: Mapping[FlightId, Flight], counts: Counts
-) -> OfferedSegment | None:
-    """The choice as it is sold now; None where the flight no longer has the class."""
-    flight = flights.get(choice.flight_id)
-    found = None if flight is None else flight.find(choice.booking_class)
-    if flight is None or found is None:
-        return None
-    cabin, position = found
-    of_cabin = counts[flight.flight_id].get(cabin.cabin)
-    if of_cabin is None:  # its layout is on its way to the hold store
-        raise HoldStoreUnavailable
-    seats_left = min(of_cabin.open[position - 1], SEATS_SHOWN_MAX)
-    return OfferedSegment(Segment.of(flight, cabin, position), seats_left)

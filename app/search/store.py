@@ -1,17 +1,77 @@
 """The SQL of search: reads flights, never counts seats. Takes a session."""
 
-from datetime import date, datetime, timedelta
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Final
 
-from sqlalchemy import select, text
+from sqlalchemy import ARRAY, String, bindparam, column, select, text, true
 
-from app.inventory.model import CabinName, Flight
 from app.inventory.store import FLIGHT_COLUMNS, flights_from_rows
 from app.inventory.tables import flights, inventory
-from app.search.model import Route
+from app.search.connections import DEFAULT_MINUTES, LONGEST_WAIT
+from app.search.model import Path, Route, SearchQuery
 from app.storage.database import ReadSession
 
-FLIGHTS_MAX = 500  # of one market and day: more than any market has
+DIRECT_MAX: Final = 500  # of one market and day: more than any market has
+CONNECTIONS_MAX: Final = 200  # of one market and day: the fastest
 _LOCAL_BEHIND_UTC = timedelta(days=1)  # no calendar is further behind
+
+# First legs through ix_flights_departures, for each of them the second legs through ix_flights_market;
+# their dates by UTC and a day more on either side, whatever calendar the station keeps. A limit of 0 is
+# never begun. Each flight comes once, a first leg with the ids of those it connects to.
+_FOUND = (
+    text(
+        """
+        WITH connection AS MATERIALIZED (
+            SELECT first.flight_id AS first_id, second.flight_id AS second_id
+            FROM flights AS first
+            JOIN inventory AS of_first
+                ON of_first.flight_id = first.flight_id AND of_first.cabin = :cabin
+            LEFT JOIN minimum_connection_times AS least ON least.station = first.destination
+            JOIN flights AS second
+                ON second.origin = first.destination AND second.destination = :destination
+                AND second.departure_date BETWEEN
+                    CAST(first.arriving_utc AT TIME ZONE 'UTC' AS date) - 1
+                    AND CAST((first.arriving_utc + :longest_wait) AT TIME ZONE 'UTC' AS date) + 1
+                AND second.departing_utc BETWEEN
+                    first.arriving_utc
+                        + coalesce(least.minutes, :default_minutes) * interval '1 minute'
+                    AND first.arriving_utc + :longest_wait
+            JOIN inventory AS of_second
+                ON of_second.flight_id = second.flight_id AND of_second.cabin = :cabin
+            WHERE first.origin = :origin AND first.destination <> :destination
+                AND first.departure_date = :departure_date
+            ORDER BY second.arriving_utc - first.departing_utc, first.departing_utc,
+                first.flight_id, second.flight_id
+            LIMIT :connections_max)
+        (SELECT flight_id, CAST(NULL AS text[]) AS onward FROM flights
+         WHERE origin = :origin AND destination = :destination AND departure_date = :departure_date
+         ORDER BY departing_utc, flight_id LIMIT :direct_max)
+        UNION ALL SELECT first_id, array_agg(second_id) FROM connection GROUP BY first_id
+        UNION ALL SELECT DISTINCT second_id, CAST(NULL AS text[]) FROM connection
+        """
+    )
+    .columns(column("flight_id", String), column("onward", ARRAY(String)))
+    .subquery("found")
+)
+_TERMS = (  # LATERAL and limited, so that no plan reads the table through for a few flights
+    select(*FLIGHT_COLUMNS)
+    .join_from(flights, inventory, flights.c.flight_id == inventory.c.flight_id)
+    .where(flights.c.flight_id == _FOUND.c.flight_id, inventory.c.cabin == bindparam("cabin"))
+    .limit(1)
+    .lateral("terms")
+)
+_PATHS = (
+    select(*_TERMS.c, _FOUND.c.onward)
+    .select_from(_FOUND.join(_TERMS, true()))
+    .order_by(_TERMS.c.departing_utc, _TERMS.c.flight_id)
+)
+_CONNECTION_TIMES = text(
+    """
+    SELECT station, minutes FROM minimum_connection_times
+    WHERE station = ANY(CAST(:stations AS text[]))
+    """
+)
 
 # Steps from pair to pair through ix_flights_market and touches a few entries of each, however many
 # flights it has. A pair without a departure to come has no `soonest` and falls out.
@@ -46,26 +106,41 @@ _ROUTES = text(
 )
 
 
-async def read_day(
-    session: ReadSession, origin: str, destination: str, departure_date: date, cabin: CabinName
-) -> list[Flight]:
-    """A market's flights of one local date, departed ones too, each with the asked cabin alone.
+async def read_paths(session: ReadSession, query: SearchQuery) -> list[Path]:
+    """The ways of a market that begin on the local date, departed ones too; in a fixed order.
 
-    In the order of departure; at most FLIGHTS_MAX.
+    Flights without a connection, at most DIRECT_MAX, and the CONNECTIONS_MAX fastest connections. All
+    flights have the asked cabin alone.
     """
-    rows = await session.execute(
-        select(*FLIGHT_COLUMNS)
-        .join_from(flights, inventory, flights.c.flight_id == inventory.c.flight_id)
-        .where(
-            flights.c.origin == origin,
-            flights.c.destination == destination,
-            flights.c.departure_date == departure_date,
-            inventory.c.cabin == cabin.value,
-        )
-        .order_by(flights.c.departing_utc, flights.c.flight_id)
-        .limit(FLIGHTS_MAX)
+    found = await session.execute(
+        _PATHS,
+        {
+            "origin": query.origin,
+            "destination": query.destination,
+            "departure_date": query.departure_date,
+            "cabin": query.cabin.value,
+            "default_minutes": DEFAULT_MINUTES,
+            "longest_wait": LONGEST_WAIT,
+            "connections_max": CONNECTIONS_MAX * query.max_connections,
+            "direct_max": DIRECT_MAX,
+        },
     )
-    return flights_from_rows(rows.mappings())
+    rows = found.mappings().all()
+    by_id = {flight.flight_id: flight for flight in flights_from_rows(rows)}
+    paths: list[Path] = []
+    for row in rows:
+        flight = by_id[row["flight_id"]]
+        if row["onward"] is not None:
+            paths += ((flight, by_id[second_id]) for second_id in sorted(row["onward"]))
+        elif (flight.origin, flight.destination) == (query.origin, query.destination):
+            paths.append((flight,))
+    return paths
+
+
+async def read_connection_times(session: ReadSession, stations: Iterable[str]) -> dict[str, int]:
+    """Minutes, for those of the stations that have a row."""
+    found = await session.execute(_CONNECTION_TIMES, {"stations": sorted(set(stations))})
+    return {row.station: row.minutes for row in found}
 
 
 async def read_routes(

@@ -24,15 +24,14 @@ from app.inventory.itinerary import (
 )
 from app.inventory.model import CabinName, Flight, SeatLine
 from app.money import Money
-from app.search.model import Offer, SearchQuery, Sort
+from app.search.model import Offer, OfferedSegment, Quote, SearchQuery, Slice, Sort
 from app.search.offer_token import OfferTokens
-from app.search.paging import Quote
 from app.search.service import SearchService
 from app.transport.http.application import create_app
 from app.transport.http.paging import Cursors
 from app.transport.http.routers.search import search_router
 from app.wiring import Core
-from tests.builders.flights import DEPARTING, cabin, flight
+from tests.builders.flights import DEPARTING, flight
 from tests.builders.holds import DEMO, RIVAL, key, request
 from tests.fixtures.core import sell_from
 
@@ -81,6 +80,10 @@ class Shop:
         offers, after = await self.search.offers(DEMO, asked or query(), None, 200)
         assert after is None
         return offers
+
+    async def ways(self, asked: SearchQuery | None = None) -> list[str]:
+        """What is offered, each way by its flights: "flt_a", or "flt_a flt_b"."""
+        return [" ".join(offer.slices[0].flight_ids) for offer in await self.offers(asked)]
 
     async def seats(self, asked: SearchQuery | None = None) -> list[tuple[str, str, int]]:
         """What is offered, as (flight, class, seats left)."""
@@ -139,9 +142,12 @@ def query(
     infants: int = 0,
     cabin: CabinName = CabinName.ECONOMY,
     sort: Sort = Sort.PRICE,
+    max_connections: int = 1,
 ) -> SearchQuery:
     passengers = PassengerCounts(adults, children, infants)
-    return SearchQuery(origin, destination, departure_date, passengers, cabin, sort)
+    return SearchQuery(
+        origin, destination, departure_date, passengers, cabin, sort, max_connections
+    )
 
 
 def facts(offer: Offer) -> tuple[str, str, int]:
@@ -167,8 +173,13 @@ def quote(
         arriving_time_zone="America/Santiago",
         classes=(("Y", 9, Money(minor, currency)),),
     )
-    segment = Segment.of(dated, cabin((("Y", 9, Money(minor, currency)),)), 1)
-    return Quote(segment, 9, price([segment], PassengerCounts(1)))
+    return quote_of(Segment.of(dated, dated.cabins[0], 1))
+
+
+def quote_of(*segments: Segment) -> Quote:
+    """For one adult, with seats enough on every segment."""
+    slice_ = Slice(tuple(OfferedSegment(segment, 9) for segment in segments))
+    return Quote(slice_, price(segments, PassengerCounts(1)))
 
 
 def terms(

@@ -5,12 +5,11 @@ from datetime import date, timedelta
 import pytest
 from sqlalchemy import text
 
-from app.inventory.model import CabinName
 from app.search import store
 from app.search.model import Route
 from app.storage.database import ReadSession
 from tests.builders.flights import DEPARTING, flight, put_flights
-from tests.builders.search import DAY, NOW, Shop
+from tests.builders.search import DAY, NOW, Shop, query
 
 LATER = DEPARTING + timedelta(days=40)
 _MANY = text(
@@ -95,8 +94,8 @@ async def test_both_statements_are_carried_by_the_market_index(shop: Shop) -> No
         routes = await store.read_routes(session, NOW, ("", ""), 100)
         assert len(routes) == 60
         assert routes[0] == Route("AAA", "ZZZ", date(2027, 3, 2), date(2027, 12, 26))
-        day = await store.read_day(session, "AAA", "ZZZ", DAY, CabinName.ECONOMY)
-        assert day == [], "flights without a cabin are not for sale"
+        paths = await store.read_paths(session, query(origin="AAA", destination="ZZZ"))
+        assert paths == [], "flights without a cabin are not for sale"
         scans, fetched = (
             now - then for now, then in zip(await rows_read(session), before, strict=True)
         )

@@ -113,7 +113,12 @@ def search_router(search: SearchService, cursors: Cursors, clock: Clock) -> Scop
             Query(description="Under 2 years, on a lap: no seat, one adult each."),
         ] = 0,
         cabin: CabinName = CabinName.ECONOMY,
-        max_connections: Annotated[int, Field(ge=0, le=1), DIGITS, Query()] = 1,
+        max_connections: Annotated[
+            int,
+            Field(ge=0, le=1),
+            DIGITS,
+            Query(description="0: single flights only. 1: also two flights that connect."),
+        ] = 1,
         sort: Annotated[Sort, Query(description=_sorts())] = Sort.PRICE,
     ) -> Listing[Offer]:
         """Itineraries that can be held now, each in the cheapest class that has the seats. A market
@@ -126,6 +131,7 @@ def search_router(search: SearchService, cursors: Cursors, clock: Clock) -> Scop
             PassengerCounts(adults, children, infants),
             cabin,
             sort,
+            max_connections,
         )
         asked = _asked(caller, query, max_connections)
         after = None if paging.after is None else tuple(cursors.open(asked, paging.after))
@@ -145,7 +151,7 @@ def search_router(search: SearchService, cursors: Cursors, clock: Clock) -> Scop
 
     @router.get("/routes", summary="Origins and destinations served")
     async def list_routes(caller: CurrentPrincipal, paging: Paging) -> Listing[Route]:
-        """Pairs with a departure to come, by origin and destination."""
+        """Pairs that one flight serves, with a departure to come; by origin and destination."""
         asked = ["routes", caller.tenant_id]
         after = None
         if paging.after is not None:

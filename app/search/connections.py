@@ -1,0 +1,79 @@
+"""Which flights connect, and which connections are worth a traveller's look; pure.
+
+Judged by time, which the schedule has, and not by the map, which it has not. What is judged against the
+rest of the day (`sensible`) looks at the schedule alone, so that what is listed does not turn with the
+seats; what is judged by price (`undominated`) looks at what can be held.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
+from typing import Final
+
+from app.inventory.model import Flight
+from app.search.model import Path, Quote
+
+DEFAULT_MINUTES: Final = 60  # to change flights, where the station has no time of its own
+LONGEST_WAIT: Final = timedelta(hours=24)  # longer is a stay, not a connection
+_FLOWN_MORE = timedelta(hours=1)
+_NIGHT = timedelta(hours=12)
+
+
+def connects(first: Flight, second: Flight, minutes: Mapping[str, int]) -> bool:
+    """What the statement of a search says of two flights, said of two that were found before.
+
+    `minutes` has the minimum connection times of stations that have one.
+    """
+    if first.destination != second.origin:
+        return False
+    least = timedelta(minutes=minutes.get(first.destination, DEFAULT_MINUTES))
+    return least <= second.departing_at.utc - first.arriving_at.utc <= LONGEST_WAIT
+
+
+def sensible(paths: Sequence[Path]) -> list[Path]:
+    """Without the detours: connections in the air for more than twice the least of the market's day and
+    an hour, or under way for more than twice the fastest and a night.
+    """
+    if not paths:
+        return []
+    flown = 2 * min(map(_flown, paths)) + _FLOWN_MORE
+    elapsed = 2 * min(map(_elapsed, paths)) + _NIGHT
+    return [
+        path
+        for path in paths
+        if len(path) == 1 or (_flown(path) <= flown and _elapsed(path) <= elapsed)
+    ]
+
+
+def undominated(quotes: Iterable[Quote]) -> list[Quote]:
+    """Without connections of which another through the same station leaves later, arrives earlier and
+    costs no more. Two that share a flight are a choice of how long to wait: both stay.
+    """
+    kept: list[Quote] = []
+    through: defaultdict[tuple[str, str], list[Quote]] = defaultdict(list)
+    for quote in sorted(quotes, key=lambda one: one.slice.first.departing_at.utc, reverse=True):
+        if (
+            len(quote.slice.segments) > 1
+        ):  # what a left-out one beats, the one that beat it beats too
+            rivals = through[quote.slice.first.destination, quote.price.total.currency]
+            if any(_beats(rival, quote) for rival in rivals):
+                continue
+            rivals.append(quote)
+        kept.append(quote)
+    return kept
+
+
+def _beats(one: Quote, other: Quote) -> bool:
+    return (
+        one.slice.first.departing_at.utc > other.slice.first.departing_at.utc
+        and one.slice.last.arriving_at.utc < other.slice.last.arriving_at.utc
+        and one.price.total.minor <= other.price.total.minor
+    )
+
+
+def _flown(path: Path) -> timedelta:
+    return sum((flight.duration for flight in path), start=timedelta(0))
+
+
+def _elapsed(path: Path) -> timedelta:
+    return path[-1].arriving_at.utc - path[0].departing_at.utc
