@@ -11,7 +11,6 @@ import sys
 from types import FrameType
 from typing import NoReturn
 
-
 SERVICES = ("api", "relay")
 
 
