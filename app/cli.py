@@ -58,6 +58,8 @@ def api(host: Host = None) -> None:
         check(settings)
     except SettingsError as error:
         _fail(str(error))
+    # uvicorn raises the signal again after it has drained; to be told to stop is no failure.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     uvicorn.run(
         "app.main:create",
         factory=True,
