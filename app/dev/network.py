@@ -35,6 +35,15 @@ AR 1221 EZE GIG:1 ASU:1 FLN:1 VVI:1
 AR 1501 EZE COR:2 MDZ:2 BRC:1 IGR:1 SLA:1
 AR 1601 AEP COR:3 MDZ:3 BRC:3 IGR:2 SLA:2 TUC:2 NQN:2 FTE:2 USH:2 MVD:2
 """
+CONNECTION_MINUTES = {  # to change flights; where nothing is said the default holds
+    "AEP": 45,
+    "BOG": 75,
+    "BSB": 45,
+    "EZE": 75,
+    "GRU": 90,
+    "LIM": 75,
+    "SCL": 70,
+}
 _ECONOMY = (  # class, share of the cabin it and those below may sell, multiple of the lowest fare
     ("Y", 1.0, 3.6),
     ("B", 0.92, 3.0),

@@ -1,7 +1,7 @@
 """Keeps the sample network topped up: every flight from today to sixty days ahead.
 
-"Today" is each origin's own. Only what is missing is added, through the importer; a flight that
-somebody changed, or put under a sample flight's id, stays as it is.
+"Today" is each origin's own. Only what is missing is added, flights through the importer; a flight that
+somebody changed, or put under a sample flight's id, stays as it is, and so does a connection time.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,11 +10,11 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from app.clock import Clock
-from app.dev.network import Service, services
+from app.dev.network import CONNECTION_MINUTES, Service, services
 from app.ids import FlightId
 from app.schedule.columns import HEADER
 from app.schedule.importer import Apply, Progress, import_lines
-from app.schedule.store import known_ids
+from app.schedule.store import add_connection_times, known_ids
 from app.storage.database import Database
 
 DAYS_AHEAD: Final = 60
@@ -23,6 +23,9 @@ _IDS_PER_QUERY = 5000
 
 async def top_up(database: Database, apply: Apply, clock: Clock, progress: Progress) -> int:
     """How many flights were added; a network that is complete costs a few queries."""
+    await database.run_in_transaction(
+        lambda session: add_connection_times(session, CONNECTION_MINUTES)
+    )
     missing = await _missing(database, list(_wanted(clock)))
     if not missing:
         return 0

@@ -1,4 +1,4 @@
-"""The SQL that writes flights and their inventory. Takes a session, never commits.
+"""The SQL that writes flights, their inventory and connection times. Takes a session, never commits.
 
 Whoever changes a flight holds its `flights` row first (`lock`), then its inventory rows by cabin, then
 writes to the outbox. Selling takes inventory rows only, so it waits for a change, and a change for it,
@@ -7,7 +7,7 @@ row over iff its version is newer.
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,6 +88,13 @@ _REPLACE_FLIGHT = text(
     """
 )
 _KNOWN = text("SELECT flight_id FROM flights WHERE flight_id = ANY(CAST(:flight_ids AS text[]))")
+_ADD_CONNECTION_TIMES = text(
+    """
+    INSERT INTO minimum_connection_times (station, minutes)
+    SELECT key, CAST(value AS int) FROM jsonb_each_text(CAST(:minutes AS jsonb))
+    ON CONFLICT DO NOTHING
+    """
+)
 _DELETE_INVENTORY = text("DELETE FROM inventory WHERE flight_id = :flight_id AND sold_total = 0")
 
 
@@ -157,6 +164,11 @@ async def replace(session: WriteSession, locked: LockedFlight, flight: Flight) -
     await session.execute(_REPLACE_FLIGHT, _flight_values(flight))
     await session.execute(_DELETE_INVENTORY, {"flight_id": flight.flight_id})
     await _insert_cabins(session, [flight], locked.inventory_version + 1)
+
+
+async def add_connection_times(session: WriteSession, minutes: Mapping[str, int]) -> None:
+    """Minimum connection times, for the stations that have none yet."""
+    await session.execute(_ADD_CONNECTION_TIMES, {"minutes": json.dumps(dict(minutes))})
 
 
 async def _insert_cabins(session: WriteSession, flights: Sequence[Flight], version: int) -> None:

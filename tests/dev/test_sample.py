@@ -10,7 +10,7 @@ import airportsdata
 import pytest
 from sqlalchemy import text
 
-from app.dev.network import Service, airports, kilometres, services
+from app.dev.network import CONNECTION_MINUTES, Service, airports, kilometres, services
 from app.dev.sample import DAYS_AHEAD, top_up
 from app.inventory.model import CabinName, Flight, InventoryRow
 from app.schedule.columns import HEADER, Columns
@@ -88,9 +88,29 @@ def test_every_day_of_two_years_is_valid_whatever_the_clocks_do() -> None:
 def test_hubs_connect() -> None:
     flights = _flights(date(2026, 12, 10)).values()
     into = [f for f in flights if (f.origin, f.destination) == ("ANF", "SCL")]
-    out = [f for f in flights if (f.origin, f.destination) == ("SCL", "GRU")]
+    out = [f for f in flights if (f.origin, f.destination) == ("SCL", "PUQ")]
     waits = [b.departing_at.utc - a.arriving_at.utc for a in into for b in out]
     assert any(timedelta(hours=1) <= wait <= timedelta(hours=6) for wait in waits)
+
+
+def test_hubs_have_a_connection_time_of_their_own() -> None:
+    assert set(HUBS) <= CONNECTION_MINUTES.keys() <= airports().keys()
+
+
+async def test_a_connection_time_that_somebody_set_stays(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.dev.sample.services", lambda: ())
+
+    async def set_one(session: WriteSession) -> None:
+        await session.execute(text("INSERT INTO minimum_connection_times VALUES ('SCL', 5)"))
+
+    await database.run_in_transaction(set_one)
+    for _ in range(2):
+        await top_up(database, _nowhere, lambda: NOW, _quietly)
+    async with database.reading() as session:
+        found = await session.execute(text("SELECT station, minutes FROM minimum_connection_times"))
+        assert {row.station: row.minutes for row in found} == {**CONNECTION_MINUTES, "SCL": 5}
 
 
 async def test_sixty_days_ahead_are_there_by_each_origins_calendar(database: Database) -> None:
