@@ -3,14 +3,17 @@
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import date
 
 from app import __version__
 from app.clock import Clock, utc_now
 from app.dev.data_dir import kept_secret
+from app.dev.example import example_flight
 from app.dev.issuer import dev_issuer_app, dev_keys, dev_profile
 from app.settings import Settings, SettingsError
 from app.telemetry import configure_logging
 from app.transport.http.application import Application, create_app
+from app.transport.http.examples import DAYS_AHEAD, Examples, examples_of
 from app.transport.http.paging import Cursors
 from app.transport.http.routers.booking import bookings_router
 from app.transport.http.routers.events import events_router
@@ -56,7 +59,7 @@ def application(settings: Settings, clock: Clock = utc_now) -> Application:
     return create_app(
         authenticate=identity.verifier.verify,
         routers=[
-            search_router(services.search, cursors, clock),
+            search_router(services.search, cursors),
             holds_router(services.holds, cursors),
             bookings_router(services.bookings),
             events_router(services.events, cursors),
@@ -69,7 +72,15 @@ def application(settings: Settings, clock: Clock = utc_now) -> Application:
         else {},
         lifespan=life,
         token_url=f"{DEV_ISSUER_PATH}/token" if in_dev else None,
+        demo_client="demo" if in_dev else None,
+        examples_on=examples_on,
+        clock=clock,
     )
+
+
+def examples_on(day: date) -> Examples:
+    """About a flight that the sample network has, so that they succeed there as they stand."""
+    return examples_of(example_flight(day + DAYS_AHEAD), day)
 
 
 def dev_issuer_url(settings: Settings) -> str:

@@ -120,7 +120,7 @@ class Shop:
 
         app = create_app(
             authenticate=authenticate,
-            routers=[search_router(self.search, Cursors(SIGNING_KEYS), self.moment)],
+            routers=[search_router(self.search, Cursors(SIGNING_KEYS))],
             checks={},
             version="1",
         )

@@ -1,6 +1,5 @@
 """`/v1/offers`, `/v1/routes` and availability as a client meets them."""
 
-import json
 from datetime import timedelta
 from typing import Any
 
@@ -269,22 +268,15 @@ async def test_every_route_needs_offers_read(shop: Shop) -> None:
             assert refused(await poor.put(path)) == (405, "method_not_allowed"), path
 
 
-async def test_the_document_has_examples_that_will_find_flights(shop: Shop) -> None:
+async def test_the_document_tells_of_bounds_and_refusals(shop: Shop) -> None:
     async with shop.client() as client:
         document = (await client.get("/openapi.json")).json()
     operation = document["paths"]["/v1/offers"]["get"]
     parameters = {one["name"]: one for one in operation["parameters"]}
-    examples = {
-        name: next(iter(one["examples"].values()))["value"]
-        for name, one in parameters.items()
-        if "examples" in one
-    }
-    assert examples == {"origin": "SCL", "destination": "LIM", "departure_date": "2027-03-15"}
     assert parameters["max_connections"]["schema"]["maximum"] == 1
     assert {"404", "409", "410"} <= document["paths"]["/v1/offers/{offer_id}"]["get"][
         "responses"
     ].keys()
-    assert json.dumps(document)
 
 
 def refused(answer: Any) -> tuple[int, str]:

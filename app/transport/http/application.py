@@ -3,36 +3,27 @@
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import RequestValidationError
-from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp
 
+from app.clock import Clock, utc_now
 from app.errors import DomainError
-from app.identity.principal import Scope
 from app.transport.http.admission import Admission
+from app.transport.http.docs import docs_router
+from app.transport.http.document import TITLE, document_of, with_examples
+from app.transport.http.examples import Examples
 from app.transport.http.guard import Authenticate, Rim
 from app.transport.http.middleware import Bounded, Identified, Observed
 from app.transport.http.outlive import Mutations
 from app.transport.http.problems import Refusal, on_http_exception, on_refusal, on_validation
 from app.transport.http.routers.health import Check, health_router
-from app.transport.http.schemas import Problem
-
-TITLE = "Holdfast"
-SUMMARY = "Seats on flights: search, hold, book, tell the world."
-_REF = "#/components/schemas/{model}"
-_SCOPES: Mapping[Scope, str] = {
-    Scope.OFFERS_READ: "Search, prices and availability",
-    Scope.HOLDS_WRITE: "Hold seats and let them go",
-    Scope.BOOKINGS_WRITE: "Book, read and cancel bookings",
-    Scope.EVENTS_READ: "Read the tenant's events",
-    Scope.INVENTORY_ADMIN: "Flights and their limits",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +50,13 @@ def create_app(
     mounts: Mapping[str, ASGIApp] | None = None,
     lifespan: Callable[[], AbstractAsyncContextManager[None]] = nullcontext,
     token_url: str | None = None,
+    demo_client: str | None = None,
+    examples_on: Callable[[date], Examples] | None = None,
+    clock: Clock = utc_now,
     limits: Limits = Limits(),
 ) -> "Application":
     """`services` is what the routers expect in `app.state.services`; `lifespan` encloses all
-    requests and every change that outlives one; `token_url` is for the docs page's Authorize.
+    requests and every change that outlives one; `token_url` and `demo_client` are for the docs page's Authorize.
     """
     mutations = Mutations()
 
@@ -76,14 +70,15 @@ def create_app(
 
     app = Application(
         token_url,
+        examples_on,
+        clock,
         title=TITLE,
-        summary=SUMMARY,
         version=version,
         lifespan=whole_life,
         redirect_slashes=False,
+        docs_url=None,
         redoc_url=None,
         generate_unique_id_function=_operation_id,
-        swagger_ui_parameters={"persistAuthorization": True},
         exception_handlers={
             DomainError: on_refusal,
             Refusal: on_refusal,
@@ -103,57 +98,43 @@ def create_app(
             concurrency=limits.concurrency, queue=limits.queue, wait_seconds=limits.queue_seconds
         ),
     )
-    app.include_router(health_router(checks))
     for router in routers:
         app.include_router(router)
+    app.include_router(health_router(checks))
+    app.include_router(docs_router(demo_client))
     for path, mounted in (mounts or {}).items():
         app.mount(path, mounted)
     return app
 
 
 class Application(FastAPI):
-    """FastAPI, with an OpenAPI document that tells of refusals and of how to get a token."""
+    """FastAPI, with an OpenAPI document that tells of refusals, of how to get a token, and of today:
+    its examples are about flights that can still be sold.
+    """
 
-    def __init__(self, token_url: str | None, **options: Any) -> None:
+    def __init__(
+        self,
+        token_url: str | None,
+        examples_on: Callable[[date], Examples] | None,
+        clock: Clock,
+        **options: Any,
+    ) -> None:
         super().__init__(**options)
         self._token_url = token_url
+        self._examples_on = examples_on
+        self._clock = clock
+        self._document: dict[str, Any] = {}
+        self._illustrated_for: date | None = None
 
     def openapi(self) -> dict[str, Any]:
-        if self.openapi_schema is None:
-            document = get_openapi(
-                title=self.title,
-                summary=self.summary,
-                version=self.version,
-                routes=self.routes,
-            )
-            components = document.setdefault("components", {})
-            schemas = components.setdefault("schemas", {})
-            problem = Problem.model_json_schema(mode="serialization", ref_template=_REF)
-            schemas.update(problem.pop("$defs", {}))
-            schemas["Problem"] = problem
-            components["securitySchemes"] = _security_schemes(self._token_url)
-            if self._token_url is None:
-                _without_oauth2(document)
-            self.openapi_schema = document
+        if not self._document:
+            self._document = document_of(self, self._token_url)
+        today = self._clock().date()
+        if self.openapi_schema is None or self._illustrated_for != today:
+            examples = self._examples_on(today) if self._examples_on else {}
+            self.openapi_schema = with_examples(self._document, examples)
+            self._illustrated_for = today
         return self.openapi_schema
-
-
-def _security_schemes(token_url: str | None) -> dict[str, Any]:
-    schemes: dict[str, Any] = {
-        "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
-    }
-    if token_url is not None:
-        scopes = {scope.value: text for scope, text in _SCOPES.items()}
-        flow = {"tokenUrl": token_url, "scopes": scopes}
-        schemes["oauth2"] = {"type": "oauth2", "flows": {"clientCredentials": flow}}
-    return schemes
-
-
-def _without_oauth2(document: dict[str, Any]) -> None:
-    for path in document["paths"].values():
-        for operation in path.values():
-            if "security" in operation:
-                operation["security"] = [s for s in operation["security"] if "oauth2" not in s]
 
 
 def _operation_id(route: APIRoute) -> str:

@@ -29,7 +29,8 @@ from app.transport.http import body
 from app.transport.http.admission import Admission
 from app.transport.http.context import context_of
 from app.transport.http.dependencies import optional_idempotency, required_idempotency
-from app.transport.http.problems import IdempotencyKeyMissing, documented
+from app.transport.http.problems import IdempotencyKeyMissing
+from app.transport.http.refusals import documented, merged
 
 Authenticate = Callable[[str], Awaitable[Principal]]
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
@@ -70,10 +71,7 @@ class _GuardedRoute(APIRoute):
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
         super().__init__(path, endpoint, **options)
-        refusals = {401, 403, 422, 503}
-        if _takes_body(self):
-            refusals |= {400, 413, 415}
-        self.responses = {**documented(*sorted(refusals)), **self.responses}
+        self.responses = merged(documented(*_refusals_of(self)), self.responses)
         scopes = [self.required.value]
         security = {"security": [{"oauth2": scopes}, {"bearer": []}]}
         self.openapi_extra = {**security, **(self.openapi_extra or {})}
@@ -83,7 +81,7 @@ class _GuardedRoute(APIRoute):
         reads_body = _takes_body(self)
         expects_body = self.body_field is not None
         key_required = _depends(self.dependant, required_idempotency)
-        key_honoured = key_required or _depends(self.dependant, optional_idempotency)
+        key_honoured = _honours_keys(self)
         assert reads_body or not expects_body, "a body of a GET is never read"
 
         async def guard(request: Request) -> Response:
@@ -188,8 +186,24 @@ def _check_texts(request: Request, given: Any, *, members_known: bool) -> None:
         raise NotFound("Nothing has such a name.")
 
 
+def _refusals_of(route: APIRoute) -> list[str]:
+    """Those of the guard itself, and of what every route stands on."""
+    codes = ["unauthenticated", "scope_missing", "validation_error"]
+    if _takes_body(route):
+        codes += ["malformed_json", "body_too_large", "unsupported_media_type"]
+    if _honours_keys(route):
+        codes += ["idempotency_key_missing", "idempotency_key_reused", "idempotency_in_flight"]
+    return [*codes, "hold_store_unavailable", "database_unavailable", "overloaded"]
+
+
 def _takes_body(route: APIRoute) -> bool:
     return not _METHODS_WITH_BODY.isdisjoint(route.methods or ())
+
+
+def _honours_keys(route: APIRoute) -> bool:
+    return _depends(route.dependant, required_idempotency) or _depends(
+        route.dependant, optional_idempotency
+    )
 
 
 def _depends(dependant: Dependant, call: Callable[..., Any]) -> bool:

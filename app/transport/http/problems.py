@@ -115,7 +115,12 @@ class Problem:
 
     @property
     def retryable(self) -> bool:
-        return self.status in (429, 503) or self.code in _RETRYABLE_CODES
+        return is_retryable(self.status, self.code)
+
+
+def is_retryable(status: int, code: str) -> bool:
+    """Whether the same request may succeed later."""
+    return status in (429, 503) or code in _RETRYABLE_CODES
 
 
 def problem_of(error: DomainError | Refusal) -> Problem:
@@ -210,22 +215,6 @@ async def on_http_exception(request: Request, error: Exception) -> Response:
     return problem_response(request.scope, problem)
 
 
-def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """OpenAPI's view of refusals, for a route's `responses`."""
-    answers: dict[int | str, dict[str, Any]] = {}
-    for status in statuses:
-        answer: dict[str, Any] = {
-            "description": _MEANING[status],
-            "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
-        }
-        if status in (429, 503):
-            answer["headers"] = {
-                "Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}}
-            }
-        answers[status] = answer
-    return answers
-
-
 def _entry(violation: Violation) -> dict[str, Any]:
     return {
         **violation.facts,
@@ -241,19 +230,3 @@ def _methods_of(request: Request) -> Iterator[str]:
         pattern = getattr(route, "path_regex", None)
         if pattern is not None and pattern.match(path):
             yield from route.methods or ()
-
-
-_MEANING = {
-    400: "The body is not JSON, or an Idempotency-Key is missing.",
-    401: "No valid token.",
-    403: "The token lacks the scope.",
-    404: "Nothing here for this tenant.",
-    405: "The path does not take this method.",
-    409: "The state of things speaks against it; `code` says what.",
-    410: "It was there, and has ended.",
-    413: "The body is larger than 64 KiB.",
-    415: "The body is not JSON by its media type.",
-    422: "Members or parameters are not as described; see `errors`.",
-    429: "A budget is used up.",
-    503: "Try the same again later; nothing was half done.",
-}

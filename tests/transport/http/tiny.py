@@ -23,7 +23,7 @@ from app.transport.http.dependencies import (
 )
 from app.transport.http.guard import ScopedRouter
 from app.transport.http.outlive import outlive
-from app.transport.http.problems import documented
+from app.transport.http.refusals import documented
 from app.transport.http.schemas import (
     Count,
     CountsIn,
@@ -75,7 +75,7 @@ class Tiny:
 def tiny_router(tiny: Tiny) -> ScopedRouter:
     router = ScopedRouter(scope=Scope.HOLDS_WRITE, prefix="/v1/holds", tags=["holds"])
 
-    @router.post("", status_code=201, responses=documented(409))
+    @router.post("", status_code=201, responses=documented("sold_out"))
     async def create(wish: Wish, caller: CurrentPrincipal, key: Idempotency) -> Told:
         tiny.calls.append("create")
         await tiny.act()
@@ -93,7 +93,7 @@ def tiny_router(tiny: Tiny) -> ScopedRouter:
         one = Told(tenant=str(page.limit), name=text, key=None, request_hash=page.after)
         return listing([one], None)
 
-    @router.get("/{hold_id}", responses=documented(404))
+    @router.get("/{hold_id}", responses=documented("not_found"))
     async def read(hold_id: str, caller: CurrentPrincipal) -> Told:
         tiny.calls.append("read")
         await tiny.act()

@@ -16,7 +16,7 @@ from app.inventory.itinerary import SEATS_MAX, PassengerType
 from app.transport.http.dependencies import CurrentPrincipal, Idempotency, OptionalIdempotency
 from app.transport.http.guard import ScopedRouter
 from app.transport.http.outlive import outlive
-from app.transport.http.problems import documented
+from app.transport.http.refusals import documented
 from app.transport.http.schemas import (
     ClientReference,
     Day,
@@ -164,10 +164,17 @@ def bookings_router(bookings: BookingService) -> ScopedRouter:
     @router.post(
         "",
         status_code=201,
-        summary="Book what is held",
+        summary="Book a hold",
         responses={
             201: {"description": "Booked.", "headers": _LOCATION | _REPLAYED},
-            **documented(404, 409, 410),
+            **documented(
+                "not_found",
+                "hold_not_active",
+                "duplicate_booking",
+                "not_for_sale",
+                "sold_out",
+                "hold_expired",
+            ),
         },
     )
     async def create_booking(
@@ -180,7 +187,11 @@ def bookings_router(bookings: BookingService) -> ScopedRouter:
         response.headers["Location"] = f"/v1/bookings/{answered.value.booking_id}"
         return _answer(answered, response)
 
-    @router.get("", summary="A booking by its locator and a family name", responses=documented(404))
+    @router.get(
+        "",
+        summary="Find a booking by record locator and family name",
+        responses=documented("not_found"),
+    )
     async def find_booking(
         caller: CurrentPrincipal,
         record_locator: Annotated[
@@ -201,8 +212,9 @@ def bookings_router(bookings: BookingService) -> ScopedRouter:
         """
         return booking_out(await bookings.find(caller.tenant_id, record_locator, family_name))
 
-    @router.get("/{booking_id}", summary="A booking", responses=documented(404))
+    @router.get("/{booking_id}", summary="Read a booking", responses=documented("not_found"))
     async def read_booking(booking_id: str, caller: CurrentPrincipal) -> BookingOut:
+        """As it was sold, with `cancelled_at` where it was given back."""
         return booking_out(await bookings.get(caller.tenant_id, _known_form(booking_id)))
 
     @router.post(
@@ -210,7 +222,7 @@ def bookings_router(bookings: BookingService) -> ScopedRouter:
         summary="Cancel a booking",
         responses={
             200: {"description": "Cancelled, now or before.", "headers": _REPLAYED},
-            **documented(404, 409),
+            **documented("not_found"),
         },
     )
     async def cancel_booking(

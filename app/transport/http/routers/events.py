@@ -54,7 +54,7 @@ class EventListing(Listing[EventOut]):
 def events_router(events: Events, cursors: Cursors) -> ScopedRouter:
     router = ScopedRouter(scope=Scope.EVENTS_READ, prefix="/v1/events", tags=["events"])
 
-    @router.get("", summary="The tenant's events, oldest first")
+    @router.get("", summary="List events, oldest first")
     async def list_events(
         caller: CurrentPrincipal,
         paging: Paging,
@@ -78,7 +78,7 @@ def events_router(events: Events, cursors: Cursors) -> ScopedRouter:
         if found.entries:
             after = cursors.seal(query, [found.entries[-1].position])
         return EventListing(
-            data=[_event_out(entry.event) for entry in found.entries],
+            data=[event_out(entry.event) for entry in found.entries],
             meta=EventMeta(after=after, has_more=found.has_more),
         )
 
@@ -97,7 +97,7 @@ def _position(cursors: Cursors, query: list[str], after: str | None) -> int | No
     return position
 
 
-def _event_out(event: Event) -> EventOut:
+def event_out(event: Event) -> EventOut:
     return EventOut(
         id=event.id,
         type=event.type,

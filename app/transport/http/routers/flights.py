@@ -26,7 +26,7 @@ from app.schedule.service import ScheduleService
 from app.transport.http.availability import Availability, availability_out
 from app.transport.http.guard import ScopedRouter
 from app.transport.http.outlive import outlive
-from app.transport.http.problems import documented
+from app.transport.http.refusals import documented
 from app.transport.http.schemas import (
     BookingClassCode,
     Input,
@@ -156,7 +156,7 @@ def flights_router(schedule: ScheduleService, clock: Clock) -> ScopedRouter:
         summary="Put a dated flight",
         responses={
             201: {"model": FlightOut, "description": "A new flight."},
-            **documented(404, 409),
+            **documented("not_found", "flight_in_use"),
         },
     )
     async def put_flight(flight_id: str, flight: FlightIn, response: Response) -> FlightOut:
@@ -166,16 +166,17 @@ def flights_router(schedule: ScheduleService, clock: Clock) -> ScopedRouter:
         draft = flight.draft(_known_form(flight_id))
         stored, is_new = await outlive(schedule.put(checked(draft)))
         response.status_code = 201 if is_new else 200
-        return _flight_out(stored)
+        return flight_out(stored)
 
-    @router.get("/{flight_id}", summary="A dated flight", responses=documented(404))
+    @router.get("/{flight_id}", summary="Read a dated flight", responses=documented("not_found"))
     async def read_flight(flight_id: str) -> FlightOut:
-        return _flight_out(await schedule.get(_known_form(flight_id)))
+        """Its times, cabins, classes, fares and limits; what is open is its availability."""
+        return flight_out(await schedule.get(_known_form(flight_id)))
 
     @router.patch(
         "/{flight_id}/inventory",
-        summary="Change limits and fares",
-        responses=documented(404),
+        summary="Change authorization levels and fares while selling",
+        responses=documented("not_found"),
     )
     async def change_inventory(flight_id: str, change: InventoryChangeIn) -> Availability:
         """Works while the flight is being sold. A limit below what is taken closes the class and takes
@@ -194,7 +195,7 @@ def _known_form(flight_id: str) -> FlightId:
     return FlightId(flight_id)
 
 
-def _flight_out(flight: inventory.Flight) -> FlightOut:
+def flight_out(flight: inventory.Flight) -> FlightOut:
     return FlightOut(
         id=flight.flight_id,
         version=flight.version,

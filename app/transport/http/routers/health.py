@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse, Response
 
 from app.errors import DomainError
 from app.telemetry import render_metrics
+from app.transport.http.refusals import documented
 from app.transport.http.schemas import Readiness
 
 Check = Callable[[], Awaitable[None]]
@@ -25,24 +26,40 @@ def health_router(checks: Mapping[str, Check]) -> APIRouter:
     router = APIRouter(tags=["health"])
     probe = Probe(checks)
 
-    @router.get("/livez", summary="The process answers", response_class=JSONResponse)
+    @router.get(
+        "/livez", summary="Is the process alive", responses=documented("method_not_allowed")
+    )
     async def livez() -> dict[str, str]:
+        """Asks nothing of any dependency: restart the process where this does not answer."""
         return {"status": "ok"}
 
     @router.get(
         "/readyz",
-        summary="The process and what it depends on can serve",
-        responses={503: {"model": Readiness, "description": "A dependency is away."}},
+        summary="Can the process and what it depends on serve",
+        responses={
+            503: {"model": Readiness, "description": "A dependency is away."},
+            **documented("method_not_allowed"),
+        },
     )
     async def readyz() -> Readiness:
+        """Send no requests here while this is 503; `checks` says what is away."""
         readiness = await probe.ask()
         status = 200 if readiness.status == "ok" else 503
         return JSONResponse(  # type: ignore[return-value]  # the model is the documented shape
             readiness.model_dump(), status, headers={"Cache-Control": "no-store"}
         )
 
-    @router.get("/metrics", summary="Prometheus metrics", response_class=Response)
+    @router.get(
+        "/metrics",
+        summary="Read the metrics, in Prometheus' text format",
+        response_class=Response,
+        responses={
+            200: {"content": {"text/plain": {"schema": {"type": "string"}}}},
+            **documented("method_not_allowed"),
+        },
+    )
     async def metrics() -> Response:
+        """Of all worker processes together."""
         text = await asyncio.to_thread(render_metrics)
         return Response(text, headers={"Content-Type": CONTENT_TYPE_LATEST})
 

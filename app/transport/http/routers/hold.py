@@ -22,7 +22,7 @@ from app.transport.http.dependencies import (
 from app.transport.http.guard import ScopedRouter
 from app.transport.http.outlive import outlive
 from app.transport.http.paging import Cursors
-from app.transport.http.problems import documented
+from app.transport.http.refusals import documented
 from app.transport.http.schemas import (
     BookingClassCode,
     ClientReference,
@@ -131,7 +131,10 @@ def holds_router(holds: HoldService, cursors: Cursors) -> ScopedRouter:
         "",
         status_code=201,
         summary="Hold all segments of an itinerary",
-        responses={**documented(404, 409, 410), **_CREATED},
+        responses={
+            **documented("sold_out", "price_changed", "not_for_sale", "offer_expired"),
+            **_CREATED,
+        },
     )
     async def place_hold(
         caller: CurrentPrincipal, body: HoldIn, key: Idempotency, response: Response
@@ -143,9 +146,9 @@ def holds_router(holds: HoldService, cursors: Cursors) -> ScopedRouter:
         response.headers["Location"] = f"/v1/holds/{answer.value.hold_id}"
         if answer.replayed:
             response.headers["Idempotent-Replayed"] = "true"
-        return _hold_out(answer.value)
+        return hold_out(answer.value)
 
-    @router.get("", summary="The tenant's holds, newest first")
+    @router.get("", summary="List holds, newest first")
     async def list_holds(
         caller: CurrentPrincipal,
         paging: Paging,
@@ -154,6 +157,7 @@ def holds_router(holds: HoldService, cursors: Cursors) -> ScopedRouter:
             str | None, Query(min_length=1, max_length=64, description="As given with the hold.")
         ] = None,
     ) -> Listing[HoldOut]:
+        """Of the tenant, whatever became of them."""
         query = ["holds", caller.tenant_id, status, client_reference]
         found, after = await holds.list(
             caller.tenant_id,
@@ -163,16 +167,19 @@ def holds_router(holds: HoldService, cursors: Cursors) -> ScopedRouter:
             limit=paging.limit,
         )
         cursor = None if after is None else cursors.seal(query, [microseconds(after[0]), after[1]])
-        return listing(map(_hold_out, found), cursor)
+        return listing(map(hold_out, found), cursor)
 
-    @router.get("/{hold_id}", summary="One hold", responses=documented(404))
+    @router.get("/{hold_id}", summary="Read a hold", responses=documented("not_found"))
     async def read_hold(caller: CurrentPrincipal, hold_id: str) -> HoldOut:
-        return _hold_out(await holds.get(caller.tenant_id, _known_form(hold_id)))
+        """`status` and `expires_in_seconds` are those of this moment."""
+        return hold_out(await holds.get(caller.tenant_id, _known_form(hold_id)))
 
     @router.post(
         "/{hold_id}/extend",
         summary="Extend a live hold, once",
-        responses=documented(404, 409, 410),
+        responses=documented(
+            "not_found", "hold_not_active", "extension_limit_reached", "hold_expired"
+        ),
     )
     async def extend_hold(
         caller: CurrentPrincipal, hold_id: str, key: OptionalIdempotency, response: Response
@@ -181,13 +188,13 @@ def holds_router(holds: HoldService, cursors: Cursors) -> ScopedRouter:
         answer = await outlive(holds.extend(caller.tenant_id, _known_form(hold_id), key))
         if answer.replayed:
             response.headers["Idempotent-Replayed"] = "true"
-        return _hold_out(answer.value)
+        return hold_out(answer.value)
 
     @router.delete(
         "/{hold_id}",
         status_code=204,
-        summary="Let the seats go",
-        responses=documented(404, 409),
+        summary="Release a hold",
+        responses=documented("not_found", "hold_not_active"),
     )
     async def release_hold(caller: CurrentPrincipal, hold_id: str) -> None:
         """The seats are free now. May be repeated, also when the hold has run out."""
@@ -211,7 +218,7 @@ def _position(
     return instant_of(int(granted_at)), HoldId(str(hold_id))
 
 
-def _hold_out(hold: model.Hold) -> HoldOut:
+def hold_out(hold: model.Hold) -> HoldOut:
     return HoldOut(
         id=hold.hold_id,
         status=hold.status,

@@ -1,14 +1,11 @@
 """What can be sold: `/v1/offers`, `/v1/routes` and the availability of a flight."""
 
 from collections.abc import Sequence
-from datetime import timedelta
 from typing import Annotated
 
 from fastapi import Query
-from fastapi.openapi.models import Example
 from pydantic import Field
 
-from app.clock import Clock
 from app.errors import NotFound
 from app.identity.principal import Principal, Scope
 from app.ids import FlightId, is_flight_id
@@ -21,7 +18,7 @@ from app.transport.http.availability import Availability, availability_out
 from app.transport.http.dependencies import DIGITS, CurrentPrincipal, Paging
 from app.transport.http.guard import ScopedRouter
 from app.transport.http.paging import Cursors, Position
-from app.transport.http.problems import documented
+from app.transport.http.refusals import documented
 from app.transport.http.schemas import (
     Counts,
     Day,
@@ -38,7 +35,6 @@ from app.transport.http.schemas import (
     segment_members,
 )
 
-_EXAMPLE_IN = timedelta(days=14)  # the sample network reaches further
 _MEANINGS = {
     Sort.PRICE: "from the cheapest",
     Sort.DEPARTURE: "from the earliest",
@@ -82,23 +78,16 @@ class Route(Output):
     last_departure_date: Day
 
 
-def search_router(search: SearchService, cursors: Cursors, clock: Clock) -> ScopedRouter:
+def search_router(search: SearchService, cursors: Cursors) -> ScopedRouter:
     router = ScopedRouter(scope=Scope.OFFERS_READ, prefix="/v1", tags=["search"])
-    example_date = (clock() + _EXAMPLE_IN).date().isoformat()
 
-    @router.get("/offers", summary="Search for what can be held now")
+    @router.get("/offers", summary="Search offers: itineraries that can be held now")
     async def list_offers(
         caller: CurrentPrincipal,
         paging: Paging,
-        origin: Annotated[Station, Query(openapi_examples=_example("SCL"))],
-        destination: Annotated[Station, Query(openapi_examples=_example("LIM"))],
-        departure_date: Annotated[
-            Day,
-            Query(
-                description="By the calendar of the origin.",
-                openapi_examples=_example(example_date),
-            ),
-        ],
+        origin: Station,
+        destination: Station,
+        departure_date: Annotated[Day, Query(description="By the calendar of the origin.")],
         adults: Annotated[int, Field(ge=1, le=SEATS_MAX), DIGITS, Query()] = 1,
         children: Annotated[
             int,
@@ -136,20 +125,20 @@ def search_router(search: SearchService, cursors: Cursors, clock: Clock) -> Scop
         asked = _asked(caller, query, max_connections)
         after = None if paging.after is None else tuple(cursors.open(asked, paging.after))
         offers, position = await search.offers(caller.tenant_id, query, after, paging.limit)
-        return listing(map(_offer_out, offers), _sealed(cursors, asked, position))
+        return listing(map(offer_out, offers), _sealed(cursors, asked, position))
 
     @router.get(
         "/offers/{offer_id}",
-        summary="Check and price an offer again",
-        responses=documented(404, 409, 410),
+        summary="Re-check and re-price an offer",
+        responses=documented("not_found", "sold_out", "not_for_sale", "offer_expired"),
     )
     async def read_offer(caller: CurrentPrincipal, offer_id: str) -> SupersedingOffer | Offer:
         """The offer with the seats left now. Where its price no longer stands: another offer, with an
         id of its own and `supersedes`. No seats: 409 `sold_out`. After 20 minutes: 410.
         """
-        return _offer_out(await search.offer(caller.tenant_id, offer_id))
+        return offer_out(await search.offer(caller.tenant_id, offer_id))
 
-    @router.get("/routes", summary="Origins and destinations served")
+    @router.get("/routes", summary="List the routes served")
     async def list_routes(caller: CurrentPrincipal, paging: Paging) -> Listing[Route]:
         """Pairs that one flight serves, with a departure to come; by origin and destination."""
         asked = ["routes", caller.tenant_id]
@@ -158,12 +147,12 @@ def search_router(search: SearchService, cursors: Cursors, clock: Clock) -> Scop
             origin, destination = cursors.open(asked, paging.after)
             after = (str(origin), str(destination))
         routes, position = await search.routes(after, paging.limit)
-        return listing(map(_route_out, routes), _sealed(cursors, asked, position))
+        return listing(map(route_out, routes), _sealed(cursors, asked, position))
 
     @router.get(
         "/flights/{flight_id}/availability",
-        summary="What is open on a flight",
-        responses=documented(404),
+        summary="Read a flight's live availability, class by class",
+        responses=documented("not_found"),
     )
     async def read_availability(caller: CurrentPrincipal, flight_id: str) -> Availability:
         """Live, at most a second behind a hold that runs out. With inventory:admin also the exact
@@ -176,10 +165,6 @@ def search_router(search: SearchService, cursors: Cursors, clock: Clock) -> Scop
         return availability_out(found.flight, found.counts, found.as_of, exact=exact)
 
     return router
-
-
-def _example(value: str) -> dict[str, Example]:
-    return {value: Example(value=value)}
 
 
 def _sorts() -> str:
@@ -208,7 +193,7 @@ def _sealed(cursors: Cursors, asked: Sequence[object], position: Position | None
     return None if position is None else cursors.seal(asked, position)
 
 
-def _offer_out(offer: model.Offer) -> SupersedingOffer | Offer:
+def offer_out(offer: model.Offer) -> SupersedingOffer | Offer:
     plain = Offer(
         id=offer.offer_id,
         expires_at=offer.expires_at,
@@ -233,7 +218,7 @@ def _slice_out(value: model.Slice) -> Slice:
     )
 
 
-def _route_out(route: model.Route) -> Route:
+def route_out(route: model.Route) -> Route:
     return Route(
         origin=route.origin,
         destination=route.destination,

@@ -1,0 +1,109 @@
+// Starts the documentation page. There is no build step, and nothing is asked of any other host.
+//
+// What it adds to Swagger UI: fresh Idempotency-Keys for each visit, so that an example is a new request;
+// and ids carried from an answer to where they are needed next, in plain sight.
+"use strict";
+
+const HOLDS = ["/v1/holds", "post"];
+const BOOKINGS = ["/v1/bookings", "post"];
+
+function drawKeys(spec) {
+  for (const operation of operationsOf(spec)) {
+    for (const parameter of operation.parameters || []) {
+      if (parameter.name === "Idempotency-Key" && parameter.example) {
+        parameter.example = `try-${hexadecimal(8)}`;
+      }
+    }
+  }
+}
+
+function operationsOf(spec) {
+  return Object.values(spec.paths).flatMap((path) => Object.values(path));
+}
+
+function hexadecimal(bytes) {
+  const drawn = crypto.getRandomValues(new Uint8Array(bytes));
+  return Array.from(drawn, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+// Puts a value into every parameter of that name; whoever typed another one may type it again.
+function carry(system, name, value) {
+  system.specSelectors.specJson().get("paths").forEach((operations, path) => {
+    operations.forEach((operation, method) => {
+      const parameters = operation.get("parameters");
+      const found = parameters && parameters.find((parameter) => parameter.get("name") === name);
+      if (found) {
+        system.specActions.changeParamByIdentity([path, method], found, value, false);
+      }
+    });
+  });
+}
+
+function carryHold(system, hold) {
+  carry(system, "hold_id", hold.id);
+  const written = system.oas3Selectors.requestBodyValue(...BOOKINGS) || exampleOf(system);
+  try {
+    const body = JSON.parse(written);
+    body.hold_id = hold.id;
+    body.payment = { ...body.payment, ...hold.price.total };
+    const value = JSON.stringify(body, null, 2);
+    system.oas3Actions.setRequestBodyValue({ value, pathMethod: BOOKINGS });
+  } catch {
+    // The body is being written by hand and is not JSON at this moment: it stays as it is.
+  }
+}
+
+function exampleOf(system) {
+  const content = ["requestBody", "content", "application/json", "examples"];
+  const examples = system.specSelectors.specJson().getIn(["paths", ...BOOKINGS, ...content]);
+  return JSON.stringify(examples.first().get("value").toJS());
+}
+
+function carryBooking(system, booking) {
+  carry(system, "booking_id", booking.id);
+  carry(system, "record_locator", booking.record_locator);
+  carry(system, "family_name", booking.passengers[0].family_name);
+}
+
+function onAnswer(system, path, method, answer) {
+  if (answer.status !== 201 || method !== "post") {
+    return;
+  }
+  const body = JSON.parse(answer.text);
+  if (path === HOLDS[0]) {
+    carryHold(system, body);
+  } else if (path === BOOKINGS[0]) {
+    carryBooking(system, body);
+  }
+}
+
+function Carrying() {
+  const setResponse = (original, system) => (path, method, answer) => {
+    const result = original(path, method, answer);
+    onAnswer(system, path, method, answer);
+    return result;
+  };
+  return { statePlugins: { spec: { wrapActions: { setResponse } } } };
+}
+
+async function start(place) {
+  const url = new URL(place.dataset.document, location.href).href;
+  const spec = await (await fetch(url)).json();
+  drawKeys(spec);
+  const ui = SwaggerUIBundle({
+    spec,
+    domNode: place,
+    plugins: [Carrying],
+    deepLinking: true,
+    defaultModelsExpandDepth: 0,
+    defaultModelExpandDepth: 3,
+    displayRequestDuration: true,
+    tryItOutEnabled: true,
+    validatorUrl: null,
+  });
+  if (place.dataset.client) {
+    ui.initOAuth({ clientId: place.dataset.client, clientSecret: place.dataset.client });
+  }
+}
+
+start(document.getElementById("docs"));
