@@ -55,7 +55,7 @@ async def test_a_thousand_bookings_survive_the_death_of_their_api(start_api: Sta
     orders = await _hold_all(api, flights)
     keys = [new_key() for _ in orders]
 
-    answered = await _book_until_killed(api, orders, keys)
+    answered = await _book_until_killed(api, flights[0], orders, keys)
 
     assert KILLED_AFTER <= len(answered) < BOOKINGS
     (confirmed,) = (await api.rows(CONFIRMED))[0]
@@ -109,9 +109,12 @@ async def _hold_all(api: Api, flights: list[str]) -> list[Json]:
 
 
 async def _book_until_killed(
-    api: Api, orders: list[Json], keys: list[dict[str, str]]
+    api: Api, flight_id: str, orders: list[Json], keys: list[dict[str, str]]
 ) -> dict[int, httpx.Response]:
-    """What was answered, by the order's number."""
+    """What was answered, by the order's number.
+
+    Some are caught in the middle of their transactions, by a lock on that flight.
+    """
     answered: dict[int, httpx.Response] = {}
     numbers = iter(range(BOOKINGS))
     enough = asyncio.Event()
@@ -130,7 +133,9 @@ async def _book_until_killed(
 
     working = asyncio.gather(*(work() for _ in range(CLIENTS)))
     await enough.wait()
-    await api.kill()
+    async with inventory_locked(api, flight_id):
+        await api.until_waiting(2)
+        await api.kill()
     await working
     return answered
 

@@ -33,6 +33,7 @@ async def test_the_api_answers_what_is_under_way(
         await api.until_waiting(UNDER_WAY)
         api.send(number)
         await _until_stopping(api, workers)
+        await asyncio.sleep(0.5)  # for whoever does not wait for them to cut them off
     answers = await asyncio.gather(*bookings)
     code = await api.wait()
 
