@@ -33,6 +33,8 @@ from app.hold.scripts import Scripts
 from app.hold.seats import SeatStore
 from app.hold.service import HoldService
 from app.hold.store import HoldStore
+from app.hold.sweeper import Sweeper
+from app.hold.sync import Sync
 from app.identity.keys import CachedKeys, KeySource
 from app.identity.profile import IssuerProfile, parse_profiles
 from app.identity.verifier import Verifier
@@ -63,6 +65,8 @@ class Core:
     guardian: Guardian
     expirer: Expirer
     resolver: Resolver
+    sweeper: Sweeper
+    sync: Sync
     retention: Retention
     claims: Claims
     live: LiveInventory
@@ -125,6 +129,8 @@ def build_core(
         epochs=epochs,
         guardian=Guardian(database, redis_url, redis, epochs, hold_ttl, clock),
         expirer=Expirer(database, store, epochs),
+        sweeper=Sweeper(database, store, epochs),
+        sync=Sync(database, seats, epochs),
         retention=Retention(database, clock),
         claims=claims,
         resolver=Resolver(claims, store, epochs),
@@ -142,6 +148,8 @@ async def watching(core: Core) -> AsyncIterator[None]:
         tasks.create_task(core.guardian.watch(stop), name="guardian")
         tasks.create_task(core.expirer.run(stop), name="expirer")
         tasks.create_task(core.resolver.run(stop), name="resolver")
+        tasks.create_task(core.sweeper.run(stop), name="sweeper")
+        tasks.create_task(core.sync.run(stop), name="sync")
         tasks.create_task(core.retention.run(stop), name="retention")
         try:
             yield

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import RowMapping, text
+from sqlalchemy import CursorResult, RowMapping, text
 
 from app.hold.model import JournalState, Promise
 from app.ids import FlightId, HoldId, TenantId
@@ -106,6 +106,17 @@ _ABORT_MISSING = text(
     ON CONFLICT (hold_id) DO NOTHING
     """
 )
+_STATES = text(
+    "SELECT hold_id, state FROM hold_journal WHERE hold_id = ANY(CAST(:hold_ids AS text[]))"
+)
+_JUST_ENDED = text(
+    """
+    SELECT hold_id, state FROM hold_journal
+    WHERE ended_at > clock_timestamp() - make_interval(secs => :seconds)
+      AND state IN ('RELEASED', 'EXPIRED', 'ABORTED')
+    ORDER BY ended_at LIMIT :count
+    """
+)
 _EXTEND = text(
     "UPDATE hold_journal SET expires_at = :expires_at, extensions_used = 1"
     " WHERE hold_id = :hold_id AND tenant_id = :tenant_id AND state = 'HELD' AND extensions_used = 0"
@@ -196,6 +207,22 @@ async def confirm(session: WriteSession, hold_id: HoldId, fence: int | None) -> 
     else:
         result = await session.execute(_CONFIRM, {"hold_id": hold_id, "fence": fence})
     return result.rowcount == 1
+
+
+async def states(session: ReadSession, hold_ids: Sequence[HoldId]) -> dict[HoldId, JournalState]:
+    """Where each stands, of those that have a row."""
+    return _by_id(await session.execute(_STATES, {"hold_ids": sorted(hold_ids)}))
+
+
+async def just_ended(
+    session: ReadSession, seconds: float, count: int
+) -> dict[HoldId, JournalState]:
+    """Promises that ended within so many seconds, and not in a booking."""
+    return _by_id(await session.execute(_JUST_ENDED, {"seconds": seconds, "count": count}))
+
+
+def _by_id(rows: CursorResult[Any]) -> dict[HoldId, JournalState]:
+    return {HoldId(hold_id): JournalState(state) for hold_id, state in rows}
 
 
 async def release(session: WriteSession, tenant_id: TenantId, hold_id: HoldId) -> bool:

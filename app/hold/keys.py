@@ -16,11 +16,14 @@ CLOCK = f"{TAG}:clock"  # microseconds: no script's time runs behind it
 class Keys:
     """The names of one epoch's keys."""
 
-    __slots__ = ("due", "ended", "pinned", "prefix")
+    __slots__ = ("due", "ended", "fresh", "pinned", "prefix")
 
     def __init__(self, epoch: int) -> None:
         self.prefix = f"{TAG}:{epoch}:"
         self.due = self.prefix + "due"  # flights by the earliest expiry of a hold on them
+        self.fresh = (
+            self.prefix + "fresh"
+        )  # holds by their grant, until the journal was seen to have them
         self.ended = self.prefix + "ended"  # holds taken back, until the journal says so too
         self.pinned = (
             self.prefix + "pinned"

@@ -4,7 +4,7 @@ What search shows, what an administrator's change is answered with. Taking rows 
 the rows carry versions, so that a call lost here is made good by any later one.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final
 
 import structlog
@@ -31,15 +31,26 @@ class LiveInventory:
     async def counts(
         self, cabins: Sequence[tuple[FlightId, CabinName]]
     ) -> list[CabinCounts | None]:
-        """All in one script call, in order; None for a cabin that Redis does not know (yet).
+        """All in one script call, in order; None for a cabin that does not exist.
 
         While no epoch is open Postgres answers: what is sold is known, what is held is not, and no
         hold can be placed on the strength of it.
         """
         try:
-            return await self._epochs.run(lambda epoch: self._seats.counts(epoch, cabins))
+            found = await self._epochs.run(lambda epoch: self._seats.counts(epoch, cabins))
+            unknown = {cabins[i][0] for i, counts in enumerate(found) if counts is None}
+            if unknown and await self._bring_up_to_date(unknown):
+                found = await self._epochs.run(lambda epoch: self._seats.counts(epoch, cabins))
         except HoldStoreUnavailable:
             return await self._counts_without_holds(cabins)
+        return found
+
+    async def _bring_up_to_date(self, flight_ids: Collection[FlightId]) -> bool:
+        """Flights that are in Postgres and did not reach Redis; False where there are none."""
+        async with self._database.reading() as session:
+            rows = await read_rows(session, flight_ids)
+        await self.apply(rows)
+        return bool(rows)
 
     async def _counts_without_holds(
         self, cabins: Sequence[tuple[FlightId, CabinName]]

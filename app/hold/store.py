@@ -45,7 +45,7 @@ class HoldStore:
     ) -> PlaceOutcome:
         """All lines or none. `versions` are those of the flights' terms that were priced."""
         names = Keys(epoch)
-        redis_keys = [keys.EPOCH, keys.CLOCK, names.memo(hold_id)]
+        redis_keys = [keys.EPOCH, keys.CLOCK, names.memo(hold_id), names.fresh]
         redis_keys += [names.flight(line.flight_id) for line in lines]
         arguments: list[Argument] = [
             epoch,
@@ -183,10 +183,20 @@ class HoldStore:
 
     async def left_pinned(self, epoch: int, pinned_for: timedelta) -> list[HoldId]:
         """Some of the holds that have been in a booking's hands for so long, oldest first."""
+        return await self._older_than(Keys(epoch).pinned, pinned_for)
+
+    async def fresh(self, epoch: int, granted_for: timedelta) -> list[HoldId]:
+        """Some of the holds granted so long ago that their journal rows must be there, oldest first."""
+        return await self._older_than(Keys(epoch).fresh, granted_for)
+
+    async def forget_fresh(self, epoch: int, hold_ids: Sequence[HoldId]) -> None:
+        await self._scripts.send(self._scripts.client.zrem(Keys(epoch).fresh, *hold_ids))
+
+    async def _older_than(self, key: str, age: timedelta) -> list[HoldId]:
         seconds, rest = await self._scripts.send(self._scripts.client.time())
-        before = seconds * 1_000_000 + rest - pinned_for // timedelta(microseconds=1)
+        before = seconds * 1_000_000 + rest - age // timedelta(microseconds=1)
         members = await self._scripts.send(
-            self._scripts.client.zrangebyscore(Keys(epoch).pinned, "-inf", before, 0, TAKE_BACK_MAX)
+            self._scripts.client.zrangebyscore(key, "-inf", before, 0, TAKE_BACK_MAX)
         )
         return [HoldId(member.decode()) for member in members]
 

@@ -117,6 +117,7 @@ _BACKLOG = text(
          ORDER BY position LIMIT :most)) AS waiting
     """
 )
+_LAST_POSITION = text("SELECT last_position FROM outbox_head WHERE shard = 0")
 
 
 async def append(session: WriteSession, fact: Fact) -> EventId:
@@ -223,6 +224,19 @@ async def page(
     walks = [_walk(owner, after_position, limit, types) for owner in owners]
     merged = union_all(*(select(walk.subquery()) for walk in walks)).subquery()
     found = await session.execute(select(merged).order_by(merged.c.position).limit(limit))
+    return [_entry(row) for row in found.mappings()]
+
+
+async def last_position(session: ReadSession) -> int:
+    """The newest that was given, or 0."""
+    return int((await session.execute(_LAST_POSITION)).scalar_one())
+
+
+async def numbered_after(session: ReadSession, position: int, count: int) -> list[Entry]:
+    """Facts of all tenants in their one order: for the protocol, never for an answer."""
+    found = await session.execute(
+        select(outbox).where(outbox.c.position > position).order_by(outbox.c.position).limit(count)
+    )
     return [_entry(row) for row in found.mappings()]
 
 

@@ -278,6 +278,7 @@ async def test_nothing_lives_for_ever_but_what_is_alive(client: Redis) -> None:
     while await client.exists(names.due):
         await store.take_back_expired(EPOCH)
     await store.forget_taken_back(EPOCH, await store.taken_back(EPOCH))
+    await store.forget_fresh(EPOCH, await store.fresh(EPOCH, timedelta(0)))
     left = {key: await client.pttl(key) for key in await everything(client)}
     lasting = {key for key, age in left.items() if age == -1}
     assert lasting == {keys.EPOCH, keys.CLOCK, names.flight(FLIGHT)}

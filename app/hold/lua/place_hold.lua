@@ -2,7 +2,8 @@
 -- KEYS[1] epoch: guard
 -- KEYS[2] clock
 -- KEYS[3] memo of this hold
--- KEYS[4..] flight of each line
+-- KEYS[4] fresh: holds by their grant, until the journal was seen to have them
+-- KEYS[5..] flight of each line
 -- ARGV[1] epoch
 -- ARGV[2] hold_id
 -- ARGV[3] prefix of the keys of this epoch, for the holds that are taken back
@@ -36,7 +37,7 @@ end
 
 local lines = lines_of(ARGV[7])
 for i, line in ipairs(lines) do
-  line.key = KEYS[3 + i]
+  line.key = KEYS[4 + i]
   local flight = redis.call('HMGET', line.key, 'version', 'fenced_until')
   if flight[1] ~= ARGV[7 + i] then
     return { hold_id, 'STALE' }
@@ -97,6 +98,7 @@ redis.call(
   'granted_at', whole(granted_at), 'fence', 1, 'request', ARGV[6]
 )
 redis.call('SET', KEYS[2], whole(now))
+redis.call('ZADD', KEYS[4], whole(now), hold_id)
 for _, cabin in pairs(cabins) do
   redis.call('HSET', cabin.key, cabin.field, table.concat(cabin.held, ','))
 end

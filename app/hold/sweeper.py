@@ -1,0 +1,99 @@
+"""Frees in Redis what the journal does not promise: seats that nobody was told of, or that were let go.
+
+A process may end between a grant and its row, or between a release and its script. Each grant is
+looked for in the journal once, some seconds after it was made; one that has no row is aborted there
+first, so that a slow writer finds the place taken. Rows that ended a moment ago are compared with
+Redis, which may not have heard.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import timedelta
+from typing import Final
+
+import structlog
+
+from app.errors import DomainError
+from app.hold import journal
+from app.hold.epoch import EpochKeeper
+from app.hold.model import JournalState, MemoState
+from app.hold.store import TAKE_BACK_MAX, HoldStore
+from app.ids import HoldId
+from app.storage.database import Database, WriteSession
+
+_log = structlog.get_logger(__name__)
+
+EVERY_SECONDS: Final = 1.0
+GRANTED_FOR: Final = timedelta(seconds=5)  # longer than any request lasts
+ENDED_WITHIN_SECONDS: Final = 30.0
+ENDED_MAX: Final = 1000
+ROUNDS_MAX: Final = 100
+_ALIVE: Final = (MemoState.HELD, MemoState.PINNED)
+
+
+class Sweeper:
+    def __init__(self, database: Database, store: HoldStore, epochs: EpochKeeper) -> None:
+        self._database = database
+        self._store = store
+        self._epochs = epochs
+
+    async def run(self, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            try:
+                await self.once()
+            except DomainError as error:
+                _log.debug("sweeper_waits", error_type=type(error).__name__)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), EVERY_SECONDS)
+
+    async def once(self, granted_for: timedelta = GRANTED_FOR) -> int:
+        """How many holds were ended in Redis."""
+        ended = 0
+        for _ in range(ROUNDS_MAX):
+            looked_at, swept = await self._epochs.run(lambda e: self._sweep_fresh(e, granted_for))
+            ended += swept
+            if looked_at < TAKE_BACK_MAX:
+                break
+        return ended + await self._epochs.run(self._sweep_ended)
+
+    async def _sweep_fresh(self, epoch: int, granted_for: timedelta) -> tuple[int, int]:
+        hold_ids = await self._store.fresh(epoch, granted_for)
+        if not hold_ids:
+            return 0, 0
+        async with self._database.reading() as session:
+            found = await journal.states(session, hold_ids)
+        missing = [hold_id for hold_id in hold_ids if hold_id not in found]
+        if missing:
+            found = await self._database.run_in_transaction(
+                lambda session: _abort(session, epoch, missing)
+            )
+        swept = await self._end(epoch, {i: found[i] for i in missing if i in found})
+        await self._store.forget_fresh(epoch, hold_ids)
+        return len(hold_ids), swept
+
+    async def _sweep_ended(self, epoch: int) -> int:
+        async with self._database.reading() as session:
+            ended = await journal.just_ended(session, ENDED_WITHIN_SECONDS, ENDED_MAX)
+        if not ended:
+            return 0
+        seen = await self._store.glimpse(epoch, list(ended))
+        return await self._end(epoch, {i: ended[i] for i in ended if seen[i].state in _ALIVE})
+
+    async def _end(self, epoch: int, states: Mapping[HoldId, JournalState]) -> int:
+        swept = 0
+        for hold_id, state in states.items():
+            if state not in (JournalState.HELD, JournalState.CONFIRMED):
+                await self._store.end(epoch, hold_id, state)
+                swept += 1
+        return swept
+
+
+async def _abort(
+    session: WriteSession, epoch: int, missing: list[HoldId]
+) -> dict[HoldId, JournalState]:
+    """Where they stand afterwards: aborted, unless a slow writer was first. Nothing in an epoch that is over."""
+    if not await journal.prove_epoch(session, epoch):
+        return {}
+    await journal.abort_missing(session, epoch, missing)
+    return await journal.states(session, missing)
