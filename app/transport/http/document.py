@@ -107,10 +107,13 @@ def _illustrate(operation: dict[str, Any], example: Example) -> None:
             parameter["example"] = example.parameters[parameter["name"]]
     if example.bodies:
         body = operation["requestBody"]["content"]["application/json"]
-        body["examples"] = {
-            _key(title): {"summary": title, "value": value}
-            for title, value in example.bodies.items()
-        }
+        if len(example.bodies) == 1:
+            (body["example"],) = example.bodies.values()
+        else:
+            body["examples"] = {
+                _key(title): {"summary": title, "value": value}
+                for title, value in example.bodies.items()
+            }
     for status, answer in example.answers.items():
         operation["responses"][status]["content"]["application/json"]["example"] = answer
 

@@ -348,7 +348,7 @@ def merged(
     """Both; where both know a status, `own` describes it and the examples of both stand there."""
     answers = {**general, **own}
     for status in general.keys() & own.keys():
-        examples = {**_examples_in(general[status]), **_examples_in(own[status])}
+        examples = {**_examples_in(own[status]), **_examples_in(general[status])}
         answers[status]["content"][MEDIA_TYPE]["examples"] = examples
     return dict(sorted(answers.items(), key=lambda answer: str(answer[0])))
 

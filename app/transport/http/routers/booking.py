@@ -180,8 +180,10 @@ def bookings_router(bookings: BookingService) -> ScopedRouter:
     async def create_booking(
         wanted: BookingIn, caller: CurrentPrincipal, key: Idempotency, response: Response
     ) -> BookingOut:
-        """Every segment of the hold, or nothing. Once begun it is finished, whether or not the caller
-        waits: after a lost answer send the same request with the same Idempotency-Key.
+        """Every segment of the hold, or nothing. `hold_id` is the hold's, `payment` equals its total price
+        (the documentation page fills both in once you hold), with a passenger for each that it counts.
+        Once begun it is finished, whether or not the caller waits: after a lost answer send the same
+        request with the same Idempotency-Key.
         """
         answered = await outlive(bookings.confirm(caller.tenant_id, wanted.value(), key))
         response.headers["Location"] = f"/v1/bookings/{answered.value.booking_id}"
@@ -190,6 +192,7 @@ def bookings_router(bookings: BookingService) -> ScopedRouter:
     @router.get(
         "",
         summary="Find a booking by record locator and family name",
+        response_description="The one booking.",
         responses=documented("not_found"),
     )
     async def find_booking(
@@ -212,7 +215,12 @@ def bookings_router(bookings: BookingService) -> ScopedRouter:
         """
         return booking_out(await bookings.find(caller.tenant_id, record_locator, family_name))
 
-    @router.get("/{booking_id}", summary="Read a booking", responses=documented("not_found"))
+    @router.get(
+        "/{booking_id}",
+        summary="Read a booking",
+        response_description="The booking.",
+        responses=documented("not_found"),
+    )
     async def read_booking(booking_id: str, caller: CurrentPrincipal) -> BookingOut:
         """As it was sold, with `cancelled_at` where it was given back."""
         return booking_out(await bookings.get(caller.tenant_id, _known_form(booking_id)))

@@ -54,7 +54,7 @@ class EventListing(Listing[EventOut]):
 def events_router(events: Events, cursors: Cursors) -> ScopedRouter:
     router = ScopedRouter(scope=Scope.EVENTS_READ, prefix="/v1/events", tags=["events"])
 
-    @router.get("", summary="List events, oldest first")
+    @router.get("", summary="List events, oldest first", response_description="One page of events.")
     async def list_events(
         caller: CurrentPrincipal,
         paging: Paging,

@@ -154,6 +154,7 @@ def flights_router(schedule: ScheduleService, clock: Clock) -> ScopedRouter:
     @router.put(
         "/{flight_id}",
         summary="Put a dated flight",
+        response_description="A known flight, as it is now.",
         responses={
             201: {"model": FlightOut, "description": "A new flight."},
             **documented("not_found", "flight_in_use"),
@@ -168,7 +169,12 @@ def flights_router(schedule: ScheduleService, clock: Clock) -> ScopedRouter:
         response.status_code = 201 if is_new else 200
         return flight_out(stored)
 
-    @router.get("/{flight_id}", summary="Read a dated flight", responses=documented("not_found"))
+    @router.get(
+        "/{flight_id}",
+        summary="Read a dated flight",
+        response_description="The flight.",
+        responses=documented("not_found"),
+    )
     async def read_flight(flight_id: str) -> FlightOut:
         """Its times, cabins, classes, fares and limits; what is open is its availability."""
         return flight_out(await schedule.get(_known_form(flight_id)))
@@ -176,6 +182,7 @@ def flights_router(schedule: ScheduleService, clock: Clock) -> ScopedRouter:
     @router.patch(
         "/{flight_id}/inventory",
         summary="Change authorization levels and fares while selling",
+        response_description="What is open after the change.",
         responses=documented("not_found"),
     )
     async def change_inventory(flight_id: str, change: InventoryChangeIn) -> Availability:

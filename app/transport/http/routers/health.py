@@ -27,7 +27,10 @@ def health_router(checks: Mapping[str, Check]) -> APIRouter:
     probe = Probe(checks)
 
     @router.get(
-        "/livez", summary="Is the process alive", responses=documented("method_not_allowed")
+        "/livez",
+        summary="Is the process alive",
+        response_description="It is.",
+        responses=documented("method_not_allowed"),
     )
     async def livez() -> dict[str, str]:
         """Asks nothing of any dependency: restart the process where this does not answer."""
@@ -36,6 +39,7 @@ def health_router(checks: Mapping[str, Check]) -> APIRouter:
     @router.get(
         "/readyz",
         summary="Can the process and what it depends on serve",
+        response_description="They can.",
         responses={
             503: {"model": Readiness, "description": "A dependency is away."},
             **documented("method_not_allowed"),
@@ -54,7 +58,10 @@ def health_router(checks: Mapping[str, Check]) -> APIRouter:
         summary="Read the metrics, in Prometheus' text format",
         response_class=Response,
         responses={
-            200: {"content": {"text/plain": {"schema": {"type": "string"}}}},
+            200: {
+                "description": "Counters, gauges and histograms.",
+                "content": {"text/plain": {"schema": {"type": "string"}}},
+            },
             **documented("method_not_allowed"),
         },
     )

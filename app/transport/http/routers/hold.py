@@ -139,7 +139,8 @@ def holds_router(holds: HoldService, cursors: Cursors) -> ScopedRouter:
     async def place_hold(
         caller: CurrentPrincipal, body: HoldIn, key: Idempotency, response: Response
     ) -> HoldOut:
-        """All segments are held for ten minutes, or none is. The seats are the caller's until
+        """All segments are held for ten minutes, or none is: by an offer's id, at the offer's price, or by
+        flights and classes, at the fares of the moment. The seats are the caller's until
         `expires_at`, whatever happens meanwhile; at `expires_at` they are free again.
         """
         answer = await outlive(holds.place(caller.tenant_id, body.value(), key))
@@ -148,7 +149,7 @@ def holds_router(holds: HoldService, cursors: Cursors) -> ScopedRouter:
             response.headers["Idempotent-Replayed"] = "true"
         return hold_out(answer.value)
 
-    @router.get("", summary="List holds, newest first")
+    @router.get("", summary="List holds, newest first", response_description="One page of holds.")
     async def list_holds(
         caller: CurrentPrincipal,
         paging: Paging,
@@ -169,7 +170,12 @@ def holds_router(holds: HoldService, cursors: Cursors) -> ScopedRouter:
         cursor = None if after is None else cursors.seal(query, [microseconds(after[0]), after[1]])
         return listing(map(hold_out, found), cursor)
 
-    @router.get("/{hold_id}", summary="Read a hold", responses=documented("not_found"))
+    @router.get(
+        "/{hold_id}",
+        summary="Read a hold",
+        response_description="The hold as it is now.",
+        responses=documented("not_found"),
+    )
     async def read_hold(caller: CurrentPrincipal, hold_id: str) -> HoldOut:
         """`status` and `expires_in_seconds` are those of this moment."""
         return hold_out(await holds.get(caller.tenant_id, _known_form(hold_id)))
@@ -177,6 +183,7 @@ def holds_router(holds: HoldService, cursors: Cursors) -> ScopedRouter:
     @router.post(
         "/{hold_id}/extend",
         summary="Extend a live hold, once",
+        response_description="The hold with its later end.",
         responses=documented(
             "not_found", "hold_not_active", "extension_limit_reached", "hold_expired"
         ),
@@ -194,6 +201,7 @@ def holds_router(holds: HoldService, cursors: Cursors) -> ScopedRouter:
         "/{hold_id}",
         status_code=204,
         summary="Release a hold",
+        response_description="Nobody holds these seats any more.",
         responses=documented("not_found", "hold_not_active"),
     )
     async def release_hold(caller: CurrentPrincipal, hold_id: str) -> None:

@@ -81,7 +81,11 @@ class Route(Output):
 def search_router(search: SearchService, cursors: Cursors) -> ScopedRouter:
     router = ScopedRouter(scope=Scope.OFFERS_READ, prefix="/v1", tags=["search"])
 
-    @router.get("/offers", summary="Search offers: itineraries that can be held now")
+    @router.get(
+        "/offers",
+        summary="Search offers: itineraries that can be held now",
+        response_description="One page of offers.",
+    )
     async def list_offers(
         caller: CurrentPrincipal,
         paging: Paging,
@@ -130,6 +134,7 @@ def search_router(search: SearchService, cursors: Cursors) -> ScopedRouter:
     @router.get(
         "/offers/{offer_id}",
         summary="Re-check and re-price an offer",
+        response_description="The offer, or the one that supersedes it.",
         responses=documented("not_found", "sold_out", "not_for_sale", "offer_expired"),
     )
     async def read_offer(caller: CurrentPrincipal, offer_id: str) -> SupersedingOffer | Offer:
@@ -138,7 +143,9 @@ def search_router(search: SearchService, cursors: Cursors) -> ScopedRouter:
         """
         return offer_out(await search.offer(caller.tenant_id, offer_id))
 
-    @router.get("/routes", summary="List the routes served")
+    @router.get(
+        "/routes", summary="List the routes served", response_description="One page of routes."
+    )
     async def list_routes(caller: CurrentPrincipal, paging: Paging) -> Listing[Route]:
         """Pairs that one flight serves, with a departure to come; by origin and destination."""
         asked = ["routes", caller.tenant_id]
@@ -152,6 +159,7 @@ def search_router(search: SearchService, cursors: Cursors) -> ScopedRouter:
     @router.get(
         "/flights/{flight_id}/availability",
         summary="Read a flight's live availability, class by class",
+        response_description="What is open now.",
         responses=documented("not_found"),
     )
     async def read_availability(caller: CurrentPrincipal, flight_id: str) -> Availability:

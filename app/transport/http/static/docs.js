@@ -1,7 +1,7 @@
 // Starts the documentation page. There is no build step, and nothing is asked of any other host.
 //
-// What it adds to Swagger UI: fresh Idempotency-Keys for each visit, so that an example is a new request;
-// and ids carried from an answer to where they are needed next, in plain sight.
+// What it adds to Swagger UI: a fresh Idempotency-Key for each new request, so that an example is never a
+// replay by accident; and ids carried from an answer to where they are needed next, in plain sight.
 "use strict";
 
 const HOLDS = ["/v1/holds", "post"];
@@ -11,7 +11,7 @@ function drawKeys(spec) {
   for (const operation of operationsOf(spec)) {
     for (const parameter of operation.parameters || []) {
       if (parameter.name === "Idempotency-Key" && parameter.example) {
-        parameter.example = `try-${hexadecimal(8)}`;
+        parameter.example = newKey();
       }
     }
   }
@@ -21,22 +21,24 @@ function operationsOf(spec) {
   return Object.values(spec.paths).flatMap((path) => Object.values(path));
 }
 
-function hexadecimal(bytes) {
-  const drawn = crypto.getRandomValues(new Uint8Array(bytes));
-  return Array.from(drawn, (byte) => byte.toString(16).padStart(2, "0")).join("");
+function newKey() {
+  const drawn = crypto.getRandomValues(new Uint8Array(8));
+  return "try-" + Array.from(drawn, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
 // Puts a value into every parameter of that name; whoever typed another one may type it again.
 function carry(system, name, value) {
   system.specSelectors.specJson().get("paths").forEach((operations, path) => {
-    operations.forEach((operation, method) => {
-      const parameters = operation.get("parameters");
-      const found = parameters && parameters.find((parameter) => parameter.get("name") === name);
-      if (found) {
-        system.specActions.changeParamByIdentity([path, method], found, value, false);
-      }
-    });
+    operations.forEach((_operation, method) => fill(system, [path, method], name, value));
   });
+}
+
+function fill(system, [path, method], name, value) {
+  const parameters = system.specSelectors.specJson().getIn(["paths", path, method, "parameters"]);
+  const found = parameters && parameters.find((parameter) => parameter.get("name") === name);
+  if (found) {
+    system.specActions.changeParamByIdentity([path, method], found, value, false);
+  }
 }
 
 function carryHold(system, hold) {
@@ -47,6 +49,7 @@ function carryHold(system, hold) {
     body.hold_id = hold.id;
     body.payment = { ...body.payment, ...hold.price.total };
     const value = JSON.stringify(body, null, 2);
+    system.oas3Actions.setRetainRequestBodyValueFlag({ value: true, pathMethod: BOOKINGS });
     system.oas3Actions.setRequestBodyValue({ value, pathMethod: BOOKINGS });
   } catch {
     // The body is being written by hand and is not JSON at this moment: it stays as it is.
@@ -54,9 +57,8 @@ function carryHold(system, hold) {
 }
 
 function exampleOf(system) {
-  const content = ["requestBody", "content", "application/json", "examples"];
-  const examples = system.specSelectors.specJson().getIn(["paths", ...BOOKINGS, ...content]);
-  return JSON.stringify(examples.first().get("value").toJS());
+  const place = ["paths", ...BOOKINGS, "requestBody", "content", "application/json", "example"];
+  return JSON.stringify(system.specSelectors.specJson().getIn(place).toJS());
 }
 
 function carryBooking(system, booking) {
@@ -69,6 +71,7 @@ function onAnswer(system, path, method, answer) {
   if (answer.status !== 201 || method !== "post") {
     return;
   }
+  fill(system, [path, method], "Idempotency-Key", newKey());
   const body = JSON.parse(answer.text);
   if (path === HOLDS[0]) {
     carryHold(system, body);
