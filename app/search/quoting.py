@@ -29,9 +29,9 @@ def cheapest(flight: Flight, counts: Counts, passengers: PassengerCounts) -> Off
 def quote(
     path: Path, open_: Mapping[FlightId, OfferedSegment | None], passengers: PassengerCounts
 ) -> Quote | None:
-    """None unless every flight has the seats and all are priced in one currency."""
+    """None unless every flight has the seats; all are priced in one currency."""
     found = tuple(one for flight in path if (one := open_[flight.flight_id]) is not None)
-    if len(found) < len(path) or len({one.segment.fare.currency for one in found}) > 1:
+    if len(found) < len(path):
         return None
     return Quote(Slice(found), price([one.segment for one in found], passengers))
 

@@ -117,7 +117,7 @@ class SearchService:
         return FlightAvailability(flight, {**unheld, **live}, as_of)
 
     async def _flights_of(self, terms: OfferTerms) -> dict[FlightId, Flight]:
-        """The flights as they are now. Raises NotForSale where they no longer connect."""
+        """The flights as they are now. Raises OfferExpired where they no longer connect."""
         wanted = [choice.flight_id for choice in terms.segments]
         minutes: dict[str, int] = {}
         async with self._database.reading() as session:
@@ -127,7 +127,7 @@ class SearchService:
                 stations = [flight.origin for flight in path[1:]]
                 minutes = await store.read_connection_times(session, stations)
         if not all(connects(first, second, minutes) for first, second in pairwise(path)):
-            raise NotForSale("The flights no longer connect.")
+            raise OfferExpired
         return flights
 
     def _rechecked(

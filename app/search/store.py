@@ -39,6 +39,7 @@ _FOUND = (
                     AND first.arriving_utc + :longest_wait
             JOIN inventory AS of_second
                 ON of_second.flight_id = second.flight_id AND of_second.cabin = :cabin
+                AND of_second.currency = of_first.currency
             WHERE first.origin = :origin AND first.destination <> :destination
                 AND first.departure_date = :departure_date
             ORDER BY second.arriving_utc - first.departing_utc, first.departing_utc,
@@ -109,8 +110,8 @@ _ROUTES = text(
 async def read_paths(session: ReadSession, query: SearchQuery) -> list[Path]:
     """The ways of a market that begin on the local date, departed ones too; in a fixed order.
 
-    Flights without a connection, at most DIRECT_MAX, and the CONNECTIONS_MAX fastest connections. All
-    flights have the asked cabin alone.
+    Flights without a connection, at most DIRECT_MAX, and the CONNECTIONS_MAX fastest connections that
+    are priced in one currency. All flights have the asked cabin alone.
     """
     found = await session.execute(
         _PATHS,

@@ -1,13 +1,14 @@
-"""The statements of search: bounded, and carried by their index."""
+"""The statements of search: bounded, and carried by their indexes."""
 
+from dataclasses import dataclass
 from datetime import date, timedelta
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 
 from app.search import store
-from app.search.model import Route
-from app.storage.database import ReadSession
+from app.search.model import Path, Route
+from app.storage.database import Database, ReadSession, WriteSession
 from tests.builders.flights import DEPARTING, flight, put_flights
 from tests.builders.search import DAY, NOW, Shop, query
 
@@ -21,6 +22,30 @@ _MANY = text(
            'ZZZ', date '2027-03-02' + day, timestamp '2027-03-02 08:00' + day * interval '1 day', 'UTC',
            timestamptz '2027-03-02 08:00Z' + day * interval '1 day', '2027-03-02 09:00', 'UTC', now()
     FROM generate_series(0, 59) AS pair, generate_series(0, 299) AS day
+    """
+)
+# Every station flies to those that are a multiple of 4 and more away, once a day, in hours of its own.
+_NETWORK = text(
+    """
+    INSERT INTO flights (
+        flight_id, carrier, flight_number, origin, destination, departure_date, departing_local,
+        departing_time_zone, departing_utc, arriving_local, arriving_time_zone, arriving_utc)
+    SELECT 'flt_' || a || '_' || b || '_' || day, 'LA', '1', 'S' || lpad(a::text, 2, '0'),
+           'S' || lpad(b::text, 2, '0'), departing::date, departing, 'UTC',
+           departing AT TIME ZONE 'UTC', departing + interval '2 hours', 'UTC',
+           (departing + interval '2 hours') AT TIME ZONE 'UTC'
+    FROM generate_series(0, 39) AS a, generate_series(0, 39) AS b, generate_series(0, 59) AS day,
+         LATERAL (SELECT timestamp '2027-02-20 06:00' + day * interval '1 day'
+                      + (a + b) % 15 * interval '1 hour' AS departing) AS hour
+    WHERE a <> b AND (a + b) % 4 = 0
+    """
+)
+_CABINS = text(
+    """
+    INSERT INTO inventory (flight_id, cabin, rank, capacity, booking_classes, fares, currency,
+                           limits, ceilings, sold, ceiling_total)
+    SELECT flight_id, 'economy', 0, 150, '{Y}', '{100}', 'CLP', '{150}', '{150}', '{0}', 150
+    FROM flights
     """
 )
 
@@ -84,32 +109,99 @@ async def test_a_flight_that_left_today_is_neither_first_nor_last(shop: Shop) ->
     assert routes == [Route("SCL", "GRU", next_day, next_day), Route("SCL", "LIM", DAY, DAY)]
 
 
-async def test_both_statements_are_carried_by_the_market_index(shop: Shop) -> None:
-    """18,000 flights of 60 pairs: no statement may read the table through."""
+async def test_routes_are_carried_by_the_market_index(shop: Shop) -> None:
+    """18,000 flights of 60 pairs: the table is not read through."""
     database = shop.core.database
-    await database.run_in_transaction(lambda session: session.execute(_MANY))
-    await database.run_in_transaction(lambda session: session.execute(text("ANALYZE flights")))
-    async with database.reading() as session:
-        before = await rows_read(session)
+    await execute(database, _MANY, text("ANALYZE flights"))
+    async with database.snapshot() as session:
+        before = await rows_read(session, "flights")
         routes = await store.read_routes(session, NOW, ("", ""), 100)
-        assert len(routes) == 60
-        assert routes[0] == Route("AAA", "ZZZ", date(2027, 3, 2), date(2027, 12, 26))
-        paths = await store.read_paths(session, query(origin="AAA", destination="ZZZ"))
-        assert paths == [], "flights without a cabin are not for sale"
-        scans, fetched = (
-            now - then for now, then in zip(await rows_read(session), before, strict=True)
-        )
-    assert scans == 0
-    assert fetched < 60 * 5
+        after = await rows_read(session, "flights")
+    assert len(routes) == 60
+    assert routes[0] == Route("AAA", "ZZZ", date(2027, 3, 2), date(2027, 12, 26))
+    assert after.scans == before.scans
+    assert after.fetched - before.fetched < 60 * 5
 
 
-async def rows_read(session: ReadSession) -> tuple[int, int]:
-    """Of `flights`, in this transaction: scans of the table, and rows fetched through indexes."""
+async def test_flights_without_a_cabin_are_not_for_sale(shop: Shop) -> None:
+    await execute(shop.core.database, _MANY)
+    async with shop.core.database.reading() as session:
+        assert await store.read_paths(session, query(origin="AAA", destination="ZZZ")) == []
+
+
+@pytest.mark.parametrize("is_analyzed", [False, True])
+async def test_a_day_of_connections_is_carried_by_indexes(shop: Shop, is_analyzed: bool) -> None:
+    """22,800 flights between 40 stations, whether the server has statistics of them or not."""
+    database = shop.core.database
+    await execute(database, _NETWORK, _CABINS)
+    if is_analyzed:
+        await execute(database, text("ANALYZE flights"), text("ANALYZE inventory"))
+    async with database.snapshot() as session:
+        before = {table: await rows_read(session, table) for table in ("flights", "inventory")}
+        paths = await store.read_paths(session, query(origin="S00", destination="S04"))
+        after = {table: await rows_read(session, table) for table in ("flights", "inventory")}
+    assert sorted(map(len, paths)) == [1] + [2] * 8
+    for table, then in before.items():
+        assert after[table].scans == then.scans, table
+        assert after[table].fetched - then.fetched < 300, table
+
+
+async def test_a_market_has_the_two_hundred_fastest_connections(shop: Shop) -> None:
+    """Fifteen first flights, each to fifteen second ones; the later the first, the faster."""
+    await put_flights(
+        shop.core.database,
+        *(
+            flight(
+                flight_id=f"flt_{way}-{n:02}",
+                origin=way[:3],
+                destination=way[4:],
+                departing=DEPARTING + timedelta(minutes=n if way == "SCL-LIM" else 300 + 20 * n),
+                departing_time_zone="UTC",
+                arriving=DEPARTING + timedelta(minutes=100 if way == "SCL-LIM" else 400 + 20 * n),
+                arriving_time_zone="UTC",
+            )
+            for n in range(15)
+            for way in ("SCL-LIM", "LIM-GRU")
+        ),
+    )
+    async with shop.core.database.reading() as session:
+        paths = await store.read_paths(session, query())
+        direct = await store.read_paths(session, query(max_connections=0))
+    lasting = {
+        (first, second): 400 + 20 * second - first for first in range(15) for second in range(15)
+    }
+    fastest = sorted(lasting, key=lambda pair: (lasting[pair], pair[0]))[: store.CONNECTIONS_MAX]
+    assert store.CONNECTIONS_MAX == 200
+    assert [numbers(path) for path in paths] == sorted(fastest)
+    assert direct == []
+
+
+def numbers(path: Path) -> tuple[int, ...]:
+    return tuple(int(one.flight_id[-2:]) for one in path)
+
+
+async def execute(database: Database, *statements: TextClause) -> None:
+    async def work(session: WriteSession) -> None:
+        for statement in statements:
+            await session.execute(statement)
+
+    await database.run_in_transaction(work)
+
+
+@dataclass(frozen=True)
+class RowsRead:
+    scans: int  # of the whole table
+    fetched: int  # rows, through indexes
+
+
+async def rows_read(session: ReadSession, table: str) -> RowsRead:
+    """In this transaction: each statement of a `reading` session would be one of its own."""
     found = await session.execute(
         text(
             "SELECT seq_scan, coalesce(idx_tup_fetch, 0) AS fetched"
-            " FROM pg_stat_xact_user_tables WHERE relname = 'flights'"
-        )
+            " FROM pg_stat_xact_user_tables WHERE relname = :table"
+        ),
+        {"table": table},
     )
     row = found.one()
-    return row.seq_scan, row.fetched
+    return RowsRead(row.seq_scan, row.fetched)
