@@ -3,8 +3,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
-LOCK := .venv/lock/bin/uv pip compile --quiet --universal --python-version 3.11 \
-	--generate-hashes --no-emit-index-url --no-header pyproject.toml requirements/runtime.in
+COMPILE := .venv/lock/bin/uv pip compile --quiet --universal --python-version 3.11 \
+	--generate-hashes --no-emit-index-url --no-header
+LOCK := $(COMPILE) pyproject.toml requirements/runtime.in
 
 .DEFAULT_GOAL := help
 .PHONY: help run test check format lock clean
@@ -35,6 +36,10 @@ lock: .venv/lock/bin/uv ## pin the newest versions that pyproject.toml allows; U
 		--constraint requirements/runtime.txt --output-file requirements/dev.txt
 	$(LOCK) $(if $(UPGRADE),--upgrade) --extra dev --extra test \
 		--constraint requirements/dev.txt --output-file requirements/test.txt
+	$(LOCK) $(if $(UPGRADE),--upgrade) --extra dev --extra test --extra outside \
+		--constraint requirements/test.txt --output-file requirements/outside.txt
+	$(COMPILE) $(if $(UPGRADE),--upgrade) \
+		--output-file docs/clients/python/requirements.txt docs/clients/python/requirements.in
 
 clean: ## remove what was installed and cached; DATA_DIR stays
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .schemathesis
