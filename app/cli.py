@@ -58,8 +58,7 @@ def api(host: Host = None) -> None:
         check(settings)
     except SettingsError as error:
         _fail(str(error))
-    # uvicorn raises the signal again after it has drained; to be told to stop is no failure.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    _end_well_when_told()  # uvicorn raises the signal again after it has drained
     uvicorn.run(
         "app.main:create",
         factory=True,
@@ -78,6 +77,7 @@ def api(host: Host = None) -> None:
 @app.command()
 def relay() -> None:
     """Publishes what the outbox holds to EVENT_BUS; any number may run, one of them works."""
+    _end_well_when_told()  # until there is work to finish first
     settings = _settings()
     from app.telemetry import configure_logging
 
@@ -221,6 +221,11 @@ def _share_metrics(settings: Settings) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder.resolve())
+
+
+def _end_well_when_told() -> None:
+    """To be told to stop is no failure."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 
 
 def _first_line(error: Exception) -> str:
