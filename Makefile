@@ -7,11 +7,16 @@ COMPILE := .venv/lock/bin/uv pip compile --quiet --universal --python-version 3.
 	--generate-hashes --no-emit-index-url --no-header
 LOCK := $(COMPILE) pyproject.toml requirements/runtime.in
 
+REDOCLY := REDOCLY_SUPPRESS_UPDATE_NOTICE=true REDOCLY_TELEMETRY=off PATH="$(CURDIR)/$(BIN):$$PATH" \
+	.venv/redocly/node_modules/.bin/redocly
+CHROMIUM ?= /usr/bin/chromium
+export CHROMIUM
+
 .DEFAULT_GOAL := help
-.PHONY: help run test check format lock clean
+.PHONY: help run test test-browser test-clients check lint-openapi format lock clean chromium
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: .venv/installed-dev ## the whole of Holdfast on this machine; PORT, DATA_DIR, … from the environment
 	@exec $(BIN)/holdfast dev
@@ -19,12 +24,27 @@ run: .venv/installed-dev ## the whole of Holdfast on this machine; PORT, DATA_DI
 test: .venv/installed-test ## every test, on real PostgreSQL and Redis that it starts itself
 	@exec $(BIN)/python -m pytest -n 2 --dist worksteal
 
-check: .venv/installed-test ## lint, format, types, import direction, migrations in step with the tables
+test-browser: chromium .venv/installed-outside ## the docs page in headless Chromium; CHROMIUM names another than /usr/bin/chromium
+	@exec $(BIN)/python -m pytest tests/browser
+
+test-clients: .venv/installed-outside ## generate clients in Python and TypeScript from the OpenAPI document, and sell with them
+	@exec env PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest tests/clients
+
+check: .venv/installed-test ## lint, format, types, import direction, migrations in step with the tables, OpenAPI
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m app.dev.check_migrations
+	$(BIN)/python docs/clients/openapi.py .venv/openapi.json
+	$(BIN)/openapi-spec-validator .venv/openapi.json
+	@if command -v npm >/dev/null && $(MAKE) --no-print-directory .venv/installed-redocly; \
+		then $(REDOCLY) lint --config requirements/redocly/redocly.yaml .venv/openapi.json; \
+		else echo "the strict OpenAPI rules are left out here, as they need npm: make lint-openapi brings one"; fi
+
+lint-openapi: .venv/installed-outside .venv/installed-redocly ## the OpenAPI document against the strictest public rules
+	$(BIN)/python docs/clients/openapi.py .venv/openapi.json
+	$(REDOCLY) lint --config requirements/redocly/redocly.yaml .venv/openapi.json
 
 format: .venv/installed-test ## put the code into its one form
 	$(BIN)/ruff check --fix .
@@ -45,12 +65,21 @@ clean: ## remove what was installed and cached; DATA_DIR stays
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .schemathesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
+chromium:
+	@test -x "$(CHROMIUM)" || { echo "there is no Chromium at $(CHROMIUM): install one, or name it with CHROMIUM=/path/to/it" >&2; exit 2; }
+
 # What is installed is known by stamp files, so that the second time is quick.
 
 .venv/installed-%: requirements/%.txt pyproject.toml | .venv/bin/python
 	@echo "installing $$(grep -c == $<) packages from $< into .venv; the first time takes a minute"
 	@$(PIP) install --progress-bar off --only-binary :all: --require-hashes -r $<
 	@$(PIP) install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+.venv/installed-redocly: requirements/redocly/package-lock.json | .venv/bin/python
+	@mkdir -p .venv/redocly
+	@cp requirements/redocly/package.json requirements/redocly/package-lock.json .venv/redocly
+	@PATH="$(CURDIR)/$(BIN):$$PATH" npm --prefix .venv/redocly ci --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error
 	@touch $@
 
 .venv/bin/python:

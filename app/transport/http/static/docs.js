@@ -97,6 +97,8 @@ async function start(place) {
     spec,
     domNode: place,
     plugins: [Carrying],
+    // Else the browser asks for a name and a password itself where a client's secret is wrong.
+    requestInterceptor: (request) => Object.assign(request, { credentials: "omit" }),
     deepLinking: true,
     defaultModelsExpandDepth: 0,
     defaultModelExpandDepth: 3,
