@@ -18,7 +18,8 @@ _LOCAL_BEHIND_UTC = timedelta(days=1)  # no calendar is further behind
 
 # First legs through ix_flights_departures, for each of them the second legs through ix_flights_market;
 # their dates by UTC and a day more on either side, whatever calendar the station keeps. A limit of 0 is
-# never begun. Each flight comes once, a first leg with the ids of those it connects to.
+# never begun. Each flight comes once, a first leg with the ids of those it connects to. What is LATERAL
+# and limited stays a walk through an index by flight: no plan reads a table, or all dates, instead.
 _FOUND = (
     text(
         """
@@ -28,20 +29,23 @@ _FOUND = (
             JOIN inventory AS of_first
                 ON of_first.flight_id = first.flight_id AND of_first.cabin = :cabin
             LEFT JOIN minimum_connection_times AS least ON least.station = first.destination
-            JOIN flights AS second
-                ON second.origin = first.destination AND second.destination = :destination
-                AND second.departure_date BETWEEN
-                    CAST(first.arriving_utc AT TIME ZONE 'UTC' AS date) - 1
-                    AND CAST((first.arriving_utc + :longest_wait) AT TIME ZONE 'UTC' AS date) + 1
-                AND second.departing_utc BETWEEN
-                    first.arriving_utc
-                        + coalesce(least.minutes, :default_minutes) * interval '1 minute'
-                    AND first.arriving_utc + :longest_wait
-            JOIN inventory AS of_second
-                ON of_second.flight_id = second.flight_id AND of_second.cabin = :cabin
-                AND of_second.currency = of_first.currency
-            WHERE first.origin = :origin AND first.destination <> :destination
-                AND first.departure_date = :departure_date
+            CROSS JOIN LATERAL (
+                SELECT onward.flight_id, onward.arriving_utc
+                FROM flights AS onward
+                JOIN inventory AS of_onward
+                    ON of_onward.flight_id = onward.flight_id AND of_onward.cabin = :cabin
+                    AND of_onward.currency = of_first.currency
+                WHERE onward.origin = first.destination AND onward.destination = :destination
+                    AND onward.departure_date BETWEEN
+                        CAST(first.arriving_utc AT TIME ZONE 'UTC' AS date) - 1
+                        AND CAST((first.arriving_utc + :longest_wait) AT TIME ZONE 'UTC' AS date) + 1
+                    AND onward.departing_utc BETWEEN
+                        first.arriving_utc
+                            + coalesce(least.minutes, :default_minutes) * interval '1 minute'
+                        AND first.arriving_utc + :longest_wait
+                ORDER BY onward.arriving_utc, onward.flight_id
+                LIMIT :connections_max) AS second
+            WHERE first.origin = :origin AND first.departure_date = :departure_date
             ORDER BY second.arriving_utc - first.departing_utc, first.departing_utc,
                 first.flight_id, second.flight_id
             LIMIT :connections_max)
@@ -55,7 +59,7 @@ _FOUND = (
     .columns(column("flight_id", String), column("onward", ARRAY(String)))
     .subquery("found")
 )
-_TERMS = (  # LATERAL and limited, so that no plan reads the table through for a few flights
+_TERMS = (
     select(*FLIGHT_COLUMNS)
     .join_from(flights, inventory, flights.c.flight_id == inventory.c.flight_id)
     .where(flights.c.flight_id == _FOUND.c.flight_id, inventory.c.cabin == bindparam("cabin"))

@@ -141,13 +141,13 @@ async def test_a_connection_over_night(shop: Shop) -> None:
     [
         # Eastward the second flight leaves the day before the first, by the calendars.
         (
-            leg("a", "CXI-PPG", "10 01:00", "09 04:00", zones=("Etc/GMT-14", "Etc/GMT+11")),
-            leg("b", "PPG-ANU", "09 06:00", "09 12:00", zones=("Etc/GMT+11", "Etc/GMT+11")),
+            leg("a", "CXI-PPG", "10 10:00", "09 15:00", zones=("Etc/GMT-14", "Etc/GMT+11")),
+            leg("b", "PPG-ANU", "09 17:00", "09 23:00", zones=("Etc/GMT+11", "Etc/GMT+11")),
         ),
         # Westward, over night, it leaves two days after it.
         (
-            leg("a", "CXI-PPG", "10 22:00", "11 23:30", zones=("Etc/GMT+11", "Etc/GMT-14")),
-            leg("b", "PPG-ANU", "12 21:00", "12 23:00", zones=("Etc/GMT-14", "Etc/GMT-14")),
+            leg("a", "CXI-PPG", "10 10:00", "11 13:00", zones=("Etc/GMT+11", "Etc/GMT-14")),
+            leg("b", "PPG-ANU", "12 12:30", "12 23:00", zones=("Etc/GMT-14", "Etc/GMT-14")),
         ),
         # Between: the same instants, each at a calendar of its own.
         (

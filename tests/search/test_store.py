@@ -24,20 +24,21 @@ _MANY = text(
     FROM generate_series(0, 59) AS pair, generate_series(0, 299) AS day
     """
 )
-# Every station flies to those that are a multiple of 4 and more away, once a day, in hours of its own.
+# Every station flies to every other one three times a day, each pair in hours of its own.
 _NETWORK = text(
     """
     INSERT INTO flights (
         flight_id, carrier, flight_number, origin, destination, departure_date, departing_local,
         departing_time_zone, departing_utc, arriving_local, arriving_time_zone, arriving_utc)
-    SELECT 'flt_' || a || '_' || b || '_' || day, 'LA', '1', 'S' || lpad(a::text, 2, '0'),
+    SELECT concat_ws('_', 'flt', a, b, day, hour), 'LA', '1', 'S' || lpad(a::text, 2, '0'),
            'S' || lpad(b::text, 2, '0'), departing::date, departing, 'UTC',
            departing AT TIME ZONE 'UTC', departing + interval '2 hours', 'UTC',
            (departing + interval '2 hours') AT TIME ZONE 'UTC'
-    FROM generate_series(0, 39) AS a, generate_series(0, 39) AS b, generate_series(0, 59) AS day,
-         LATERAL (SELECT timestamp '2027-02-20 06:00' + day * interval '1 day'
-                      + (a + b) % 15 * interval '1 hour' AS departing) AS hour
-    WHERE a <> b AND (a + b) % 4 = 0
+    FROM generate_series(0, 11) AS a, generate_series(0, 11) AS b, generate_series(0, 59) AS day,
+         generate_series(6, 16, 5) AS hour,
+         LATERAL (SELECT timestamp '2027-02-20 00:00' + day * interval '1 day'
+                      + (hour + (a + b) % 5) * interval '1 hour' AS departing) AS dated
+    WHERE a <> b
     """
 )
 _CABINS = text(
@@ -131,19 +132,19 @@ async def test_flights_without_a_cabin_are_not_for_sale(shop: Shop) -> None:
 
 @pytest.mark.parametrize("is_analyzed", [False, True])
 async def test_a_day_of_connections_is_carried_by_indexes(shop: Shop, is_analyzed: bool) -> None:
-    """22,800 flights between 40 stations, whether the server has statistics of them or not."""
+    """23,760 flights between 12 stations, whether the server has statistics of them or not."""
     database = shop.core.database
     await execute(database, _NETWORK, _CABINS)
     if is_analyzed:
         await execute(database, text("ANALYZE flights"), text("ANALYZE inventory"))
     async with database.snapshot() as session:
         before = {table: await rows_read(session, table) for table in ("flights", "inventory")}
-        paths = await store.read_paths(session, query(origin="S00", destination="S04"))
+        paths = await store.read_paths(session, query(origin="S00", destination="S01"))
         after = {table: await rows_read(session, table) for table in ("flights", "inventory")}
-    assert sorted(map(len, paths)) == [1] + [2] * 8
+    assert sorted(map(len, paths)) == [1] * 3 + [2] * 90
     for table, then in before.items():
         assert after[table].scans == then.scans, table
-        assert after[table].fetched - then.fetched < 300, table
+        assert after[table].fetched - then.fetched < 600, table
 
 
 async def test_a_market_has_the_two_hundred_fastest_connections(shop: Shop) -> None:
