@@ -1,6 +1,7 @@
 """`holdfast ROLE`: one program, one role a process. What is wrong is said in one line."""
 
 import asyncio
+import json
 import os
 import shutil
 import signal
@@ -24,6 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 Host = Annotated[str | None, typer.Option(help="Address to listen on; as HOST.")]
+Json = Annotated[bool, typer.Option("--json", help="Answer in JSON, for scripts.")]
 
 
 @app.callback(invoke_without_command=True)
@@ -106,28 +108,39 @@ def migrate() -> None:
 @app.command("import")
 def import_(
     file: Annotated[Path, typer.Argument(help="A CSV file; its columns: docs/import.md")],
+    as_json: Json = False,
 ) -> None:
-    """Loads flights from FILE: all of them, or none and the reasons."""
-    settings = _settings()
+    """Loads flights from FILE: all of them, or none and the reasons.
+
+    Into DATABASE_URL and REDIS_URL, or into the `holdfast dev` that runs on DATA_DIR.
+    """
+    settings = _with_running_stores(_settings())
     from app.schedule.errors import ImportRefused
 
     try:
         added, unchanged = asyncio.run(_import(settings, file))
     except ImportRefused as refused:
-        for number, reason in refused.lines:
-            typer.echo(f"{file}:{number}: {reason}", err=True)
+        if as_json:
+            reasons = [{"line": number, "reason": reason} for number, reason in refused.lines]
+            typer.echo(json.dumps({"bad_lines": refused.bad_lines, "reasons": reasons}))
+        else:
+            for number, reason in refused.lines:
+                typer.echo(f"{file}:{number}: {reason}", err=True)
         _fail(str(refused))
     except OSError as error:
         _fail(f"{file}: {error.strerror}")
     except (SettingsError, DomainError) as error:
         _fail(str(error))
-    typer.echo(f"{added} flights added, {unchanged} known before")
+    if as_json:
+        typer.echo(json.dumps({"added": added, "unchanged": unchanged}))
+    else:
+        typer.echo(f"{added} flights added, {unchanged} known before")
 
 
 @app.command()
 def sample() -> None:
     """Tops the sample network up to sixty days ahead, as `holdfast dev` does."""
-    settings = _settings()
+    settings = _with_running_stores(_settings())
     if settings.environment is Environment.PRODUCTION:
         _fail("the sample network is refused where ENVIRONMENT=production")
     from app.dev.errors import CannotStartError
@@ -143,6 +156,7 @@ def sample() -> None:
 @app.command()
 def token(
     client: Annotated[str, typer.Option(help="demo, rival, ops or limited.")] = "demo",
+    as_json: Json = False,
 ) -> None:
     """A token of the development issuer, for curl."""
     settings = _settings()
@@ -153,9 +167,10 @@ def token(
     from app.main import dev_issuer_url
 
     try:
-        typer.echo(mint_token(settings.data_dir, dev_issuer_url(settings), client, utc_now))
+        minted = mint_token(settings.data_dir, dev_issuer_url(settings), client, utc_now)
     except ValueError as error:
         _fail(str(error))
+    typer.echo(json.dumps({"access_token": minted, "token_type": "Bearer"}) if as_json else minted)
 
 
 def main() -> None:
@@ -187,8 +202,10 @@ async def _import(settings: Settings, file: Path) -> tuple[int, int]:
     from rich.progress import Progress
 
     from app.schedule.importer import import_file
+    from app.telemetry import configure_logging
     from app.wiring import core_of
 
+    configure_logging("ERROR")  # where no hold store is open, opening it loads the flights
     core = core_of(settings)
     try:
         with Progress(console=Console(stderr=True), transient=True) as bar:
@@ -213,6 +230,12 @@ def _settings(host: str | None = None) -> Settings:
         _fail(str(error))
     os.environ.update({"HOST": settings.host})  # workers read the environment again
     return settings
+
+
+def _with_running_stores(settings: Settings) -> Settings:
+    from app.dev.running import with_running_stores
+
+    return with_running_stores(settings)
 
 
 def _share_metrics(settings: Settings) -> None:

@@ -15,6 +15,7 @@ from contextlib import suppress
 import httpx
 from pydantic import SecretStr
 
+from app.dev import running
 from app.dev.console import Console
 from app.dev.data_dir import kept_secret, locked
 from app.dev.errors import CannotStartError
@@ -30,10 +31,10 @@ async def run_dev(settings: Settings) -> int:
     """Runs until it is told to stop; returns the exit code."""
     console = Console()
     stack = _Stack(settings, console)
-    running = asyncio.ensure_future(stack.run())
-    _on_signals(running, stack, console)
+    work = asyncio.ensure_future(stack.run())
+    _on_signals(work, stack, console)
     try:
-        await running
+        await work
     except asyncio.CancelledError:
         console.tell("Holdfast has stopped")
         return 0
@@ -48,7 +49,7 @@ async def run_dev(settings: Settings) -> int:
     return 0
 
 
-def _on_signals(running: "asyncio.Future[None]", stack: "_Stack", console: Console) -> None:
+def _on_signals(work: "asyncio.Future[None]", stack: "_Stack", console: Console) -> None:
     loop = asyncio.get_running_loop()
 
     def stop() -> None:
@@ -58,7 +59,7 @@ def _on_signals(running: "asyncio.Future[None]", stack: "_Stack", console: Conso
         else:
             stack.stopping = True
             console.tell("stopping (once more to force it)")
-            running.cancel()
+            work.cancel()
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, stop)
@@ -98,6 +99,7 @@ class _Stack:
         stores = {"database_url": SecretStr(database_url), "redis_url": SecretStr(redis_url)}
         await self._top_up(self._settings.model_copy(update=stores))
         environment = self._environment(database_url, redis_url)
+        running.tell(self._data_dir, database_url, redis_url)
         self._console.tell("starting the API and the relay")
         for role in (relay, api):
             role.environment = environment
@@ -150,6 +152,7 @@ class _Stack:
 
     async def _take_down(self) -> None:
         """The API first, the database last: nobody loses what it still needs."""
+        running.forget(self._data_dir)
         for kept in reversed(self._up):
             with suppress(Exception):  # the rest must come down too
                 await kept.stop()
