@@ -130,9 +130,11 @@ async def test_flights_without_a_cabin_are_not_for_sale(shop: Shop) -> None:
         assert await store.read_paths(session, query(origin="AAA", destination="ZZZ")) == []
 
 
-@pytest.mark.parametrize("is_analyzed", [False, True])
-async def test_a_day_of_connections_is_carried_by_indexes(shop: Shop, is_analyzed: bool) -> None:
-    """23,760 flights between 12 stations, whether the server has statistics of them or not."""
+@pytest.mark.parametrize(("is_analyzed", "fetched_below"), [(False, 6_000), (True, 600)])
+async def test_a_day_of_connections_is_carried_by_indexes(
+    shop: Shop, is_analyzed: bool, fetched_below: int
+) -> None:
+    """23,760 flights between 12 stations. Without statistics the server may take either index."""
     database = shop.core.database
     await execute(database, _NETWORK, _CABINS)
     if is_analyzed:
@@ -144,7 +146,7 @@ async def test_a_day_of_connections_is_carried_by_indexes(shop: Shop, is_analyze
     assert sorted(map(len, paths)) == [1] * 3 + [2] * 90
     for table, then in before.items():
         assert after[table].scans == then.scans, table
-        assert after[table].fetched - then.fetched < 600, table
+        assert after[table].fetched - then.fetched < fetched_below, table
 
 
 async def test_a_market_has_the_two_hundred_fastest_connections(shop: Shop) -> None:
