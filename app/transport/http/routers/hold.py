@@ -4,7 +4,15 @@ from datetime import datetime
 from typing import Annotated, Any, Self
 
 from fastapi import Query, Response
-from pydantic import ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import (
+    Field,
+    GetJsonSchemaHandler,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core.core_schema import CoreSchema, union_schema
 
 from app.errors import NotFound
 from app.hold import model
@@ -62,23 +70,30 @@ class SegmentIn(Input):
     booking_class: BookingClassCode
 
 
+OfferId = Annotated[str, StringConstraints(min_length=1, max_length=OFFER_ID_MAX)]
+Segments = Annotated[list[SegmentIn], Field(min_length=1, max_length=SEGMENTS_MAX)]
+
+
+class HoldByOffer(Input):
+    """What an offer says, at its price; the offer stands for 20 minutes."""
+
+    offer_id: OfferId
+    client_reference: ClientReference | None = None
+
+
+class HoldBySegments(Input):
+    """One to six distinct flights in the order given, at the fares of the moment in one currency."""
+
+    segments: Segments
+    passengers: CountsIn
+    client_reference: ClientReference | None = None
+
+
 class HoldIn(Input):
     """By `offer_id`, at the offer's price; or by `segments`, at the fares of the moment."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "oneOf": [{"required": ["offer_id"]}, {"required": ["segments", "passengers"]}],
-            "examples": [
-                {
-                    "segments": [{"flight_id": "flt_LA801-20261210", "booking_class": "Y"}],
-                    "passengers": {"ADT": 1, "CHD": 0, "INF": 0},
-                }
-            ],
-        }
-    )
-
-    offer_id: Annotated[str, StringConstraints(min_length=1, max_length=OFFER_ID_MAX)] | None = None
-    segments: Annotated[list[SegmentIn], Field(min_length=1, max_length=SEGMENTS_MAX)] | None = None
+    offer_id: OfferId | None = None
+    segments: Segments | None = None
     passengers: CountsIn | None = None
     client_reference: ClientReference | None = None
 
@@ -96,6 +111,15 @@ class HoldIn(Input):
         if by_offer == (self.segments is not None) or by_offer == (self.passengers is not None):
             raise refuse("invalid", _EITHER)
         return self
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, _schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """Told as the two shapes it stands for: a client made of the document has a type for each."""
+        shapes: list[type[Input]] = [HoldByOffer, HoldBySegments]
+        told = handler(union_schema([shape.__pydantic_core_schema__ for shape in shapes]))
+        return {"oneOf": told["anyOf"], "title": cls.__name__, "description": cls.__doc__}
 
     def value(self) -> HoldRequest:
         return HoldRequest(

@@ -1,0 +1,44 @@
+"""Clients that public generators make of the OpenAPI document sell a seat, by docs/clients' own scripts.
+
+Needs the registries of Python and Node.js packages, and takes a minute: `make test-clients`.
+"""
+
+import asyncio
+import sys
+from pathlib import Path
+
+import pytest
+
+from app.clock import utc_now
+from app.dev.example import example_flight
+from app.transport.http.examples import DAYS_AHEAD
+from tests.builders.wire import put_flight
+from tests.fixtures.api import Api, environment
+
+CLIENTS = Path(__file__).parents[2] / "docs" / "clients"
+SECONDS = 300
+
+
+@pytest.mark.parametrize("language", ["python", "typescript"])
+async def test_a_generated_client_sells_a_seat(language: str, api: Api, tmp_path: Path) -> None:
+    flight = example_flight(utc_now().date() + DAYS_AHEAD)
+    await put_flight(
+        api.ops,
+        origin=flight.origin,
+        destination=flight.destination,
+        departure_date=flight.departing_at.local.date(),
+    )
+    script = await asyncio.create_subprocess_exec(
+        str(CLIENTS / language / "run"),
+        api.url,
+        env=environment(tmp_path, "", "", PYTHON=sys.executable),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    output, errors = await asyncio.wait_for(script.communicate(), SECONDS)
+    assert script.returncode == 0, errors.decode()
+    told = dict(line.split(maxsplit=1) for line in output.decode().splitlines()[-5:])
+    assert list(told) == ["offer", "hold", "booking", "again", "event"]
+    assert told["again"] == "hold_not_active"
+    assert told["event"] == "booking.confirmed"
