@@ -14,33 +14,31 @@ from app.transport.http.problems import STATUS
 
 ROOT = Path(app.__file__).parent
 MODULES = sorted(path for path in ROOT.rglob("*.py"))
-CONTRACT_CODES = set(
-    [
-        "malformed_json",
-        "idempotency_key_missing",
-        "unauthenticated",
-        "scope_missing",
-        "not_found",
-        "method_not_allowed",
-        "sold_out",
-        "price_changed",
-        "hold_not_active",
-        "extension_limit_reached",
-        "duplicate_booking",
-        "not_for_sale",
-        "flight_in_use",
-        "idempotency_in_flight",
-        "hold_expired",
-        "offer_expired",
-        "body_too_large",
-        "unsupported_media_type",
-        "validation_error",
-        "idempotency_key_reused",
-        "hold_store_unavailable",
-        "database_unavailable",
-        "overloaded",
-    ]
-)
+CONTRACT_CODES = {
+    "malformed_json",
+    "idempotency_key_missing",
+    "unauthenticated",
+    "scope_missing",
+    "not_found",
+    "method_not_allowed",
+    "sold_out",
+    "price_changed",
+    "hold_not_active",
+    "extension_limit_reached",
+    "duplicate_booking",
+    "not_for_sale",
+    "flight_in_use",
+    "idempotency_in_flight",
+    "hold_expired",
+    "offer_expired",
+    "body_too_large",
+    "unsupported_media_type",
+    "validation_error",
+    "idempotency_key_reused",
+    "hold_store_unavailable",
+    "database_unavailable",
+    "overloaded",
+}
 
 
 def refusals() -> Iterator[type[DomainError]]:
