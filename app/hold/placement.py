@@ -5,7 +5,7 @@ the same row. Before any refusal is spoken, the journal is asked whether the key
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import Enum, auto
@@ -18,6 +18,7 @@ from app.hold.epoch import EpochKeeper
 from app.hold.errors import OfferExpired, SoldOut
 from app.hold.live import LiveInventory
 from app.hold.model import (
+    ClassChoice,
     Fenced,
     Full,
     Granted,
@@ -35,9 +36,11 @@ from app.hold.pricing import Itinerary, itinerary
 from app.hold.store import HoldStore, request_digest
 from app.hold.views import first_told
 from app.idempotency.model import Answered, IdempotencyKey
-from app.ids import TenantId, hold_id
+from app.ids import FlightId, TenantId, hold_id
 from app.inventory import store as inventory_store
 from app.inventory.catalogue import Catalogue
+from app.inventory.itinerary import PassengerCounts
+from app.inventory.model import Flight
 from app.storage.database import Database
 
 TRIES_MAX: Final = 8
@@ -123,7 +126,7 @@ class Placement:
         flights = await self._catalogue.flights(choice.flight_id for choice in choices)
         attempt = 1
         for _ in range(TRIES_MAX):
-            plan = itinerary(choices, passengers, flights, self._clock(), offer)
+            plan = await self._plan(choices, passengers, flights, offer)
             epoch, outcome = await self._ask_store(tenant_id, key, attempt, plan)
             answer = await self._judge(_Try(tenant_id, request, key, attempt, plan, epoch), outcome)
             if isinstance(answer, Answered):
@@ -141,6 +144,20 @@ class Placement:
         if offer.expires_at <= self._clock():
             raise OfferExpired
         return offer
+
+    async def _plan(
+        self,
+        choices: tuple[ClassChoice, ...],
+        passengers: PassengerCounts,
+        flights: Mapping[FlightId, Flight],
+        offer: OfferTerms | None,
+    ) -> Itinerary:
+        """Refused only by the flights' rows: of an old price the script would never hear."""
+        try:
+            return itinerary(choices, passengers, flights, self._clock(), offer)
+        except DomainError:
+            now_known = await self._catalogue.read_again(choice.flight_id for choice in choices)
+            return itinerary(choices, passengers, now_known, self._clock(), offer)
 
     async def _ask_store(
         self, tenant_id: TenantId, key: IdempotencyKey, attempt: int, plan: Itinerary

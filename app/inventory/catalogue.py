@@ -1,7 +1,8 @@
 """Flights' terms kept close by: bounded, and never trusted alone.
 
-A cached flight may be older than the row; whoever decides on it names its version, and the hold script
-refuses another one (`Stale`), upon which the flight is read again.
+A cached flight may be older than the row. Whoever grants by it names its version, and the hold script
+refuses another one (`Stale`), upon which the flight is read again; whoever would refuse by it reads it
+again first.
 """
 
 from collections import OrderedDict

@@ -251,6 +251,21 @@ async def test_another_fare_makes_another_offer(shop: Shop) -> None:
     assert (await shop.hold_offer(new)).price == new.price
 
 
+async def test_a_flight_that_was_held_at_the_old_fare_is_held_at_the_new_one(shop: Shop) -> None:
+    await shop.sells(flight(flight_id=A, classes=(("Y", 10, Money(30_000, "CLP")),)))
+    (old,) = await shop.offers()
+    await shop.hold_offer(old)
+    await change(shop, ClassChange("Y", fare=Money(29_000, "CLP")))
+    (new,) = await shop.offers()
+    assert (await shop.hold_offer(new)).price.total == Money(29_000, "CLP")
+
+    await change(shop, ClassChange("Y", fare=Money(28_000, "CLP")))
+    (newest,) = await shop.offers()
+    with pytest.raises(PriceChanged) as refused:
+        await shop.hold_offer(old)
+    assert refused.value.facts == PriceChanged(newest.price).facts
+
+
 async def test_an_offer_without_seats_is_sold_out(shop: Shop) -> None:
     await shop.sells(flight(flight_id=A, classes=THREE))
     (offer,) = await shop.offers(query(adults=2))
