@@ -16,7 +16,13 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from app.errors import DatabaseUnavailable
-from app.storage.transaction import OutcomeUnknown, is_worth_a_rerun, rerun_pause, sqlstate_of
+from app.storage.transaction import (
+    OutcomeUnknown,
+    is_unanswered,
+    is_worth_a_rerun,
+    rerun_pause,
+    sqlstate_of,
+)
 
 T = TypeVar("T")
 
@@ -137,7 +143,7 @@ class Database:
                 sending = True
                 return await work(WriteSession(connection))
         except DBAPIError as error:
-            if sqlstate_of(error) is None and sending:
+            if sending and is_unanswered(error):
                 raise OutcomeUnknown from error
             raise
         except _BROKEN as error:
@@ -153,7 +159,7 @@ class Database:
                 committing = False
                 return result
         except DBAPIError as error:
-            if committing and sqlstate_of(error) is None:
+            if committing and is_unanswered(error):
                 raise OutcomeUnknown from error
             raise
         except _BROKEN as error:

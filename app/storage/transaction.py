@@ -22,6 +22,15 @@ def sqlstate_of(error: DBAPIError) -> str | None:
     return state if isinstance(state, str) else None
 
 
+def is_unanswered(error: DBAPIError) -> bool:
+    """Whether the statement may have taken effect: the connection ended before the server said.
+
+    The driver gives a lost connection a state of its own, of class 08.
+    """
+    state = sqlstate_of(error)
+    return state is None or state.startswith("08")
+
+
 def constraint_of(error: DBAPIError) -> str | None:
     """The name of the constraint that refused the row, if one did."""
     cause = getattr(error.orig, "__cause__", None)

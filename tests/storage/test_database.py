@@ -1,6 +1,8 @@
 """Transactions that run again, calls that are cancelled, servers that go away."""
 
 import asyncio
+import os
+import signal
 from collections.abc import AsyncIterator
 
 import pytest
@@ -9,10 +11,18 @@ from sqlalchemy.exc import IntegrityError
 
 from app.errors import DatabaseUnavailable, NotFound
 from app.storage.database import Database, WriteSession
-from app.storage.transaction import constraint_of
+from app.storage.transaction import OutcomeUnknown, constraint_of
 from tests.fixtures.servers import StartPostgres
 
 NOTE = text("UPDATE notes SET said = said || :said WHERE id = :id")
+SLOW_COMMIT = (
+    "CREATE TABLE slow (id int)",
+    """CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
+    'BEGIN PERFORM pg_sleep(2); RETURN NULL; END'""",
+    """CREATE CONSTRAINT TRIGGER slow AFTER INSERT ON slow DEFERRABLE INITIALLY DEFERRED
+    FOR EACH ROW EXECUTE FUNCTION slow()""",
+    "INSERT INTO slow VALUES (1)",
+)
 
 
 @pytest.fixture
@@ -111,6 +121,32 @@ async def test_the_constraint_that_refused_has_a_name(database: Database) -> Non
     assert constraint_of(refused.value) == "notes_pkey"
 
 
+async def test_a_commit_without_an_answer_is_neither_done_nor_undone(
+    start_postgres: StartPostgres,
+) -> None:
+    server = await start_postgres(durable=False)
+    database = Database(server.url)
+    committing = asyncio.Event()
+
+    async def slow_to_commit(session: WriteSession) -> None:
+        for statement in SLOW_COMMIT:
+            await session.execute(text(statement))
+        committing.set()
+
+    change = asyncio.create_task(database.run_in_transaction(slow_to_commit))
+    await committing.wait()
+    async with asyncio.timeout(10):
+        while True:
+            pid = await _backend_in(database, "COMMIT")
+            if pid is not None:
+                break
+            await asyncio.sleep(0.01)
+    os.kill(pid, signal.SIGKILL)
+    with pytest.raises(OutcomeUnknown):
+        await change
+    await database.close()
+
+
 async def test_a_server_that_is_away_is_unavailable_and_comes_back(
     start_postgres: StartPostgres,
 ) -> None:
@@ -130,3 +166,13 @@ async def test_a_server_that_is_away_is_unavailable_and_comes_back(
             except DatabaseUnavailable:
                 await asyncio.sleep(0.05)
     await database.close()
+
+
+async def _backend_in(database: Database, statement: str) -> int | None:
+    async with database.reading() as session:
+        found = await session.execute(
+            text("SELECT pid FROM pg_stat_activity WHERE state = 'active' AND query LIKE :query"),
+            {"query": f"{statement}%"},
+        )
+        pid: int | None = found.scalar_one_or_none()
+        return pid
