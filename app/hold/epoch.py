@@ -37,6 +37,7 @@ class EpochKeeper:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._row: EpochRow | None = None
+        self._incarnation: str | None = None  # outlasts the row: see expected_incarnation
         self.alarm = asyncio.Event()
 
     async def run(self, work: Callable[[int], Awaitable[T]]) -> T:
@@ -61,8 +62,12 @@ class EpochKeeper:
         return row.number
 
     def expected_incarnation(self) -> str | None:
-        """For new connections: whose data they must find."""
-        return None if self._row is None else self._row.incarnation
+        """For new connections: whose data they must find; None only before the first was learned.
+
+        Stays while the row is forgotten: work that learned its epoch before is still on its way, and a
+        server that came back with old data knows that epoch's number too.
+        """
+        return self._incarnation
 
     def forget(self, number: int) -> None:
         if self._row is not None and self._row.number == number:
@@ -71,6 +76,8 @@ class EpochKeeper:
     async def learn(self) -> EpochRow:
         row = await self.read()
         self._row = row if row.is_open else None
+        if row.is_open:
+            self._incarnation = row.incarnation
         return row
 
     async def read(self) -> EpochRow:

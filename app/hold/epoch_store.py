@@ -50,12 +50,14 @@ class EpochStore:
         number = await self._scripts.send(self._scripts.client.get(keys.EPOCH))
         return None if number is None else int(number)
 
-    async def discard_other_epochs(self, epoch: int) -> None:
-        """Frees the keys of every other life of the data, in small bites."""
+    async def discard_earlier_epochs(self, epoch: int) -> None:
+        """Frees the keys of ended lives of the data, in small bites; whoever is overtaken meanwhile
+        touches nothing of the newer.
+        """
         bite: list[bytes] = []
         async for key in self._scripts.client.scan_iter(match=keys.TAG + ":*", count=1000):
             of = keys.epoch_of(key.decode())
-            if of is not None and of != epoch:
+            if of is not None and of < epoch:
                 bite.append(key)
             if len(bite) >= 500:
                 await self._scripts.send(self._scripts.client.unlink(*bite))

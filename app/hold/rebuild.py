@@ -184,7 +184,7 @@ class _Rebuild:
         await self._correct(epoch)
         await self._epoch_store.open_epoch(epoch, self._clock_at_least)
         _log.info("rebuild_done", epoch=epoch, count=len(self._loaded))
-        await self._epoch_store.discard_other_epochs(epoch)
+        await self._epoch_store.discard_earlier_epochs(epoch)
 
     async def _load(self, epoch: int) -> None:
         async with self._database.snapshot() as session:

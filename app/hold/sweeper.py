@@ -65,12 +65,15 @@ class Sweeper:
             found = await journal.states(session, hold_ids)
         missing = [hold_id for hold_id in hold_ids if hold_id not in found]
         if missing:
-            found = await self._database.run_in_transaction(
+            aborted = await self._database.run_in_transaction(
                 lambda session: _abort(session, epoch, missing)
             )
+            found = {**found, **aborted}
         swept = await self._end(epoch, {i: found[i] for i in missing if i in found})
-        await self._store.forget_fresh(epoch, hold_ids)
-        return len(hold_ids), swept
+        seen = [hold_id for hold_id in hold_ids if hold_id in found]
+        if seen:  # what could not be judged now is looked for again
+            await self._store.forget_fresh(epoch, seen)
+        return len(seen), swept
 
     async def _sweep_ended(self, epoch: int) -> int:
         async with self._database.reading() as session:

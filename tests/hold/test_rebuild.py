@@ -101,6 +101,28 @@ async def test_a_restarted_redis_with_old_data_is_not_believed(
         assert (await holds.get(DEMO, kept.hold_id)).status is HoldStatus.ACTIVE
 
 
+async def test_old_data_is_not_believed_by_those_who_connect_at_once(
+    start_core: StartCore, start_valkey: StartValkey
+) -> None:
+    """While one of them reads the epoch again, the others' new connections are judged all the same."""
+    server = await start_valkey()
+    core = await start_core(redis_url=server.url)
+    await sell_from(core, TEN_SEATS)
+    holds = core.holds(no_offers)
+    await place(holds, 10)
+    epoch = await core.epochs.current()
+    await core.redis.hset(f"{keys.TAG}:{epoch}:f:{SOUTH}", "economy:held", "0")
+    await server.stop()
+    await server.start()
+
+    answers = await asyncio.gather(*(place(holds) for _ in range(20)), return_exceptions=True)
+
+    assert {type(answer) for answer in answers} == {HoldStoreUnavailable}
+    await core.guardian.ensure_open()
+    with pytest.raises(SoldOut):
+        await place(holds)
+
+
 async def test_two_processes_rebuild_once_and_both_go_on(start_core: StartCore) -> None:
     one, two = await start_core(), await start_core()
     await sell_from(one, TEN_SEATS)
@@ -162,6 +184,24 @@ async def test_keys_of_ended_epochs_are_let_go(start_core: StartCore) -> None:
     await core.guardian.ensure_open()
     epochs = {keys.epoch_of(key.decode()) async for key in core.redis.scan_iter()}
     assert epochs == {None, await core.epochs.current()}
+
+
+async def test_a_rebuilder_that_was_overtaken_lets_go_of_nothing_newer(
+    start_core: StartCore,
+) -> None:
+    core = await start_core()
+    await sell_from(core, TEN_SEATS)
+    await place(core.holds(no_offers), 10)
+    overtaken = await core.epochs.current()
+    await core.redis.delete(keys.EPOCH)
+    await core.guardian.ensure_open()
+
+    await core.epoch_store.discard_earlier_epochs(overtaken)
+
+    assert await core.epochs.current() > overtaken
+    assert await open_seats(core) == 0
+    with pytest.raises(SoldOut):
+        await place(core.holds(no_offers))
 
 
 async def test_a_rebuilder_that_was_overtaken_opens_nothing(start_core: StartCore) -> None:

@@ -109,6 +109,26 @@ async def test_nothing_is_swept_on_the_word_of_an_epoch_that_is_over(
     assert JournalState.ABORTED not in (await states(core)).values()
 
 
+async def test_what_could_not_be_judged_is_looked_for_again(core: Core, holds: HoldService) -> None:
+    """A rebuild that shut the gate and then gave up leaves the epoch as it was."""
+    hold = (await holds.place(DEMO, request((SOUTH, "Y"), adults=2), key())).value
+    await take_from_journal(core, hold.hold_id)
+
+    await turn_gate(core, "clock_timestamp() + interval '1 hour'")
+    assert await core.sweeper.once(NOW) == 0
+    await turn_gate(core, "'epoch'")
+    assert await core.sweeper.once(NOW) == 1
+    assert await held(core) == 0
+
+
+async def turn_gate(core: Core, closing_until: str) -> None:
+    async def turn(session: WriteSession) -> None:
+        statement = f"UPDATE epoch_gate SET closing_until = {closing_until}"
+        await session.execute(text(statement))
+
+    await core.database.run_in_transaction(turn)
+
+
 async def states(core: Core) -> dict[str, JournalState]:
     async with core.database.reading() as session:
         rows = await session.execute(text("SELECT hold_id, state FROM hold_journal"))
