@@ -27,10 +27,11 @@ from tests.builders.bookings import booking_service, wanted
 from tests.builders.facts import NOON, a_fact, an_event, append, rows
 from tests.builders.flights import flight
 from tests.builders.holds import DEMO, key, no_offers, request
-from tests.fixtures.api import Role, environment
+from tests.fixtures.api import environment
 from tests.fixtures.aws import ACCOUNT, Entry, Queue, Reply, StubBus, account, stub_bus
 from tests.fixtures.core import sell_from
 from tests.fixtures.logging import logged
+from tests.fixtures.roles import Role
 
 __all__ = ["logged"]
 

@@ -15,7 +15,8 @@ from app.dev.child import Child, Program
 from app.dev.data_dir import free_port
 from app.dev.postgres import embedded_binaries
 from tests.docker.files import DOCKERFILES, healthcheck, instructions, runnable, services
-from tests.fixtures.api import Role, StartApi
+from tests.fixtures.api import StartApi
+from tests.fixtures.roles import Role
 from tests.fixtures.servers import StartPostgres, redis_servers
 
 
