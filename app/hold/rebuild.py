@@ -29,7 +29,7 @@ from app.ids import HoldId
 from app.inventory import store as inventory_store
 from app.inventory.model import InventoryRow
 from app.storage.database import Database, WriteSession
-from app.storage.redis import UNREACHABLE, connect, incarnation_of
+from app.storage.redis import UNREACHABLE, connect, incarnation_of, reconnect
 
 _log = structlog.get_logger(__name__)
 
@@ -116,7 +116,7 @@ class Guardian:
             row = await self._epochs.read()
         await self._epochs.learn()
         if self._pooled not in (None, row.incarnation):
-            await self._client.connection_pool.disconnect()  # some may lead to the old server
+            await reconnect(self._client)  # some may lead to the old server
         self._pooled = row.incarnation
 
     async def close(self) -> None:

@@ -65,6 +65,18 @@ async def incarnation_of(client: Redis) -> str:
     return f"{server['run_id']}:{replication['master_replid']}"
 
 
+async def reconnect(client: Redis) -> None:
+    """Every connection is made, and judged, anew: an idle one now, another when it is given back.
+
+    One in use is left alone: taken away in the middle of a command it fails in no known way.
+    """
+    pool = client.connection_pool
+    await pool.update_active_connections_for_reconnect()  # type: ignore[no-untyped-call] # as it came
+    for connection in tuple(pool._available_connections):
+        if connection in pool._available_connections:  # not taken while another was let go
+            await connection.disconnect(nowait=True)
+
+
 async def _incarnation_behind(connection: AbstractConnection) -> str:
     fields: dict[str, str] = {}
     for section in ("server", "replication", "memory"):
