@@ -19,7 +19,6 @@ from app.inventory.model import CabinName, SeatLine
 from app.money import Money
 from app.storage.database import ReadSession, WriteSession
 
-SHARD = 0
 _OPEN_EPOCH = """SELECT epoch FROM redis_epoch
     WHERE shard = 0 AND mode = 'redis'
       AND NOT EXISTS (SELECT 1 FROM epoch_gate WHERE shard = 0 AND closing_until > clock_timestamp())"""

@@ -31,13 +31,6 @@ def is_unanswered(error: DBAPIError) -> bool:
     return state is None or state.startswith("08")
 
 
-def constraint_of(error: DBAPIError) -> str | None:
-    """The name of the constraint that refused the row, if one did."""
-    cause = getattr(error.orig, "__cause__", None)
-    name = getattr(cause, "constraint_name", None)
-    return name if isinstance(name, str) else None
-
-
 def is_worth_a_rerun(error: DBAPIError) -> bool:
     return sqlstate_of(error) in RERUN_STATES
 

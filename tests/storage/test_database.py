@@ -7,11 +7,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 from sqlalchemy import text
-from sqlalchemy.exc import IntegrityError
 
 from app.errors import DatabaseUnavailable, NotFound
 from app.storage.database import Database, WriteSession
-from app.storage.transaction import OutcomeUnknown, constraint_of
+from app.storage.transaction import OutcomeUnknown
 from tests.fixtures.servers import StartPostgres
 
 NOTE = text("UPDATE notes SET said = said || :said WHERE id = :id")
@@ -110,15 +109,6 @@ async def test_a_full_pool_is_said_in_time(database: Database) -> None:
             async with small.reading():
                 pass
     await small.close()
-
-
-async def test_the_constraint_that_refused_has_a_name(database: Database) -> None:
-    async def work(session: WriteSession) -> None:
-        await session.execute(text("INSERT INTO notes VALUES (1, 'again')"))
-
-    with pytest.raises(IntegrityError) as refused:
-        await database.run_in_transaction(work)
-    assert constraint_of(refused.value) == "notes_pkey"
 
 
 async def test_a_commit_without_an_answer_is_neither_done_nor_undone(

@@ -42,7 +42,6 @@ class Limits:
 
 def create_app(
     *,
-    services: object = None,
     authenticate: Authenticate,
     routers: Sequence[APIRouter],
     checks: Mapping[str, Check],
@@ -55,8 +54,8 @@ def create_app(
     clock: Clock = utc_now,
     limits: Limits = Limits(),
 ) -> "Application":
-    """`services` is what the routers expect in `app.state.services`; `lifespan` encloses all
-    requests and every change that outlives one; `token_url` and `demo_client` are for the docs page's Authorize.
+    """`lifespan` encloses all requests and every change that outlives one; `token_url` and
+    `demo_client` are for the docs page's Authorize.
     """
     mutations = Mutations()
 
@@ -91,7 +90,6 @@ def create_app(
             Middleware(Bounded, deadline_seconds=limits.deadline_seconds),
         ],
     )
-    app.state.services = services
     app.state.rim = Rim(
         authenticate,
         Admission(

@@ -135,7 +135,6 @@ def tiny_app(
 ) -> FastAPI:
     tiny = tiny or Tiny()
     return create_app(
-        services=tiny,
         authenticate=authenticate,
         routers=[tiny_router(tiny)],
         checks=checks or {},

@@ -73,7 +73,6 @@ async def client(
     await database.run_in_transaction(open_epoch)
     service = ScheduleService(database, holds, utc_now)
     app = create_app(
-        services=service,
         authenticate=_authenticate,
         routers=[flights_router(service, utc_now)],
         checks={},
