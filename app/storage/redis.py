@@ -20,8 +20,11 @@ POOL_WAIT_SECONDS = 1.0
 CONNECT_SECONDS = 1.0
 ANSWER_SECONDS = 1.0
 
-UNREACHABLE: tuple[type[Exception], ...] = (RedisError, OSError, TimeoutError)
-"""What a call may raise when the server is away, late or refuses; the effect of the call is unknown."""
+UNREACHABLE: tuple[type[Exception], ...] = (RedisError, OSError, TimeoutError, RuntimeError)
+"""What a call may raise when the server is away, late or refuses; the effect of the call is unknown.
+
+RuntimeError is uvloop's for a connection that was lost since the client last looked at it.
+"""
 
 ExpectedIncarnation = Callable[[], str | None]
 

@@ -2,7 +2,10 @@
 
 import asyncio
 
-from app.storage.redis import connect, reconnect
+import pytest
+import uvloop
+
+from app.storage.redis import UNREACHABLE, connect, reconnect
 
 ROUNDS = 100
 
@@ -27,3 +30,21 @@ async def test_whoever_is_at_work_is_answered_while_connections_are_made_anew(
     await reconnect(client)
     assert await client.client_id() > before
     await client.aclose()
+
+
+def test_a_connection_that_is_lost_just_before_it_is_used_is_no_surprise(redis_url: str) -> None:
+    """On the loop that serves: it calls such a connection a RuntimeError, which the client passes on."""
+
+    async def lose_and_ask() -> None:
+        client = connect(redis_url)
+        await client.echo("a")
+        (connection,) = client.connection_pool._available_connections
+        assert connection._writer is not None, "it is connected"
+        connection._writer.transport.abort()
+        with pytest.raises(UNREACHABLE):
+            await client.echo("b")
+        assert await client.echo("c") == b"c"
+        await client.aclose()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(lose_and_ask())
