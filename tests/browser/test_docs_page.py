@@ -156,6 +156,13 @@ async def test_a_refusal_leads_to_its_explanation(docs: Docs) -> None:
     docs.wrong = [text for text in docs.wrong if "401" not in text]  # the browser's own remark
 
 
+async def test_authorizing_begins_with_the_client_that_is_filled_in(docs: Docs) -> None:
+    await docs.page.locator("button.authorize").click()
+    dialog = docs.page.locator(".modal-ux")
+    await expect(dialog.locator("#client_id_clientCredentials")).to_be_focused()
+    await expect(dialog.get_by_role("heading", name="oauth2")).to_be_in_viewport()
+
+
 async def test_a_wrong_secret_is_said(docs: Docs) -> None:
     await docs.page.locator("button.authorize").click()
     dialog = docs.page.locator(".modal-ux")

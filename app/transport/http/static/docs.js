@@ -1,7 +1,8 @@
 // Starts the documentation page. There is no build step, and nothing is asked of any other host.
 //
 // What it adds to Swagger UI: a fresh Idempotency-Key for each new request, so that an example is never a
-// replay by accident; and ids carried from an answer to where they are needed next, in plain sight.
+// replay by accident; ids carried from an answer to where they are needed next, in plain sight; and a dialog
+// to authorize that opens at its top, where the development client is filled in.
 "use strict";
 
 const HOLDS = ["/v1/holds", "post"];
@@ -89,6 +90,19 @@ function Carrying() {
   return { statePlugins: { spec: { wrapActions: { setResponse } } } };
 }
 
+// The bearer field at the bottom takes the focus for itself, and the dialog scrolls down to it.
+function OpeningAtTheTop() {
+  const showDefinitions = (original) => (definitions) => {
+    const result = original(definitions);
+    requestAnimationFrame(() => {
+      document.querySelector(".modal-ux input")?.focus();
+      document.querySelector(".modal-ux-content")?.scrollTo(0, 0);
+    });
+    return result;
+  };
+  return { statePlugins: { auth: { wrapActions: { showDefinitions } } } };
+}
+
 async function start(place) {
   const url = new URL(place.dataset.document, location.href).href;
   const spec = await (await fetch(url)).json();
@@ -96,7 +110,7 @@ async function start(place) {
   const ui = SwaggerUIBundle({
     spec,
     domNode: place,
-    plugins: [Carrying],
+    plugins: [Carrying, OpeningAtTheTop],
     // Else the browser asks for a name and a password itself where a client's secret is wrong.
     requestInterceptor: (request) => Object.assign(request, { credentials: "omit" }),
     deepLinking: true,
