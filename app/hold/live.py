@@ -76,17 +76,17 @@ class LiveInventory:
                 of_flight[cabin.cabin] = counts
         return answer
 
-    async def fence(self, flight_id: FlightId) -> int | None:
+    async def fence(self, flight_id: FlightId, name: str) -> int | None:
         """None where seats of the flight are held; else the epoch in which none can be, for ten
-        seconds at most, until an `apply` lifts the fence.
+        seconds at most, until an `apply` lifts the fence of this name.
         """
 
         async def fence(epoch: int) -> int | None:
-            return epoch if await self._seats.fence(epoch, flight_id) else None
+            return epoch if await self._seats.fence(epoch, flight_id, name) else None
 
         return await self._epochs.run(fence)
 
-    async def apply(self, rows: Sequence[InventoryRow], *, lift_fence: bool = False) -> None:
+    async def apply(self, rows: Sequence[InventoryRow], *, lift_fence: str = "") -> None:
         """Takes the rows over where they are newer; never raises."""
         for start in range(0, len(rows), CHUNK):
             chunk = rows[start : start + CHUNK]

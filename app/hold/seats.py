@@ -44,11 +44,11 @@ class SeatStore:
         rows: Sequence[InventoryRow],
         *,
         loading: bool = False,
-        lift_fence: bool = False,
+        lift_fence: str = "",
     ) -> None:
         """Takes over each row iff it is newer than what is here."""
         names = Keys(epoch)
-        arguments: list[Argument] = [epoch, int(lift_fence)]
+        arguments: list[Argument] = [epoch, lift_fence]
         for row in rows:
             arguments += row_arguments(row)
         await self._scripts.ask(
@@ -57,8 +57,10 @@ class SeatStore:
             arguments,
         )
 
-    async def fence(self, epoch: int, flight_id: FlightId) -> bool:
-        """Keeps holds off the flight for a moment; False where seats of it are held."""
+    async def fence(self, epoch: int, flight_id: FlightId, name: str) -> bool:
+        """Keeps holds off the flight for a moment; False where seats of it are held. Replaces any
+        other fence, which its own name then no longer lifts.
+        """
         names = Keys(epoch)
         for _ in range(AGAIN_MAX):
             answer = await self._scripts.ask(
@@ -70,6 +72,7 @@ class SeatStore:
                     names.prefix,
                     FENCE_LASTS // timedelta(microseconds=1),
                     TAKE_BACK_MAX,
+                    name,
                 ],
             )
             if answer != ["AGAIN"]:

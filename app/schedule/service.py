@@ -7,6 +7,7 @@ fence's epoch still lasts and that nothing is sold.
 """
 
 import asyncio
+import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Protocol
@@ -35,12 +36,12 @@ Counts = Mapping[CabinName, CabinCounts]
 class HoldInventory(Protocol):
     """What the schedule needs of the place where seats are held."""
 
-    async def fence(self, flight_id: FlightId) -> int | None:
+    async def fence(self, flight_id: FlightId, name: str) -> int | None:
         """None where seats of the flight are held; else the epoch in which none can be, for ten
-        seconds at most, until an `apply` lifts the fence.
+        seconds at most, until an `apply` lifts the fence of this name.
         """
 
-    async def apply(self, rows: Sequence[InventoryRow], *, lift_fence: bool = False) -> None:
+    async def apply(self, rows: Sequence[InventoryRow], *, lift_fence: str = "") -> None:
         """Takes over what is newer; never raises."""
 
     async def availability(self, flights: Sequence[Flight]) -> Mapping[FlightId, Counts]:
@@ -122,7 +123,8 @@ class ScheduleService:
 
     async def _replace(self, known: Flight, flight: Flight) -> Flight | None:
         """Another shape for a flight that nobody has a seat on; None where it was changed meanwhile."""
-        epoch = await self._hold_store.fence(flight.flight_id)
+        fence = uuid.uuid4().hex  # ours alone: another change of the flight may have one too
+        epoch = await self._hold_store.fence(flight.flight_id, fence)
         if epoch is None:
             raise FlightInUse(flight.flight_id)
         trusted_until = asyncio.get_running_loop().time() + FENCE_TRUSTED_SECONDS
@@ -143,20 +145,20 @@ class ScheduleService:
                 raise DatabaseUnavailable
             return replaced
 
-        lift_fence = False
+        lift_fence = ""
         try:
             replaced = await self._database.run_in_transaction(work)
-            lift_fence = replaced is not None
+            lift_fence = "" if replaced is None else fence
         except FlightInUse:
-            lift_fence = True
+            lift_fence = fence
             raise
         finally:
             await self._apply_again(flight.flight_id, lift_fence=lift_fence)
         return replaced
 
-    async def _apply_again(self, flight_id: FlightId, *, lift_fence: bool) -> None:
-        """The rows as they are, whatever became of a change. A fence that is not known to be this
-        request's alone is left to fall by itself.
+    async def _apply_again(self, flight_id: FlightId, *, lift_fence: str) -> None:
+        """The rows as they are, whatever became of a change. Where it is not known, the fence is
+        left to fall by itself.
         """
         try:
             async with self._database.reading() as session:

@@ -245,7 +245,7 @@ async def test_no_script_speaks_for_another_epoch(client: Redis) -> None:
         store.end(EPOCH - 1, hold, JournalState.RELEASED),
         store.finish(EPOCH - 1, hold, [row((9,), version=9)]),
         store.seats.apply(EPOCH - 1, [row((9,), version=9)]),
-        store.seats.fence(EPOCH - 1, FLIGHT),
+        store.seats.fence(EPOCH - 1, FLIGHT, "one"),
         store.take_back_expired(EPOCH - 1),
         store.glimpse(EPOCH - 1, [hold]),
         store.seats.counts(EPOCH - 1, [(FLIGHT, CabinName.ECONOMY)]),
@@ -261,11 +261,14 @@ async def test_terms_that_changed_and_fences_stop_a_hold(client: Redis) -> None:
     store = await opened(client, row((5,)))
     stale = await store.place(EPOCH, HoldId("hold_a"), "r", [line(1, 1)], {FLIGHT: 2})
     assert isinstance(stale, Stale)
-    assert await store.seats.fence(EPOCH, FLIGHT)
+    assert await store.seats.fence(EPOCH, FLIGHT, "one")
     assert not isinstance(await place(store, "hold_a", line(1, 1)), Granted)
-    await store.seats.apply(EPOCH, [row((5,), version=2)], lift_fence=True)
+    assert await store.seats.fence(EPOCH, FLIGHT, "other")
+    await store.seats.apply(EPOCH, [row((5,), version=2)], lift_fence="one")
+    assert not isinstance(await place(store, "hold_a", line(1, 1)), Granted), "the other stands"
+    await store.seats.apply(EPOCH, [row((5,), version=2)], lift_fence="other")
     assert isinstance(await place(store, "hold_a", line(1, 1)), Granted)
-    assert not await store.seats.fence(EPOCH, FLIGHT), "seats are held"
+    assert not await store.seats.fence(EPOCH, FLIGHT, "third"), "seats are held"
 
 
 async def test_nothing_lives_for_ever_but_what_is_alive(client: Redis) -> None:

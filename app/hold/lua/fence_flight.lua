@@ -7,6 +7,7 @@
 -- ARGV[3] prefix of the keys of this epoch, for the holds that are taken back
 -- ARGV[4] the fence falls by itself after so many microseconds
 -- ARGV[5] most holds to take back in one call
+-- ARGV[6] name of the fence: who put it up lifts it, and nobody else
 -- RETURNS EPOCH | FENCED | IN_USE | AGAIN
 --@include frame
 --@include holds
@@ -28,5 +29,7 @@ for i = 1, #fields, 2 do
     end
   end
 end
-redis.call('HSET', KEYS[3], 'fenced_until', whole(now + tonumber(ARGV[4])))
+redis.call(
+  'HSET', KEYS[3], 'fenced_until', whole(now + tonumber(ARGV[4])), 'fenced_by', ARGV[6]
+)
 return { 'FENCED' }
