@@ -1,13 +1,16 @@
-"""Work that nobody waits for: bounded in number, and awaited for a moment at the end.
+"""Work that nobody waits for: once, bounded in number and awaited for a moment at the end; or for ever.
 
 What is started here may be lost in a crash, so it is only ever work that something else repairs.
 """
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from typing import Any
 
 import structlog
+
+from app.errors import DomainError
 
 _log = structlog.get_logger(__name__)
 
@@ -32,6 +35,21 @@ class Background:
             await asyncio.wait(self._tasks, timeout=seconds)
         for task in self._tasks:
             task.cancel()
+
+
+async def repeat(
+    name: str, work: Callable[[], Awaitable[object]], every_seconds: float, stop: asyncio.Event
+) -> None:
+    """Does the work again and again until `stop`. What is away or refused now is tried next time."""
+    while not stop.is_set():
+        try:
+            await work()
+        except DomainError as error:
+            _log.debug("waits", outcome=name, error_type=type(error).__name__)
+        except Exception:  # a mistake of ours must not end the repairs of everybody else
+            _log.exception("repeated work failed", outcome=name)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), every_seconds)
 
 
 async def _logged(name: str, work: Coroutine[Any, Any, Any]) -> None:

@@ -16,10 +16,11 @@ from redis.asyncio import Redis
 from app.adapters.log_bus import LogBus
 from app.adapters.null_bus import NullBus
 from app.adapters.oidc import OidcKeys
-from app.background import Background
+from app.background import Background, repeat
 from app.booking.service import BookingService
 from app.clock import Clock, utc_now
 from app.errors import HoldStoreUnavailable
+from app.hold import expirer, resolver, retention, sweeper, sync
 from app.hold.claim import Claims
 from app.hold.epoch import EpochKeeper
 from app.hold.epoch_store import EpochStore
@@ -146,11 +147,14 @@ async def watching(core: Core) -> AsyncIterator[None]:
     stop = asyncio.Event()
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(core.guardian.watch(stop), name="guardian")
-        tasks.create_task(core.expirer.run(stop), name="expirer")
-        tasks.create_task(core.resolver.run(stop), name="resolver")
-        tasks.create_task(core.sweeper.run(stop), name="sweeper")
-        tasks.create_task(core.sync.run(stop), name="sync")
-        tasks.create_task(core.retention.run(stop), name="retention")
+        for name, work, every_seconds in (
+            ("expirer", core.expirer.once, expirer.EVERY_SECONDS),
+            ("resolver", core.resolver.once, resolver.EVERY_SECONDS),
+            ("sweeper", core.sweeper.once, sweeper.EVERY_SECONDS),
+            ("sync", core.sync.once, sync.EVERY_SECONDS),
+            ("retention", core.retention.once, retention.EVERY_SECONDS),
+        ):
+            tasks.create_task(repeat(name, work, every_seconds, stop), name=name)
         try:
             yield
         finally:

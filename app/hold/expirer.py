@@ -3,19 +3,11 @@
 Whether a seat is free is never decided here: every hold script takes back by itself what has run out.
 """
 
-import asyncio
-from contextlib import suppress
-
-import structlog
-
-from app.errors import DomainError
 from app.hold import journal
 from app.hold.epoch import EpochKeeper
 from app.hold.store import HoldStore
 from app.ids import HoldId
 from app.storage.database import Database, WriteSession
-
-_log = structlog.get_logger(__name__)
 
 EVERY_SECONDS = 0.5
 ROUNDS_MAX = 50  # of 200 holds each
@@ -26,17 +18,6 @@ class Expirer:
         self._database = database
         self._store = store
         self._epochs = epochs
-
-    async def run(self, stop: asyncio.Event) -> None:
-        while not stop.is_set():
-            try:
-                await self.once()
-            except (
-                DomainError
-            ) as error:  # the hold store or the database is away: the next round sees to it
-                _log.debug("expirer_waits", error_type=type(error).__name__)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), EVERY_SECONDS)
 
     async def once(self) -> None:
         for _ in range(ROUNDS_MAX):

@@ -103,6 +103,8 @@ class Guardian:
                 await self.ensure_open()
             except _PASSING as error:
                 _log.warning("hold_store_not_open", error_type=type(error).__name__)
+            except Exception:  # a mistake of ours must not end the watch
+                _log.exception("hold store not looked after")
             self._epochs.alarm.clear()
             await asyncio.sleep(LOOK_PAUSE_SECONDS)  # however often the alarm is raised
             await _first_of(LOOK_EVERY_SECONDS, self._epochs.alarm, stop)

@@ -5,8 +5,6 @@ it, since its transaction may have committed. Settling asks the journal and wait
 holds its row, so that any process may settle any hold, at any moment, twice.
 """
 
-import asyncio
-from contextlib import suppress
 from datetime import timedelta
 from typing import Final
 
@@ -28,15 +26,6 @@ class Resolver:
         self._claims = claims
         self._store = store
         self._epochs = epochs
-
-    async def run(self, stop: asyncio.Event) -> None:
-        while not stop.is_set():
-            try:
-                await self.once()
-            except DomainError as error:
-                _log.debug("resolver_waits", error_type=type(error).__name__)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), EVERY_SECONDS)
 
     async def once(self, pinned_for: timedelta = PINNED_FOR) -> int:
         """How many were settled; one that cannot be settled now does not keep the others from it."""

@@ -3,19 +3,12 @@
 A promise that is HELD never leaves by age: only its own end starts the clock.
 """
 
-import asyncio
-from contextlib import suppress
 from typing import Final
 
-import structlog
-
 from app.clock import Clock
-from app.errors import DomainError
 from app.hold import journal
 from app.idempotency import store as idempotency
 from app.storage.database import Database
-
-_log = structlog.get_logger(__name__)
 
 EVERY_SECONDS: Final = 600.0
 BATCH: Final = 500
@@ -26,15 +19,6 @@ class Retention:
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
-
-    async def run(self, stop: asyncio.Event) -> None:
-        while not stop.is_set():
-            try:
-                await self.once()
-            except DomainError as error:
-                _log.debug("retention_waits", error_type=type(error).__name__)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), EVERY_SECONDS)
 
     async def once(self) -> int:
         """How many rows left."""

@@ -6,23 +6,16 @@ first, so that a slow writer finds the place taken. Rows that ended a moment ago
 Redis, which may not have heard.
 """
 
-import asyncio
 from collections.abc import Mapping
-from contextlib import suppress
 from datetime import timedelta
 from typing import Final
 
-import structlog
-
-from app.errors import DomainError
 from app.hold import journal
 from app.hold.epoch import EpochKeeper
 from app.hold.model import JournalState, MemoState
 from app.hold.store import TAKE_BACK_MAX, HoldStore
 from app.ids import HoldId
 from app.storage.database import Database, WriteSession
-
-_log = structlog.get_logger(__name__)
 
 EVERY_SECONDS: Final = 1.0
 GRANTED_FOR: Final = timedelta(seconds=5)  # longer than any request lasts
@@ -37,15 +30,6 @@ class Sweeper:
         self._database = database
         self._store = store
         self._epochs = epochs
-
-    async def run(self, stop: asyncio.Event) -> None:
-        while not stop.is_set():
-            try:
-                await self.once()
-            except DomainError as error:
-                _log.debug("sweeper_waits", error_type=type(error).__name__)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), EVERY_SECONDS)
 
     async def once(self, granted_for: timedelta = GRANTED_FOR) -> int:
         """How many holds were ended in Redis."""

@@ -5,13 +5,8 @@ fact its place in one order after the commit. Following that order misses nothin
 over twice is nothing. What has no fact, a flight that is new, is found by the first who asks for it.
 """
 
-import asyncio
-from contextlib import suppress
 from typing import Any, Final
 
-import structlog
-
-from app.errors import DomainError
 from app.hold.epoch import EpochKeeper
 from app.hold.seats import SeatStore
 from app.ids import FlightId
@@ -19,8 +14,6 @@ from app.inventory import store as inventory_store
 from app.outbox import store as outbox
 from app.outbox.model import Entry
 from app.storage.database import Database
-
-_log = structlog.get_logger(__name__)
 
 EVERY_SECONDS: Final = 1.0
 LOOK_BACK: Final = 2000  # facts, at the start: whoever ran before may have ended in the middle
@@ -34,15 +27,6 @@ class Sync:
         self._seats = seats
         self._epochs = epochs
         self._position: int | None = None
-
-    async def run(self, stop: asyncio.Event) -> None:
-        while not stop.is_set():
-            try:
-                await self.once()
-            except DomainError as error:
-                _log.debug("sync_waits", error_type=type(error).__name__)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), EVERY_SECONDS)
 
     async def once(self) -> int:
         """How many facts were followed."""
