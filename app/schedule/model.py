@@ -183,7 +183,8 @@ def _resolved(time: WallTime, at: str, violations: list[Violation]) -> LocalTime
         return resolve_local(time.local, time.time_zone)
     except ValueError as error:
         place = "time_zone" if time.time_zone not in _known_time_zones() else "local"
-        violations.append(_wrong(f"{at}/{place}", f"{at[1:]}: {error}"))
+        which = "departure" if at == "/departing_at" else "arrival"
+        violations.append(_wrong(f"{at}/{place}", f"{which}: {error}"))
         return None
 
 

@@ -91,9 +91,9 @@ def _meaning(error: Mapping[str, Any]) -> tuple[str, str]:
 _MEANING = {
     "missing": ("missing", "This is required."),
     "extra_forbidden": ("unknown_member", "This member is not known here."),
-    "string_too_short": ("out_of_range", "At least {min_length} characters are needed."),
+    "string_too_short": ("out_of_range", "{min_length} or more characters are needed."),
     "string_too_long": ("out_of_range", "At most {max_length} characters are taken."),
-    "too_short": ("out_of_range", "At least {min_length} entries are needed."),
+    "too_short": ("out_of_range", "{min_length} or more entries are needed."),
     "too_long": ("out_of_range", "At most {max_length} entries are taken."),
     "greater_than": ("out_of_range", "This has to be more than {gt}."),
     "greater_than_equal": ("out_of_range", "This has to be at least {ge}."),
