@@ -92,7 +92,7 @@ _EXPIRE = text(
     " AND state = 'HELD'"
 )
 _NOBODY = json.dumps(PassengerCounts(0).to_json())
-_NOTHING = json.dumps(Price(Money(0, "XXX"), ()).to_json())
+_NOTHING = json.dumps(Price(Money(0, "USD"), ()).to_json())
 _ABORT_MISSING = text(
     """
     INSERT INTO hold_journal (

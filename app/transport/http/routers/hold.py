@@ -224,6 +224,7 @@ def holds_router(holds: HoldService, cursors: Cursors) -> ScopedRouter:
     @router.delete(
         "/{hold_id}",
         status_code=204,
+        response_class=Response,  # no content, and so no type of content
         summary="Release a hold",
         response_description="Nobody holds these seats any more.",
         responses=documented("not_found", "hold_not_active"),
