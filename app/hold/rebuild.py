@@ -37,6 +37,7 @@ LOOK_EVERY_SECONDS = 1.0
 LOOK_PAUSE_SECONDS = 0.05
 LEASE_SECONDS = 15
 CHUNK = 500
+EXPIRED_AT_ONCE = 5000
 _PASSING: tuple[type[Exception], ...] = (DomainError, EpochMoved, *UNREACHABLE)  # tried again
 DEPARTED_FOR = timedelta(days=1)  # flights that left longer ago take part in nothing
 
@@ -69,7 +70,8 @@ _BUMP = text(
 )
 _EXPIRE_BEFORE_CUT = text(
     "UPDATE hold_journal SET state = 'EXPIRED', ended_at = clock_timestamp()"
-    " WHERE state = 'HELD' AND expires_at <= :cut"
+    " WHERE hold_id IN (SELECT hold_id FROM hold_journal"
+    "   WHERE state = 'HELD' AND expires_at <= :cut ORDER BY hold_id LIMIT :count)"
 )
 _FLIP = text(
     "UPDATE redis_epoch SET mode = 'redis', incarnation = :incarnation"
@@ -251,7 +253,9 @@ async def _bump(session: WriteSession, seen: int) -> tuple[int, datetime]:
     if number != seen:
         raise HoldStoreUnavailable("Another process has begun a newer epoch.")
     epoch, cut = (await session.execute(_BUMP)).one()
-    await session.execute(_EXPIRE_BEFORE_CUT, {"cut": cut})
+    values = {"cut": cut, "count": EXPIRED_AT_ONCE}  # no statement outlasts its timeout
+    while (await session.execute(_EXPIRE_BEFORE_CUT, values)).rowcount == EXPIRED_AT_ONCE:
+        pass
     return int(epoch), cut.astimezone(UTC)
 
 
