@@ -1,0 +1,105 @@
+"""What clients asked and what they were told, in the order in which it was over.
+
+One runner writes it, with one clock; the checker reads it and nothing else about the clients. An
+operation is written once, when its outcome is known: `ok` for a 2xx answer, `refused` for any other
+answer, `unknown` where the client never had a whole one. On disk it is one JSON object a line.
+"""
+
+import json
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+OK = "ok"
+REFUSED = "refused"
+UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One delivery of one request. Retries are operations of their own, with the same `key`."""
+
+    number: int
+    client: str
+    process: str  # the API process that was asked, or the front door's name
+    kind: str  # hold | get_hold | extend | release | book | get_booking | cancel | availability |
+    #            patch | events
+    tenant: str
+    key: str | None  # the Idempotency-Key
+    subject: str | None  # the hold, booking or flight in the path; of a book: the hold in the body
+    request: dict[str, Any]  # the JSON body, or the query
+    request_id: str
+    invoked_at: float  # seconds of the runner's monotonic clock
+    completed_at: float | None  # None where no whole answer came
+    outcome: str  # ok | refused | unknown
+    status: int | None
+    code: str | None  # the problem's
+    answer: dict[str, Any] | None
+    headers: dict[str, str]  # names in small letters
+
+    def told(self) -> str:
+        """The one line by which a person recognizes it."""
+        until = f"{self.completed_at:.3f}" if self.completed_at is not None else "never"
+        what = " ".join(
+            part
+            for part in (
+                self.kind,
+                self.subject or _identity(self.answer),
+                f"key={self.key}" if self.key else None,
+            )
+            if part
+        )
+        came = f"{self.status}" + (f" {self.code}" if self.code else "") if self.status else "?"
+        return (
+            f"#{self.number} {self.client}@{self.process} {self.invoked_at:.3f}–{until} "
+            f"{what} → {self.outcome} {came}"
+        )
+
+
+class History:
+    """Operations as they ended. Safe for several threads; an iteration sees a copy."""
+
+    def __init__(self) -> None:
+        self._operations: list[Operation] = []
+        self._lock = threading.Lock()
+
+    def append(self, operation: Operation) -> None:
+        with self._lock:
+            self._operations.append(operation)
+
+    def operations(self) -> tuple[Operation, ...]:
+        with self._lock:
+            return tuple(self._operations)
+
+    def __len__(self) -> int:
+        return len(self._operations)
+
+    def write(self, path: Path) -> None:
+        with path.open("w", encoding="utf-8") as file:
+            for operation in self.operations():
+                file.write(json.dumps(_as_json(operation), separators=(",", ":")))
+                file.write("\n")
+
+    @classmethod
+    def read(cls, path: Path) -> "History":
+        history = cls()
+        with path.open(encoding="utf-8") as file:
+            for line in file:
+                history.append(Operation(**json.loads(line)))
+        return history
+
+
+_NAMES = tuple(field.name for field in fields(Operation))
+
+
+def _as_json(operation: Operation) -> Mapping[str, Any]:
+    return {name: getattr(operation, name) for name in _NAMES}
+
+
+def _identity(answer: dict[str, Any] | None) -> str | None:
+    for name in ("hold_id", "booking_id", "flight_id"):
+        if answer is not None and isinstance(answer.get(name), str):
+            return str(answer[name])
+    return None
