@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import uuid
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -47,7 +48,7 @@ from app.search.offer_token import OfferTokens
 from app.search.service import SearchService
 from app.settings import EventBus, Settings, SettingsError
 from app.storage.database import Database
-from app.storage.redis import connect
+from app.storage.redis import HoldServer
 
 DRAIN_SECONDS = 5.0
 
@@ -114,9 +115,21 @@ class Core:
 def build_core(
     database_url: str, redis_url: str, *, hold_ttl: timedelta, clock: Clock = utc_now
 ) -> Core:
-    database = Database(database_url)
+    return core_on(
+        Database(database_url),
+        HoldServer(redis_url),
+        hold_ttl=hold_ttl,
+        clock=clock,
+        who=uuid.uuid4().hex,
+    )
+
+
+def core_on(
+    database: Database, server: HoldServer, *, hold_ttl: timedelta, clock: Clock, who: str
+) -> Core:
+    """`who` names this process among all that use the two."""
     epochs = EpochKeeper(database)
-    redis = connect(redis_url, epochs.expected_incarnation)
+    redis = server.connect(epochs.expected_incarnation)
     scripts = Scripts(redis)
     store, seats = HoldStore(scripts, hold_ttl), SeatStore(scripts)
     claims = Claims(database, store, epochs)
@@ -128,7 +141,7 @@ def build_core(
         seats=seats,
         epoch_store=EpochStore(scripts),
         epochs=epochs,
-        guardian=Guardian(database, redis_url, redis, epochs, hold_ttl, clock),
+        guardian=Guardian(database, server, redis, epochs, hold_ttl, clock, who),
         expirer=Expirer(database, store, epochs),
         sweeper=Sweeper(database, store, epochs),
         sync=Sync(database, seats, epochs),

@@ -7,7 +7,6 @@ starts over with a higher epoch. Until then new holds are answered 503 and nothi
 """
 
 import asyncio
-import uuid
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -29,7 +28,7 @@ from app.ids import HoldId
 from app.inventory import store as inventory_store
 from app.inventory.model import InventoryRow
 from app.storage.database import Database, WriteSession
-from app.storage.redis import UNREACHABLE, connect, incarnation_of, reconnect
+from app.storage.redis import UNREACHABLE, HoldServer, incarnation_of
 
 _log = structlog.get_logger(__name__)
 
@@ -83,20 +82,21 @@ class Guardian:
     def __init__(
         self,
         database: Database,
-        redis_url: str,
+        server: HoldServer,
         client: Redis,
         epochs: EpochKeeper,
         ttl: timedelta,
         clock: Clock,
+        who: str,
     ) -> None:
         self._database = database
-        self._redis_url = redis_url
+        self._server = server
         self._client = client  # the one requests go through; its connections check the incarnation
-        self._probe = connect(redis_url)  # accepts any incarnation: it is the one that looks
+        self._probe = server.connect()  # accepts any incarnation: it is the one that looks
         self._epochs = epochs
         self._ttl = ttl
         self._clock = clock
-        self._who = uuid.uuid4().hex
+        self._who = who  # this process, in the lease that keeps rebuilders apart
         self._pooled: str | None = None  # the incarnation that the client's connections lead to
 
     async def watch(self, stop: asyncio.Event) -> None:
@@ -120,7 +120,7 @@ class Guardian:
             row = await self._epochs.read()
         await self._epochs.learn()
         if self._pooled not in (None, row.incarnation):
-            await reconnect(self._client)  # some may lead to the old server
+            await self._server.reconnect(self._client)  # some may lead to the old server
         self._pooled = row.incarnation
 
     async def close(self) -> None:
@@ -136,7 +136,7 @@ class Guardian:
         if not await self._take_lease():
             raise HoldStoreUnavailable("Another process is rebuilding the hold store.")
         # Its connections accept this incarnation alone: a restart in mid-load ends the attempt.
-        client = connect(self._redis_url, lambda: incarnation)
+        client = self._server.connect(lambda: incarnation)
         try:
             await _Rebuild(self, Scripts(client), incarnation).run(seen.number)
         finally:

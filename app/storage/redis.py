@@ -61,6 +61,19 @@ def connect(url: str, expected: ExpectedIncarnation = lambda: None) -> Redis:
     return Redis.from_pool(pool)
 
 
+class HoldServer:
+    """What opens connections to the hold store: all that the protocol knows of where it is."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def connect(self, expected: ExpectedIncarnation = lambda: None) -> Redis:
+        return connect(self._url, expected)
+
+    async def reconnect(self, client: Redis) -> None:
+        await reconnect(client)
+
+
 async def incarnation_of(client: Redis) -> str:
     """The server's present incarnation, asked on a pooled connection."""
     server: dict[str, Any] = await client.info("server")
