@@ -38,6 +38,7 @@ class Operation:
     code: str | None  # the problem's
     answer: dict[str, Any] | None
     headers: dict[str, str]  # names in small letters
+    digest: str | None = None  # SHA-256 of the answer's bytes, where the recorder kept it
 
     def told(self) -> str:
         """The one line by which a person recognizes it."""
@@ -99,7 +100,5 @@ def _as_json(operation: Operation) -> Mapping[str, Any]:
 
 
 def _identity(answer: dict[str, Any] | None) -> str | None:
-    for name in ("hold_id", "booking_id", "flight_id"):
-        if answer is not None and isinstance(answer.get(name), str):
-            return str(answer[name])
-    return None
+    found = None if answer is None else answer.get("id")
+    return found if isinstance(found, str) else None
