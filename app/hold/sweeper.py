@@ -3,7 +3,8 @@
 A process may end between a grant and its row, or between a release and its script. Each grant is
 looked for in the journal once, some seconds after it was made; one that has no row is aborted there
 first, so that a slow writer finds the place taken. Rows that ended a moment ago are compared with
-Redis, which may not have heard.
+Redis, which may not have heard; and so are grants whose rows ended whenever it was, since a late
+duplicate of a request may be granted afresh where Redis has forgotten the first.
 """
 
 from collections.abc import Mapping
@@ -15,6 +16,8 @@ from app.hold.epoch import EpochKeeper
 from app.hold.model import JournalState, MemoState
 from app.hold.store import TAKE_BACK_MAX, HoldStore
 from app.ids import HoldId
+from app.inventory.model import InventoryRow
+from app.inventory.store import read_rows
 from app.storage.database import Database, WriteSession
 
 EVERY_SECONDS: Final = 1.0
@@ -53,7 +56,7 @@ class Sweeper:
                 lambda session: _abort(session, epoch, missing)
             )
             found = {**found, **aborted}
-        swept = await self._end(epoch, {i: found[i] for i in missing if i in found})
+        swept = await self._end(epoch, await self._alive(epoch, found))
         seen = [hold_id for hold_id in hold_ids if hold_id in found]
         if seen:  # what could not be judged now is looked for again
             await self._store.forget_fresh(epoch, seen)
@@ -62,18 +65,32 @@ class Sweeper:
     async def _sweep_ended(self, epoch: int) -> int:
         async with self._database.reading() as session:
             ended = await journal.just_ended(session, ENDED_WITHIN_SECONDS, ENDED_MAX)
+        return await self._end(epoch, await self._alive(epoch, ended))
+
+    async def _alive(
+        self, epoch: int, states: Mapping[HoldId, JournalState]
+    ) -> dict[HoldId, JournalState]:
+        """Those that the journal says have ended, and that Redis still counts."""
+        ended = {i: state for i, state in states.items() if state is not JournalState.HELD}
         if not ended:
-            return 0
+            return {}
         seen = await self._store.glimpse(epoch, list(ended))
-        return await self._end(epoch, {i: ended[i] for i in ended if seen[i].state in _ALIVE})
+        return {i: state for i, state in ended.items() if seen[i].state in _ALIVE}
 
     async def _end(self, epoch: int, states: Mapping[HoldId, JournalState]) -> int:
-        swept = 0
         for hold_id, state in states.items():
-            if state not in (JournalState.HELD, JournalState.CONFIRMED):
+            if state is JournalState.CONFIRMED:
+                await self._store.finish(epoch, hold_id, await self._rows_of(hold_id))
+            else:
                 await self._store.end(epoch, hold_id, state)
-                swept += 1
-        return swept
+        return len(states)
+
+    async def _rows_of(self, hold_id: HoldId) -> list[InventoryRow]:
+        """Read after the sale was seen: they count it."""
+        async with self._database.reading() as session:
+            promise = await journal.read(session, hold_id)
+            assert promise is not None, "a row that became a booking stays"
+            return await read_rows(session, {line.flight_id for line in promise.lines})
 
 
 async def _abort(
