@@ -1,0 +1,110 @@
+"""Locks under real concurrency: who waits for whom, for how long, and never in a circle."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from app.hold import journal
+from app.hold.model import Promise
+from app.ids import HoldId
+from app.storage.database import Database, WriteSession
+from app.wiring import Core
+from tests.booking.conftest import Rows
+from tests.booking.staging import execute
+from tests.hold.findings.steps import hold_one, lose_and_rebuild, on_sale, promise_of
+
+APPENDERS = 32
+ROUNDS = 6
+MANY = 300
+
+
+@asynccontextmanager
+async def appenders(url: str, epoch: int) -> AsyncIterator[None]:
+    """So many that some of them hold the epoch's row at every moment, as long as it is given out."""
+    database, stop = Database(url, pool_size=APPENDERS), asyncio.Event()
+
+    async def prove_and_write(session: WriteSession) -> bool:
+        if not await journal.prove_epoch(session, epoch):
+            return False
+        await session.execute(text("SELECT pg_sleep(0.05)"))
+        return True
+
+    async def append() -> None:
+        while not stop.is_set():
+            if not await database.run_in_transaction(prove_and_write):
+                await asyncio.sleep(0.005)
+
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            for number in range(APPENDERS):
+                tasks.create_task(append())
+                await asyncio.sleep(0.05 / APPENDERS if number else 0)
+            yield
+            stop.set()
+    finally:
+        await database.close()
+
+
+async def test_an_epoch_is_ended_behind_a_crowd_of_appenders(
+    core: Core, empty_database: str, rows: Rows
+) -> None:
+    """A share lock passes an update that waits; without the gate the newcomers would starve it."""
+    await hold_one(await on_sale(core, 1))
+    epoch = await core.epochs.current()
+    async with appenders(empty_database, epoch), asyncio.timeout(10):
+        await lose_and_rebuild(core)
+    (took,) = await rows(
+        "SELECT extract(epoch FROM bumped_at - (SELECT max(granted_at) FROM hold_journal)) AS s"
+        " FROM redis_epoch"
+    )
+    assert await core.epochs.current() == epoch + 1
+    assert took["s"] < 8
+
+
+def many_like(promise: Promise) -> list[Promise]:
+    return [
+        replace(promise, hold_id=HoldId(f"hold_{number:06}"), idempotency_key=str(number))
+        for number in range(MANY)
+    ]
+
+
+@pytest.mark.parametrize("step", ["append", "expire", "abort"])
+async def test_batches_in_opposite_orders_do_not_wait_for_each_other_in_a_circle(
+    core: Core, empty_database: str, step: str
+) -> None:
+    """Run as they are: what runs a deadlocked statement again would hide it."""
+    promise = await promise_of(core, (await hold_one(await on_sale(core, 1))).hold_id)
+    promises = many_like(promise)
+    engine = create_async_engine(empty_database, pool_size=4)
+
+    async def write(batch: Sequence[Promise]) -> None:
+        async with engine.begin() as connection:
+            session = WriteSession(connection)
+            ids = [promise.hold_id for promise in batch]
+            if step == "append":
+                await journal.append(session, batch)
+            elif step == "expire":
+                await journal.expire(session, ids)
+            else:
+                await journal.abort_missing(session, promise.epoch, ids)
+
+    try:
+        for _ in range(ROUNDS):
+            await execute(core, "DELETE FROM hold_journal")
+            if step == "expire":
+                await write_all(core, promises)
+            async with asyncio.TaskGroup() as tasks:
+                for _ in range(2):
+                    tasks.create_task(write(promises))
+                    tasks.create_task(write(promises[::-1]))
+    finally:
+        await engine.dispose()
+
+
+async def write_all(core: Core, promises: Sequence[Promise]) -> None:
+    await core.database.run_statement(lambda session: journal.append(session, promises))

@@ -1,0 +1,99 @@
+"""Whose clock decides that a hold has run out: only Redis's, read inside the script that asks."""
+
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import text
+
+from app.dev.postgres import Postgres
+from app.hold.errors import HoldExpired, SoldOut
+from app.hold.model import Hold, HoldStatus
+from app.ids import FlightId
+from tests.booking.staging import SECOND, clock_passes, is_sold_out, service
+from tests.builders.bookings import wanted
+from tests.builders.flights import ECONOMY, flight
+from tests.builders.holds import DEMO, key, no_offers, request
+from tests.fixtures.core import StartCore, sell_from
+from tests.hold.findings.steps import hold_one, lose_and_rebuild, on_sale, promise_of
+
+NOW = timedelta(0)
+_TIME = text("SELECT clock_timestamp()")
+
+
+@pytest.fixture(params=[300, -300], ids=["ahead", "behind"])
+async def skewed(
+    request: pytest.FixtureRequest, postgres: Postgres, empty_database: str
+) -> timedelta:
+    """Whatever asks this database for the time hears another one."""
+    name = empty_database.rpartition("/")[2]
+    connection = await postgres.connect(name)
+    try:
+        await connection.execute("CREATE SCHEMA skewed")
+        for clock in ("clock_timestamp", "statement_timestamp", "transaction_timestamp", "now"):
+            await connection.execute(
+                f"CREATE FUNCTION skewed.{clock}() RETURNS timestamptz VOLATILE LANGUAGE sql AS"
+                f" 'SELECT pg_catalog.{clock}() + interval ''{request.param} seconds'''"
+            )
+        await connection.execute(
+            f'ALTER DATABASE "{name}" SET search_path = skewed, pg_catalog, public'
+        )
+    finally:
+        await connection.close()
+    return timedelta(seconds=request.param)
+
+
+async def test_a_clock_of_postgres_ends_no_hold_and_keeps_none_alive(
+    start_core: StartCore, skewed: timedelta
+) -> None:
+    """Everything that looks after holds comes by, and Redis is lost and loaded again."""
+    core = await start_core(ttl=3 * SECOND)
+    async with core.database.reading() as session:
+        promise_clock = await session.execute(_TIME)
+        assert abs(promise_clock.scalar_one() - core.clock() - skewed) < 60 * SECOND
+    holds = await on_sale(core, 2)
+    booked, left = await hold_one(holds), await hold_one(holds)
+
+    async def come_by() -> None:
+        await core.expirer.once()
+        await core.resolver.once(NOW)
+        await core.sweeper.once(NOW)
+        await core.sync.once()
+        await core.retention.once()
+
+    for hold in (booked, left):
+        await core.claims.pin(hold.hold_id)
+    await come_by()
+    await lose_and_rebuild(core)
+    await come_by()
+
+    for hold in (booked, left):
+        assert (await promise_of(core, hold.hold_id)).state == "HELD"
+        assert (await holds.get(DEMO, hold.hold_id)).status is HoldStatus.ACTIVE
+    assert await is_sold_out(holds)
+    await service(core).confirm(DEMO, wanted(booked), key())
+    await clock_passes(left.expires_at)
+    assert not await is_sold_out(holds), "its own time came"
+    with pytest.raises(HoldExpired):
+        await service(core).confirm(DEMO, wanted(left), key())
+
+
+async def test_sold_out_is_not_said_while_more_may_have_run_out_than_was_looked_at(
+    start_core: StartCore,
+) -> None:
+    """One call takes back two hundred holds; the seat that is asked for is behind them."""
+    core = await start_core(ttl=SECOND)
+    many, one = FlightId("flt_many"), FlightId("flt_one")
+    await sell_from(
+        core,
+        flight(flight_id=many, classes=[("Y", 200, ECONOMY[0][2])]),
+        flight(flight_id=one, flight_number="802", classes=[("Y", 1, ECONOMY[0][2])]),
+    )
+    holds = core.holds(no_offers)
+    last: Hold | None = None
+    for flight_id in [many] * 200 + [one]:
+        last = (await holds.place(DEMO, request((flight_id, "Y")), key())).value
+    assert last is not None
+    await clock_passes(last.expires_at)
+    await holds.place(DEMO, request((many, "Y"), (one, "Y")), key())
+    with pytest.raises(SoldOut):
+        await holds.place(DEMO, request((one, "Y")), key())
