@@ -55,9 +55,13 @@ def api(host: Host = None) -> None:
     import uvicorn
 
     from app.main import check
+    from app.telemetry import configure_logging
+    from app.wiring import refuse_unsafe
 
+    configure_logging(settings.log_level.value)
     try:
         check(settings)
+        asyncio.run(refuse_unsafe(settings))
     except SettingsError as error:
         _fail(str(error))
     _end_well_when_told()  # uvicorn raises the signal again after it has drained
@@ -84,7 +88,10 @@ def relay() -> None:
     from app.telemetry import configure_logging
 
     configure_logging(settings.log_level.value)
+    from app.wiring import refuse_unsafe
+
     try:
+        asyncio.run(refuse_unsafe(settings, with_holds=False))
         asyncio.run(_relay(settings))
     except SettingsError as error:
         _fail(str(error))

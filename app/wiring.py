@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 import httpx
+import structlog
 from pydantic import SecretStr
 from redis.asyncio import Redis
 
@@ -20,7 +21,7 @@ from app.adapters.oidc import OidcKeys
 from app.background import Background, repeat
 from app.booking.service import BookingService
 from app.clock import Clock, utc_now
-from app.errors import HoldStoreUnavailable
+from app.errors import DomainError, HoldStoreUnavailable
 from app.hold import expirer, resolver, retention, sweeper, sync
 from app.hold.claim import Claims
 from app.hold.epoch import EpochKeeper
@@ -48,7 +49,10 @@ from app.search.offer_token import OfferTokens
 from app.search.service import SearchService
 from app.settings import EventBus, Settings, SettingsError
 from app.storage.database import Database
-from app.storage.redis import HoldServer
+from app.storage.durability import UnsafeDatabase
+from app.storage.redis import UNREACHABLE, HoldServer, UnsafeEviction, connect
+
+_log = structlog.get_logger(__name__)
 
 DRAIN_SECONDS = 5.0
 
@@ -261,6 +265,41 @@ def publisher_of(settings: Settings) -> Publisher:
 def database_of(settings: Settings) -> Database:
     """For a role that needs no seats."""
     return Database(_required(settings.database_url, "DATABASE_URL"))
+
+
+async def refuse_unsafe(settings: Settings, *, with_holds: bool = True) -> None:
+    """Raises SettingsError for a server that answers and may lose what it is given.
+
+    One that is away stops no start: every new connection is judged when it comes.
+    """
+    checks = [_refuse_unsafe_database(settings)]
+    if with_holds:
+        checks.append(_refuse_unsafe_hold_store(settings))
+    await asyncio.gather(*checks)
+
+
+async def _refuse_unsafe_database(settings: Settings) -> None:
+    database = database_of(settings)
+    try:
+        await database.ping()
+    except UnsafeDatabase as error:
+        raise SettingsError(f"DATABASE_URL: {error.detail}") from error
+    except DomainError as error:
+        _log.warning("away_at_start", check="database", error_type=type(error).__name__)
+    finally:
+        await database.close()
+
+
+async def _refuse_unsafe_hold_store(settings: Settings) -> None:
+    client = connect(_required(settings.redis_url, "REDIS_URL"))
+    try:
+        await client.ping()
+    except UnsafeEviction as error:
+        raise SettingsError(f"REDIS_URL: {error}") from error
+    except UNREACHABLE as error:
+        _log.warning("away_at_start", check="redis", error_type=type(error).__name__)
+    finally:
+        await client.aclose()
 
 
 def _required(secret: SecretStr | None, name: str) -> str:

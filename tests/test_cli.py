@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from redis.asyncio import Redis
 
 from app.dev import running
+from tests.fixtures.servers import StartPostgres, StartValkey
 
 EXAMPLE = Path(__file__).parents[1] / "docs" / "examples" / "flights.csv"
 
@@ -67,6 +69,36 @@ async def test_what_is_wrong_is_one_line_and_2(
     assert ended.code == 2
     assert ended.out == ""
     assert ended.err.startswith(line)
+    assert ended.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("role", ["api", "relay"])
+async def test_a_postgres_that_may_forget_stops_the_start(
+    start_postgres: StartPostgres, empty_redis: str, tmp_path: Path, role: str
+) -> None:
+    server = await start_postgres(durable=False)
+    ended = await holdfast(
+        role, DATA_DIR=str(tmp_path), DATABASE_URL=server.url, REDIS_URL=empty_redis
+    )
+    assert ended.code == 2
+    assert ended.err.startswith("holdfast: DATABASE_URL: PostgreSQL runs with fsync=off and ")
+    assert ended.err.count("\n") == 1
+
+
+async def test_a_redis_that_may_drop_holds_stops_the_start(
+    start_valkey: StartValkey, empty_database: str, tmp_path: Path
+) -> None:
+    server = await start_valkey()
+    client = Redis.from_url(server.url)
+    await client.config_set("maxmemory-policy", "volatile-lru")
+    await client.aclose()
+    ended = await holdfast(
+        "api", DATA_DIR=str(tmp_path), DATABASE_URL=empty_database, REDIS_URL=server.url
+    )
+    assert ended.code == 2
+    assert ended.err.startswith(
+        "holdfast: REDIS_URL: Redis runs with maxmemory-policy volatile-lru"
+    )
     assert ended.err.count("\n") == 1
 
 

@@ -2,7 +2,9 @@
 
 A `ReadSession` reads; only a `WriteSession` may be given to a store that writes. A session is one
 connection inside one transaction. Whatever breaks the connection becomes `DatabaseUnavailable`; a
-connection on which a call was cancelled is closed, never handed out again.
+connection on which a call was cancelled is closed, never handed out again. A server that may forget
+what it committed is not worked with: each new connection is asked, as it may come later than we do,
+or come back otherwise set.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -16,6 +18,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from app.errors import DatabaseUnavailable
+from app.storage.durability import ASK, UnsafeDatabase, dangers
 from app.storage.transaction import (
     OutcomeUnknown,
     is_unanswered,
@@ -84,6 +87,7 @@ class Database:
                 "timeout": CONNECT_SECONDS,
                 "command_timeout": COMMAND_SECONDS,
                 "server_settings": SERVER_SETTINGS,
+                "async_creator_fn": _connect,
             },
         )
         self._alone = self._engine.execution_options(isolation_level="AUTOCOMMIT")  # the same pool
@@ -179,6 +183,19 @@ class Database:
             raise
         else:
             await connection.close()
+
+
+async def _connect(*address: Any, **settings: Any) -> asyncpg.Connection:
+    connection = await asyncpg.connect(*address, **settings)
+    try:
+        found = dangers(await connection.fetchrow(ASK))
+    except BaseException:
+        connection.terminate()
+        raise
+    if found:
+        await connection.close()
+        raise UnsafeDatabase(found)
+    return connection
 
 
 @asynccontextmanager

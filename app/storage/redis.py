@@ -36,6 +36,12 @@ class WrongIncarnation(RedisConnectionError):
 class UnsafeEviction(RedisConnectionError):
     """The server may drop keys when memory is short, and a dropped key is a lost hold."""
 
+    def __init__(self, policy: str) -> None:
+        super().__init__(
+            f"Redis runs with maxmemory-policy {policy}: it may drop holds when memory is short. "
+            "Set maxmemory-policy noeviction."
+        )
+
 
 def connect(url: str, expected: ExpectedIncarnation = lambda: None) -> Redis:
     """A client whose new connections refuse any incarnation but `expected()` (None: any)."""
@@ -102,7 +108,7 @@ async def _incarnation_behind(connection: AbstractConnection) -> str:
             name, _, value = line.partition(":")
             fields[name] = value
     if fields.get("maxmemory_policy", "noeviction") != "noeviction":
-        raise UnsafeEviction("set maxmemory-policy noeviction on the hold store")
+        raise UnsafeEviction(fields["maxmemory_policy"])
     if fields.get("role") != "master":
         raise WrongIncarnation("the hold store is a replica")
     return f"{fields['run_id']}:{fields['master_replid']}"

@@ -222,7 +222,7 @@ class TestFailures:
         assert first_deliveries(bus.delivered) == whole(5, 2)
 
     async def test_a_database_that_is_away_is_waited_for(self, servers_folder: Path) -> None:
-        server = Postgres(servers_folder / "outage", free_port(), durable=False)
+        server = Postgres(servers_folder / "outage", free_port())
         await server.start()
         await migrate(server.url)
         database, bus = Database(server.url), RecordingBus()

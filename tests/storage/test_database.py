@@ -10,6 +10,7 @@ from sqlalchemy import text
 
 from app.errors import DatabaseUnavailable, NotFound
 from app.storage.database import Database, WriteSession
+from app.storage.durability import NEEDED, UnsafeDatabase
 from app.storage.transaction import OutcomeUnknown
 from tests.fixtures.servers import StartPostgres
 
@@ -114,7 +115,7 @@ async def test_a_full_pool_is_said_in_time(database: Database) -> None:
 async def test_a_commit_without_an_answer_is_neither_done_nor_undone(
     start_postgres: StartPostgres,
 ) -> None:
-    server = await start_postgres(durable=False)
+    server = await start_postgres()
     database = Database(server.url)
     committing = asyncio.Event()
 
@@ -166,3 +167,31 @@ async def _backend_in(database: Database, statement: str) -> int | None:
         )
         pid: int | None = found.scalar_one_or_none()
         return pid
+
+
+async def test_a_server_that_may_forget_is_not_worked_with(start_postgres: StartPostgres) -> None:
+    server = await start_postgres(durable=False)
+    database = Database(server.url)
+    for name in NEEDED:
+        with pytest.raises(UnsafeDatabase, match=f"{name}=off") as refused:
+            await database.ping()
+    assert "Set fsync = on, full_page_writes = on, synchronous_commit = on" in refused.value.detail
+    await database.close()
+
+
+@pytest.mark.parametrize("whose", ["ROLE holdfast", "DATABASE holdfast"])
+async def test_what_is_set_for_our_role_or_database_is_what_counts(
+    start_postgres: StartPostgres, whose: str
+) -> None:
+    """And what counts is asked of each connection: this one was set while we were at work."""
+    server = await start_postgres()
+    database = Database(server.url)
+    await database.ping()
+    keeper = await server.connect()
+    await keeper.execute(f"ALTER {whose} SET synchronous_commit = off")
+    await keeper.close()
+    await database.ping()  # the connection it has was made before
+    await database.close()
+    with pytest.raises(UnsafeDatabase, match="synchronous_commit=off"):
+        await database.ping()
+    await database.close()
