@@ -23,6 +23,7 @@ from app.booking.service import BookingService
 from app.clock import Clock, utc_now
 from app.errors import DomainError, HoldStoreUnavailable
 from app.hold import expirer, resolver, retention, sweeper, sync
+from app.hold.appender import Appender
 from app.hold.claim import Claims
 from app.hold.epoch import EpochKeeper
 from app.hold.epoch_store import EpochStore
@@ -48,6 +49,7 @@ from app.schedule.service import ScheduleService
 from app.search.offer_token import OfferTokens
 from app.search.service import SearchService
 from app.settings import EventBus, Settings, SettingsError
+from app.storage.coalesce import BATCH_MAX
 from app.storage.database import Database
 from app.storage.durability import UnsafeDatabase
 from app.storage.redis import UNREACHABLE, HoldServer, UnsafeEviction, connect
@@ -65,6 +67,7 @@ class Core:
     database: Database
     redis: Redis
     store: HoldStore
+    appender: Appender
     seats: SeatStore
     epoch_store: EpochStore
     epochs: EpochKeeper
@@ -84,6 +87,7 @@ class Core:
         placement = Placement(
             self.database,
             self.store,
+            self.appender,
             self.live,
             self.epochs,
             self.catalogue,
@@ -117,24 +121,37 @@ class Core:
 
 
 def build_core(
-    database_url: str, redis_url: str, *, hold_ttl: timedelta, clock: Clock = utc_now
+    database_url: str,
+    redis_url: str,
+    *,
+    hold_ttl: timedelta,
+    clock: Clock = utc_now,
+    batch_max: int = BATCH_MAX,
 ) -> Core:
+    """`batch_max` is how much of concurrent requests is done together; 1: each by itself."""
     return core_on(
         Database(database_url),
         HoldServer(redis_url),
         hold_ttl=hold_ttl,
         clock=clock,
         who=uuid.uuid4().hex,
+        batch_max=batch_max,
     )
 
 
 def core_on(
-    database: Database, server: HoldServer, *, hold_ttl: timedelta, clock: Clock, who: str
+    database: Database,
+    server: HoldServer,
+    *,
+    hold_ttl: timedelta,
+    clock: Clock,
+    who: str,
+    batch_max: int = BATCH_MAX,
 ) -> Core:
     """`who` names this process among all that use the two."""
     epochs = EpochKeeper(database)
     redis = server.connect(epochs.expected_incarnation)
-    scripts = Scripts(redis)
+    scripts = Scripts(redis, batch_max=batch_max)
     store, seats = HoldStore(scripts, hold_ttl), SeatStore(scripts)
     claims = Claims(database, store, epochs)
     return Core(
@@ -142,6 +159,7 @@ def core_on(
         database=database,
         redis=redis,
         store=store,
+        appender=Appender(database, batch_max=batch_max),
         seats=seats,
         epoch_store=EpochStore(scripts),
         epochs=epochs,

@@ -14,6 +14,7 @@ from typing import Final
 from app.clock import Clock
 from app.errors import DatabaseUnavailable, DomainError, HoldStoreUnavailable, IdempotencyKeyReused
 from app.hold import journal
+from app.hold.appender import Appender
 from app.hold.epoch import EpochKeeper
 from app.hold.errors import OfferExpired, SoldOut
 from app.hold.live import LiveInventory
@@ -89,6 +90,7 @@ class Placement:
         self,
         database: Database,
         store: HoldStore,
+        appender: Appender,
         live: LiveInventory,
         epochs: EpochKeeper,
         catalogue: Catalogue,
@@ -97,6 +99,7 @@ class Placement:
     ) -> None:
         self._database = database
         self._store = store
+        self._appender = appender
         self._live = live
         self._epochs = epochs
         self._catalogue = catalogue
@@ -189,10 +192,7 @@ class Placement:
 
     async def _append(self, promise: Promise) -> Answered[Hold] | _Next:
         """The promise is made iff its row is written, under the epoch of its grant."""
-        written = await self._database.run_statement(
-            lambda session: journal.append(session, [promise])
-        )
-        if promise.hold_id in written:
+        if await self._appender.append(promise):
             return Answered(first_told(promise))
         return await self._from_journal(promise)
 
@@ -237,9 +237,7 @@ class Placement:
         return _Next.ATTEMPT
 
     async def _append_aborted(self, aborted: Promise) -> Answered[Hold] | _Next:
-        written = await self._database.run_statement(
-            lambda session: journal.append(session, [aborted])
-        )
+        written = await self._appender.append(aborted)
         return _Next.ATTEMPT if written else await self._from_journal(aborted)
 
     async def _bring_up_to_date(self, this: _Try) -> None:

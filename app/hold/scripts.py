@@ -1,13 +1,16 @@
-"""Sending scripts: once, and once more where no answer came; and what an answer of EPOCH means.
+"""Sending scripts: together, once, and once more where no answer came; and what EPOCH means.
 
-Every script carries the epoch it is meant for and answers EPOCH in any other; that becomes
-`EpochMoved`, which is never a refusal: the caller learns the epoch again and starts over. A call that
-got no answer is sent once more with the same arguments, since every script is idempotent by its hold's
-id; after that the outcome is unknown and the caller hears `HoldStoreUnavailable`.
+What concurrent requests ask travels as one call (app/storage/coalesce.py), in which each script runs as
+if it had been sent alone. Every script carries the epoch it is meant for and answers EPOCH in any
+other; that becomes `EpochMoved`, which is never a refusal: the caller learns the epoch again and starts
+over. A call that got no answer is sent once more with the same arguments, since every script is
+idempotent by its hold's id; after that the outcome is unknown and the caller hears
+`HoldStoreUnavailable`.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,10 +20,13 @@ from app.errors import HoldStoreUnavailable
 from app.hold import keys
 from app.ids import HoldId
 from app.inventory.model import InventoryRow
-from app.storage.lua import Argument, Script
+from app.storage.coalesce import BATCH_MAX, Coalescer
+from app.storage.lua import Argument, Bundle, Call, Script
 from app.storage.redis import UNREACHABLE, WrongIncarnation
 
 SENDINGS_MAX: Final = 2
+BATCHES_MAX: Final = 2  # under way at once: one is on the wire while the other is put together
+SHARED_MAX: Final = 100  # keys and arguments; a call that brings more of its own travels alone
 _LUA = Path(__file__).parent / "lua"
 
 
@@ -28,10 +34,20 @@ class EpochMoved(Exception):
     """Redis does not hold the data of the epoch that was named; nothing was done."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Asked(Call):
+    echo: HoldId | None
+
+
 class Scripts:
-    def __init__(self, client: Redis) -> None:
+    def __init__(self, client: Redis, *, batch_max: int = BATCH_MAX) -> None:
+        """`batch_max` is how many calls travel together at most."""
         self.client = client
         self._scripts = {path.stem: Script(path) for path in sorted(_LUA.glob("*.lua"))}
+        self._bundle = Bundle(self._scripts.values())
+        self._calls: Coalescer[_Asked, list[Any]] = Coalescer(
+            self._send, _whose, batch_max=batch_max, batches_max=BATCHES_MAX
+        )
 
     async def ask(
         self,
@@ -40,7 +56,11 @@ class Scripts:
         arguments: Sequence[Argument],
         echo: HoldId | None = None,
     ) -> list[Any]:
-        reply = await self._send_script(script, redis_keys, arguments)
+        asked = _Asked(script, redis_keys, arguments, echo)
+        if len(redis_keys) + len(arguments) > SHARED_MAX:
+            reply = await self._send_alone(asked)
+        else:
+            reply = await self._calls.do(asked)
         answer = [part.decode() if isinstance(part, bytes) else part for part in reply]
         if echo is not None and answer.pop(0) != echo:
             raise HoldStoreUnavailable  # another request's answer: this connection is not to be believed
@@ -48,23 +68,25 @@ class Scripts:
             raise EpochMoved
         return answer
 
-    async def _send_script(
-        self, script: str, redis_keys: Sequence[str], arguments: Sequence[Argument]
-    ) -> list[Any]:
-        for sending in range(1, SENDINGS_MAX + 1):
-            try:
-                reply: list[Any] = await self._scripts[script].run(
-                    self.client, redis_keys, arguments
-                )
-            except WrongIncarnation as error:
-                raise EpochMoved from error
-            except UNREACHABLE as error:
-                if sending == SENDINGS_MAX:
-                    raise HoldStoreUnavailable from error
-                await asyncio.sleep(0.01)
-            else:
-                return reply
-        raise AssertionError("unreachable")
+    async def _send(self, batch: Sequence[_Asked]) -> list[list[Any] | Exception]:
+        if len(batch) == 1:
+            return [await self._send_alone(batch[0])]
+        replies = await _twice(lambda: self._bundle.run(self.client, batch))
+        return [
+            reply if reply is not None else await self._sent_again(asked)
+            for asked, reply in zip(batch, replies, strict=True)
+        ]
+
+    async def _sent_again(self, asked: _Asked) -> list[Any] | Exception:
+        """One that failed among others is judged by what becomes of it alone."""
+        try:
+            return await self._send_alone(asked)
+        except (EpochMoved, HoldStoreUnavailable) as error:
+            return error
+
+    async def _send_alone(self, asked: _Asked) -> list[Any]:
+        script = self._scripts[asked.script]
+        return await _twice(lambda: script.run(self.client, asked.keys, asked.arguments))
 
     async def send(self, command: Any) -> Any:
         try:
@@ -87,3 +109,21 @@ def row_arguments(row: InventoryRow) -> list[Argument]:
 
 def unknown_answer(script: str, answer: list[Any]) -> AssertionError:
     return AssertionError(f"{script} answered {answer[:1]}, which its header does not name")
+
+
+async def _twice(send: Callable[[], Awaitable[list[Any]]]) -> list[Any]:
+    for sending in range(1, SENDINGS_MAX + 1):
+        try:
+            return await send()
+        except WrongIncarnation as error:
+            raise EpochMoved from error
+        except UNREACHABLE as error:
+            if sending == SENDINGS_MAX:
+                raise HoldStoreUnavailable from error
+            await asyncio.sleep(0.01)
+    raise AssertionError("unreachable")
+
+
+def _whose(asked: _Asked) -> object:
+    """What asks of one hold keeps its order; the rest has none."""
+    return asked.echo if asked.echo is not None else asked

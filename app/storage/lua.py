@@ -1,20 +1,32 @@
 """Lua scripts as files: loaded with their includes, sent by digest, sent whole only where unknown.
 
 A script file lists what it shares as lines `--@include NAME` (NAME.lua in the folder `include` beside
-it). Only an explicit NOSCRIPT leads to a second sending; every other failure is the caller's to judge.
+it). Several calls, also of different scripts, may travel as one (`Bundle`): the server runs them in
+order, and nothing comes between them. Only an explicit NOSCRIPT leads to a second sending; every other
+failure is the caller's to judge.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError
 
-_INCLUDE = "--@include "
+_INCLUDE: Final = "--@include "
+_SCRIPTS: Final = "--@scripts\n"
+_TOGETHER: Final = Path(__file__).with_name("together.lua")
 
 Argument = str | int | bytes
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Call:
+    script: str
+    keys: Sequence[str]
+    arguments: Sequence[Argument]
 
 
 class Script:
@@ -23,14 +35,46 @@ class Script:
     def __init__(self, path: Path) -> None:
         self.name = path.stem
         self.source = _with_includes(path)
-        self.digest = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
+        self.digest = _digest(self.source)
 
     async def run(self, client: Redis, keys: Sequence[str], arguments: Sequence[Argument]) -> Any:
-        try:
-            return await client.evalsha(self.digest, len(keys), *keys, *arguments)
-        except NoScriptError:
-            await client.script_load(self.source)
-            return await client.evalsha(self.digest, len(keys), *keys, *arguments)
+        return await _run(client, self.digest, self.source, keys, arguments)
+
+
+class Bundle:
+    """All scripts in one: several calls of them are one call of it."""
+
+    def __init__(self, scripts: Iterable[Script]) -> None:
+        functions = "".join(
+            f"scripts['{script.name}'] = function(KEYS, ARGV)\n{script.source}end\n"
+            for script in scripts
+        )
+        self.source = _TOGETHER.read_text(encoding="utf-8").replace(_SCRIPTS, functions)
+        self.digest = _digest(self.source)
+
+    async def run(self, client: Redis, calls: Sequence[Call]) -> list[Any]:
+        """One answer a call, in order; None for a call whose script failed."""
+        keys = [key for call in calls for key in call.keys]
+        arguments: list[Argument] = [len(calls)]
+        for call in calls:
+            arguments += (call.script, len(call.keys), len(call.arguments))
+            arguments += call.arguments
+        answers = await _run(client, self.digest, self.source, keys, arguments)
+        return [None if answer == [b"FAILED"] else answer for answer in answers]
+
+
+async def _run(
+    client: Redis, digest: str, source: str, keys: Sequence[str], arguments: Sequence[Argument]
+) -> Any:
+    try:
+        return await client.evalsha(digest, len(keys), *keys, *arguments)
+    except NoScriptError:
+        await client.script_load(source)
+        return await client.evalsha(digest, len(keys), *keys, *arguments)
+
+
+def _digest(source: str) -> str:
+    return hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
 
 
 def _with_includes(path: Path) -> str:

@@ -9,6 +9,8 @@ from app.errors import DatabaseUnavailable
 
 RERUN_STATES = frozenset({"40001", "40P01"})  # serialization failure, deadlock
 LOCK_TIMED_OUT = "55P03"  # another transaction kept the row for longer than lock_timeout
+CURED_BY_SPLITTING: tuple[type[Exception], ...] = (DBAPIError,)
+"""What a statement for many may raise because of one of them: a value the server refuses."""
 _PAUSE_SECONDS = 0.01
 
 

@@ -1,0 +1,134 @@
+"""Concurrent callers share one piece of work: one script call, one statement, one transaction.
+
+A caller hands in an item and waits for its own answer. What is asked while a batch is under way goes
+into the next one, so that batches grow under load alone: an idle coalescer starts at once, and waits
+for nobody. It promises
+
+- that a bad item is its own: its answer is an exception in its place, and where the work fails as a
+  whole for a reason that splitting can cure, halves are tried until the bad item stands alone;
+- that the work outlives a caller who gives up; an item that was not yet taken up is dropped;
+- that items of one key are never in a batch together, and are taken up in the order they came;
+- that the queue is bounded: one item more is refused at once.
+
+It knows nothing of what the work is, and must not: it never retries.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Hashable, Sequence
+from contextlib import suppress
+from contextvars import Context
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from app.errors import Overloaded
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
+
+BATCH_MAX = 64
+QUEUE_MAX = 2048
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Asked(Generic[Item, Answer]):
+    item: Item
+    answer: "asyncio.Future[Answer]"
+
+
+class Coalescer(Generic[Item, Answer]):
+    def __init__(
+        self,
+        work: Callable[[Sequence[Item]], Awaitable[Sequence[Answer | Exception]]],
+        key: Callable[[Item], Hashable],
+        *,
+        splits: tuple[type[Exception], ...] = (),
+        batch_max: int = BATCH_MAX,
+        batches_max: int = 1,
+        queue_max: int = QUEUE_MAX,
+    ) -> None:
+        """`work` answers item by item, in order; `splits` are its failures that a smaller batch may cure."""
+        self._work = work
+        self._key = key
+        self._splits = splits
+        self._batch_max = batch_max
+        self._batches_max = batches_max
+        self._queue_max = queue_max
+        self._queue: deque[_Asked[Item, Answer]] = deque()
+        self._busy: dict[Hashable, deque[_Asked[Item, Answer]]] = {}  # who waits for each key
+        self._waiting = 0  # in the queue or behind a key
+        self._runners: set[asyncio.Task[None]] = set()
+
+    async def do(self, item: Item) -> Answer:
+        """Raises Overloaded where too many wait already, and whatever the work answers for the item."""
+        if self._waiting >= self._queue_max:
+            raise Overloaded
+        asked: _Asked[Item, Answer] = _Asked(item, asyncio.get_running_loop().create_future())
+        self._waiting += 1
+        behind = self._busy.get(self._key(item))
+        if behind is not None:
+            behind.append(asked)
+        else:
+            self._enqueue(asked)
+        return await asked.answer
+
+    def _enqueue(self, asked: _Asked[Item, Answer]) -> None:
+        self._busy[self._key(asked.item)] = deque()
+        self._queue.append(asked)
+        if len(self._runners) < self._batches_max:
+            # In a context of its own: the work is not the first caller's alone.
+            runner = asyncio.create_task(self._run(), context=Context())
+            self._runners.add(runner)
+            runner.add_done_callback(self._runners.discard)
+
+    async def _run(self) -> None:
+        while batch := self._take():
+            try:
+                await self._answer(batch)
+            finally:
+                for asked in batch:
+                    asked.answer.cancel()  # where it has none: the loop is ending
+                    self._let_next(self._key(asked.item))
+
+    def _take(self) -> list[_Asked[Item, Answer]]:
+        batch: list[_Asked[Item, Answer]] = []
+        while self._queue and len(batch) < self._batch_max:
+            asked = self._queue.popleft()
+            self._waiting -= 1
+            if asked.answer.done():  # its caller gave up
+                self._let_next(self._key(asked.item))
+            else:
+                batch.append(asked)
+        return batch
+
+    def _let_next(self, key: Hashable) -> None:
+        behind = self._busy.pop(key)
+        if behind:
+            self._enqueue(behind.popleft())
+            self._busy[key] = behind
+
+    async def _answer(self, batch: Sequence[_Asked[Item, Answer]]) -> None:
+        try:
+            answers = await self._work([asked.item for asked in batch])
+            assert len(answers) == len(batch), "one answer for each item"
+        except self._splits as error:
+            if len(batch) == 1:
+                _settle(batch[0].answer, error)
+                return
+            middle = len(batch) // 2
+            await self._answer(batch[:middle])
+            await self._answer(batch[middle:])
+        except Exception as error:
+            for asked in batch:
+                _settle(asked.answer, error)
+        else:
+            for asked, answer in zip(batch, answers, strict=True):
+                _settle(asked.answer, answer)
+
+
+def _settle(answer: "asyncio.Future[Answer]", value: Answer | Exception) -> None:
+    with suppress(asyncio.InvalidStateError):  # its caller gave up
+        if isinstance(value, Exception):
+            answer.set_exception(value)
+        else:
+            answer.set_result(value)
