@@ -147,7 +147,7 @@ class Dumps:
     idempotency: tuple[IdempotencyRow, ...] = ()
     epoch: EpochRow | None = None
     redis: RedisDump | None = None  # None: there is no Redis in what was judged
-    bus: tuple[dict[str, Any], ...] = ()  # envelopes in the order in which they left
+    bus: tuple[dict[str, Any], ...] | None = None  # envelopes as they left; None: nobody listened
     bus_torn: int = 0  # lines that were cut off when a relay was killed
 
     def write(self, path: Path) -> None:
@@ -167,7 +167,7 @@ async def take(database_url: str, redis_url: str | None, bus_log_path: Path | No
     finally:
         await connection.close()
     redis = None if redis_url is None else await _redis(redis_url)
-    bus, torn = ((), 0) if bus_log_path is None else read_bus(bus_log_path)
+    bus, torn = (None, 0) if bus_log_path is None else read_bus(bus_log_path)
     return Dumps(**postgres, redis=redis, bus=bus, bus_torn=torn)
 
 

@@ -1,0 +1,146 @@
+"""I7 and I8: what the bus and `GET /v1/events` tell of what was committed.
+
+Every committed fact left at least once and nothing else did; within an aggregate, first deliveries are
+in sequence from 1 without gaps. A page of the list is a run of the tenant's facts in their one order:
+it begins right behind the cursor it was asked with, and leaves nothing out.
+"""
+
+from collections import defaultdict
+from typing import Any
+
+from tests.faults.checker.evidence import Evidence, instant
+from tests.faults.checker.model import Findings
+from tests.faults.dumps import OutboxRow
+
+
+def check_facts(evidence: Evidence, findings: Findings) -> None:
+    rows = {row.event_id: row for row in evidence.dumps.outbox}
+    _check_bus(evidence, findings, rows)
+    _check_sequences(evidence, findings)
+    _check_told_lines(evidence, findings)
+    _check_pages(evidence, findings, rows)
+
+
+def _check_bus(evidence: Evidence, findings: Findings, rows: dict[str, OutboxRow]) -> None:
+    delivered: set[str] = set()
+    reached: dict[tuple[str, str], int] = defaultdict(int)
+    if evidence.dumps.bus is None:
+        return
+    for envelope in evidence.dumps.bus:
+        row = rows.get(envelope.get("id", ""))
+        if row is None:
+            findings.add("I7", f"{envelope.get('id')} left on the bus, and was never committed")
+            continue
+        if not _same(envelope, row):
+            findings.add("I7", f"{row.event_id} left with other content than was committed")
+        if row.event_id in delivered:
+            continue
+        delivered.add(row.event_id)
+        name = row.aggregate_type, row.aggregate_id
+        if row.sequence != reached[name] + 1:
+            findings.add(
+                "I8",
+                f"{row.aggregate_id}: number {row.sequence} left first after number {reached[name]}",
+            )
+        reached[name] = max(reached[name], row.sequence)
+    for row in evidence.dumps.outbox:
+        if row.event_id not in delivered:
+            marked = "though it is marked as published" if row.published_at else "and waits"
+            findings.add(
+                "I7", f"{row.event_id} ({row.type}) was committed and never left, {marked}"
+            )
+
+
+def _same(envelope: dict[str, Any], row: OutboxRow) -> bool:
+    return (
+        envelope.get("type") == row.type
+        and envelope.get("version") == row.version
+        and envelope.get("tenant_id") == row.tenant_id
+        and envelope.get("aggregate") == {"type": row.aggregate_type, "id": row.aggregate_id}
+        and envelope.get("sequence") == row.sequence
+        and envelope.get("data") == row.data
+        and abs(instant(envelope.get("occurred_at")) - row.occurred_at)
+        < 1000  # told in milliseconds
+    )
+
+
+def _check_sequences(evidence: Evidence, findings: Findings) -> None:
+    aggregates: dict[tuple[str, str], list[OutboxRow]] = defaultdict(list)
+    for row in evidence.dumps.outbox:
+        aggregates[row.aggregate_type, row.aggregate_id].append(row)
+        if row.position is None:
+            findings.add("I7", f"{row.event_id} was committed and never got its place")
+    for (_, aggregate_id), rows in aggregates.items():
+        rows.sort(key=lambda row: row.sequence)
+        if [row.sequence for row in rows] != list(range(1, len(rows) + 1)):
+            findings.add(
+                "I8", f"{aggregate_id}: its facts are numbered {[r.sequence for r in rows]}"
+            )
+        positions = [row.position for row in rows if row.position is not None]
+        if positions != sorted(positions):
+            findings.add(
+                "I8", f"{aggregate_id}: its facts are placed in another order than they came"
+            )
+    positions = [row.position for row in evidence.dumps.outbox if row.position is not None]
+    if len(set(positions)) < len(positions):
+        findings.add("I8", "two facts have one place")
+
+
+def _check_told_lines(evidence: Evidence, findings: Findings) -> None:
+    """A booking's facts tell of its seats."""
+    for row in evidence.dumps.outbox:
+        booking = evidence.booking_rows.get(row.aggregate_id)
+        if booking is None or row.aggregate_type != "booking":
+            continue
+        told = []
+        for segment in row.data.get("segments", ()):
+            place = evidence.places.get(segment["flight_id"], {}).get(segment["booking_class"])
+            if place is not None:
+                told.append((segment["flight_id"], *place, segment["seats"]))
+        if sorted(told) != sorted(booking.lines) or row.tenant_id != booking.tenant_id:
+            findings.add("I7", f"{row.event_id} tells of other seats than {booking.booking_id} has")
+
+
+def _check_pages(evidence: Evidence, findings: Findings, rows: dict[str, OutboxRow]) -> None:
+    orders: dict[tuple[str, frozenset[str]], list[str]] = {}
+    ends: dict[tuple[str, str], str | None] = {}  # by tenant and cursor: the fact before it
+    pages = [one for one in evidence.operations if one.kind == "events" and one.outcome == "ok"]
+    pages.sort(key=lambda one: one.completed_at or one.invoked_at)
+    for one in pages:
+        told = [event.get("id", "") for event in (one.answer or {}).get("data", ())]
+        if any(event_id not in rows for event_id in told):
+            findings.add("I7", "a fact was listed that was never committed", one)
+            continue
+        kinds = _kinds(one.request.get("type"))
+        order = orders.get((one.tenant, kinds))
+        if order is None:
+            order = orders[one.tenant, kinds] = _order(evidence, one.tenant, kinds)
+        cursor = one.request.get("after")
+        known = cursor is None or (one.tenant, cursor) in ends
+        before = None if cursor is None else ends.get((one.tenant, cursor))
+        if known:
+            begin = 0 if before is None else order.index(before) + 1
+            if order[begin : begin + len(told)] != told:
+                findings.add("I8", "a page of facts leaves something out, or has it elsewhere", one)
+        following = ((one.answer or {}).get("meta") or {}).get("after")
+        if following is not None and known:
+            ends[one.tenant, following] = told[-1] if told else before
+
+
+def _order(evidence: Evidence, tenant: str, kinds: frozenset[str]) -> list[str]:
+    shared = tenant in evidence.terms.shared_readers
+    mine = [
+        row
+        for row in evidence.dumps.outbox
+        if row.position is not None
+        and (row.tenant_id == tenant or (shared and row.tenant_id is None))
+        and (not kinds or row.type in kinds)
+    ]
+    return [row.event_id for row in sorted(mine, key=lambda row: row.position or 0)]
+
+
+def _kinds(asked: object) -> frozenset[str]:
+    """What a list was asked for; nothing means everything."""
+    if isinstance(asked, str):
+        return frozenset({asked})
+    return frozenset(asked) if isinstance(asked, list) else frozenset()

@@ -1,0 +1,112 @@
+"""Two clocks, and what may be said about one by the other.
+
+The hold store's clock is known only by what answers tell: a hold's `created_at` was read between the
+first delivery of its request and its acknowledgement. That clock never runs back, over all epochs, so
+each grant bounds it for every other moment of the runner's clock, however far apart the two are. Only
+where the terms say that nobody moved a clock are durations compared as well, within the tolerance.
+"""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Sequence
+from itertools import accumulate
+from math import inf
+
+from tests.faults.checker.model import Terms
+from tests.faults.history import Operation
+
+Grant = tuple[float, float, int, Operation]
+"""First delivery invoked, acknowledged, `created_at`, and the operation that told it."""
+
+
+class StoreClock:
+    def __init__(self, terms: Terms) -> None:
+        self._tolerance = None if terms.clocks_moved else terms.clock_tolerance_seconds
+        self._told_at: list[float] = []
+        self._at_least: list[int] = []
+        self._stamps: list[int] = []
+        self._asked: list[float] = []
+        self._witnesses: list[Operation] = []
+        self._answered: list[float] = []
+
+    def learn(self, grants: Iterable[Grant]) -> None:
+        known = list(grants)
+        by_answer = sorted(known, key=lambda grant: grant[1])
+        self._told_at = [grant[1] for grant in by_answer]
+        self._at_least = list(accumulate((grant[2] for grant in by_answer), max))
+        by_stamp = sorted(known, key=lambda grant: grant[2])
+        self._stamps = [grant[2] for grant in by_stamp]
+        last: list[tuple[float, Operation]] = []
+        for invoked, _, _, operation in by_stamp:
+            if not last or invoked > last[-1][0]:
+                last.append((invoked, operation))
+            else:
+                last.append(last[-1])
+        self._asked = [invoked for invoked, _ in last]
+        self._witnesses = [operation for _, operation in last]
+        backwards = accumulate((grant[1] for grant in reversed(by_stamp)), min)
+        self._answered = list(backwards)[::-1]
+
+    def at_least(self, moment: float) -> int:
+        """What that clock had certainly reached when the runner's showed `moment`."""
+        index = bisect_right(self._told_at, moment)
+        return self._at_least[index - 1] if index else 0
+
+    def before_until(self, stamp: int) -> tuple[float, Operation | None]:
+        """The last moment at which that clock was certainly before `stamp`, and the grant that shows it."""
+        index = bisect_left(self._stamps, stamp)
+        return (self._asked[index - 1], self._witnesses[index - 1]) if index else (-inf, None)
+
+    def reached_from(self, stamp: int, since: float, since_stamp: int) -> float:
+        """The first moment at which that clock had certainly reached `stamp`; inf if nothing shows it.
+
+        At `since` of the runner's clock it had reached `since_stamp`.
+        """
+        index = bisect_left(self._stamps, stamp)
+        moment = self._answered[index] if index < len(self._answered) else inf
+        if self._tolerance is None:
+            return moment
+        return min(moment, since + (stamp - since_stamp) / 1_000_000 + self._tolerance)
+
+    def certainly_before(
+        self, stamp: int, moment: float, since: float, since_stamp: int
+    ) -> tuple[bool, Operation | None]:
+        """Whether that clock had certainly not reached `stamp` at `moment`, and the grant that shows it.
+
+        At `since` it had not yet passed `since_stamp`, so that a clock nobody moved cannot be further.
+        """
+        last, witness = self.before_until(stamp)
+        if moment <= last:
+            return True, witness
+        if self._tolerance is None:
+            return False, None
+        return moment - since < (stamp - since_stamp) / 1_000_000 - self._tolerance, None
+
+
+class Quiet:
+    """Where nothing was broken, and what had been broken was mended."""
+
+    def __init__(self, faults: Sequence[tuple[float, float]], repair_seconds: float) -> None:
+        self._repair = repair_seconds
+        self._windows: list[tuple[float, float]] = []
+        for start, end in sorted(faults):
+            if self._windows and start <= self._windows[-1][1]:
+                self._windows[-1] = (self._windows[-1][0], max(self._windows[-1][1], end))
+            else:
+                self._windows.append((start, end))
+        self._starts = [start for start, _ in self._windows]
+
+    def during(self, start: float, end: float) -> bool:
+        """No fault, nor its repair, touches the time between the two."""
+        index = bisect_right(self._starts, end)
+        return index == 0 or self._windows[index - 1][1] + self._repair < start
+
+    def after(self, moment: float) -> float:
+        """The first moment by which repairs had their whole time without a fault, since `moment`."""
+        done = moment + self._repair
+        for start, end in self._windows[max(0, bisect_right(self._starts, moment) - 1) :]:
+            if end < moment:
+                continue
+            if start > done:
+                break
+            done = max(done, end + self._repair)
+        return done
