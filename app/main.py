@@ -19,6 +19,7 @@ from app.transport.http.routers.booking import bookings_router
 from app.transport.http.routers.events import events_router
 from app.transport.http.routers.flights import flights_router
 from app.transport.http.routers.hold import holds_router
+from app.transport.http.routers.ledger import ledger_router
 from app.transport.http.routers.search import search_router
 from app.wiring import Identity, core_of, identity_of, services_of, watching
 
@@ -64,6 +65,7 @@ def application(settings: Settings, clock: Clock = utc_now) -> Application:
             bookings_router(services.bookings),
             events_router(services.events, cursors),
             flights_router(services.schedule, clock),
+            ledger_router(services.ledger, cursors),
         ],
         checks={"database": core.database.ping, "redis": core.check_hold_store},
         version=__version__,

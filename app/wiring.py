@@ -43,6 +43,7 @@ from app.identity.keys import CachedKeys, KeySource
 from app.identity.profile import IssuerProfile, parse_profiles
 from app.identity.verifier import Verifier
 from app.inventory.catalogue import Catalogue
+from app.ledger.service import LedgerService
 from app.outbox.publisher import Publisher
 from app.outbox.service import Events
 from app.schedule.service import ScheduleService
@@ -214,6 +215,7 @@ class Services:
     holds: HoldService
     bookings: BookingService
     schedule: ScheduleService
+    ledger: LedgerService
     events: Events
 
 
@@ -224,6 +226,7 @@ def services_of(core: Core, signing_keys: Sequence[str]) -> Services:
         holds=core.holds(tokens.open_offer),
         bookings=BookingService(core.database, core.claims, core.live, core.background, core.clock),
         schedule=ScheduleService(core.database, core.live, core.clock),
+        ledger=LedgerService(core.database),
         events=Events(core.database),
     )
 

@@ -1,4 +1,4 @@
-"""The promise in Postgres: the only SQL on `hold_journal`. Takes a session, never commits.
+"""The promise in Postgres: the only SQL that moves `hold_journal`. Takes a session, never commits.
 
 E(e), the proof that Redis's data is still that of epoch e, is `prove_epoch`: it share-locks the epoch
 row, so that no new epoch begins before the transaction ends. Locks are taken in one order everywhere:
@@ -8,7 +8,7 @@ gate, epoch, journal by id, booking, inventory by flight and cabin, outbox.
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import CursorResult, RowMapping, text
 
@@ -67,11 +67,16 @@ _PAGE = text(
     LIMIT :count
     """  # noqa: S608
 )
-_HELD_PAGE = text(
-    f"""
-    SELECT {_COLUMNS} FROM hold_journal
-    WHERE state = 'HELD' AND hold_id > :hold_id ORDER BY hold_id LIMIT :count
-    """  # noqa: S608
+_LIVE = "SELECT hold_id, lines, granted_at, expires_at, fence, extensions_used, request_hash FROM hold_journal"
+_LIVE_PAGE = text(
+    f"{_LIVE} WHERE state = 'HELD' AND hold_id > :hold_id ORDER BY hold_id LIMIT :count"
+)
+_LIVE_AMONG = text(
+    f"{_LIVE} WHERE state = 'HELD' AND hold_id = ANY(CAST(:hold_ids AS text[])) ORDER BY hold_id"
+)
+_LIVE_IDS = text(
+    "SELECT hold_id FROM hold_journal"
+    " WHERE state = 'HELD' AND hold_id > :hold_id ORDER BY hold_id LIMIT :count"
 )
 _CONFIRM = text(
     "UPDATE hold_journal SET state = 'CONFIRMED', ended_at = clock_timestamp()"
@@ -117,7 +122,8 @@ _JUST_ENDED = text(
     """
 )
 _EXTEND = text(
-    "UPDATE hold_journal SET expires_at = :expires_at, extensions_used = 1"
+    "UPDATE hold_journal SET expires_at = :expires_at, extensions_used = 1,"
+    " extended_at = clock_timestamp()"
     " WHERE hold_id = :hold_id AND tenant_id = :tenant_id AND state = 'HELD' AND extensions_used = 0"
 )
 _DROP_ENDED = text(
@@ -128,6 +134,18 @@ _DROP_ENDED = text(
 _RAISE_FENCE = text(
     "UPDATE hold_journal SET fence = fence + 1 WHERE hold_id = :hold_id RETURNING fence"
 )
+
+
+class LiveHold(NamedTuple):
+    """As much of a live promise as Redis keeps. There are very many of them at once, so a tuple."""
+
+    hold_id: HoldId
+    lines: list[list[Any]]  # [[flight_id, cabin, position, seats], ...]
+    granted_at: datetime
+    expires_at: datetime
+    fence: int
+    extensions_used: int
+    request_hash: str
 
 
 async def prove_epoch(session: WriteSession, epoch: int) -> bool:
@@ -193,10 +211,20 @@ async def page(
     return [promise_from(row) for row in rows.mappings()]
 
 
-async def held_page(session: ReadSession, after: str, count: int) -> list[Promise]:
+async def live_page(session: ReadSession, after: str, count: int) -> list[LiveHold]:
     """All tenants' live promises by id: what a rebuild loads."""
-    rows = await session.execute(_HELD_PAGE, {"hold_id": after, "count": count})
-    return [promise_from(row) for row in rows.mappings()]
+    rows = await session.execute(_LIVE_PAGE, {"hold_id": after, "count": count})
+    return [LiveHold(row[0], _json(row[1]), *row[2:]) for row in rows]
+
+
+async def live_among(session: ReadSession, hold_ids: Sequence[HoldId]) -> list[LiveHold]:
+    rows = await session.execute(_LIVE_AMONG, {"hold_ids": sorted(hold_ids)})
+    return [LiveHold(row[0], _json(row[1]), *row[2:]) for row in rows]
+
+
+async def live_ids(session: ReadSession, after: str, count: int) -> list[HoldId]:
+    rows = await session.execute(_LIVE_IDS, {"hold_id": after, "count": count})
+    return list(rows.scalars())
 
 
 async def confirm(session: WriteSession, hold_id: HoldId, fence: int | None) -> bool:

@@ -20,6 +20,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
+from app.inventory.itinerary import SEGMENTS_MAX
 from app.storage.metadata import metadata
 
 hold_journal = Table(
@@ -40,6 +41,7 @@ hold_journal = Table(
     Column("expires_at", DateTime(timezone=True), nullable=False),
     Column("first_expires_at", DateTime(timezone=True), nullable=False),
     Column("extensions_used", Integer, nullable=False, server_default="0"),
+    Column("extended_at", DateTime(timezone=True)),
     Column("fence", Integer, nullable=False, server_default="1"),
     Column("state", String(10), nullable=False),
     Column("ended_at", DateTime(timezone=True)),
@@ -52,6 +54,14 @@ hold_journal = Table(
     Index("ix_hold_journal_granted_at", "granted_at"),
     Index("ix_hold_journal_ended_at", "ended_at", postgresql_where=text("ended_at IS NOT NULL")),
     Index("ix_hold_journal_held", "hold_id", postgresql_where=text("state = 'HELD'")),
+    *(  # holds of a flight, by its place in the hold: for the ledger
+        Index(
+            f"ix_hold_journal_flight_{place}",
+            text(f"((lines -> {place}) ->> 0)"),
+            postgresql_where=text(f"((lines -> {place}) ->> 0) IS NOT NULL"),
+        )
+        for place in range(SEGMENTS_MAX)
+    ),
 )
 
 redis_epoch = Table(

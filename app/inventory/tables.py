@@ -21,6 +21,7 @@ from sqlalchemy import (
     Integer,
     String,
     Table,
+    text,
 )
 
 from app.storage.metadata import metadata
@@ -68,6 +69,8 @@ inventory = Table(
     Column("ceiling_total", Integer, nullable=False),
     Column("version", BigInteger, nullable=False, server_default="1"),
     CheckConstraint("sold_total >= 0 AND sold_total <= ceiling_total", name="no_oversell"),
+    # What `tighten` has to look at: few rows, and for a while.
+    Index("ix_inventory_loose", "flight_id", "cabin", postgresql_where=text("ceilings <> limits")),
 )
 
 minimum_connection_times = Table(

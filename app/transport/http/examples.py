@@ -18,6 +18,7 @@ from app.hold.model import Hold, HoldStatus
 from app.ids import BookingId, FlightId, HoldId, TenantId
 from app.inventory.itinerary import PassengerCounts, Segment, price
 from app.inventory.model import Cabin, CabinCounts, CabinName, Flight
+from app.ledger.model import CabinTotals, ClassTotals, EntryKind, LedgerEntry, LedgerPage
 from app.outbox.model import Aggregate, Event
 from app.search.model import Offer, OfferedSegment, Route, Slice
 from app.transport.http.availability import availability_out
@@ -25,6 +26,7 @@ from app.transport.http.routers.booking import booking_out
 from app.transport.http.routers.events import EventListing, EventMeta, event_out
 from app.transport.http.routers.flights import flight_out
 from app.transport.http.routers.hold import hold_out
+from app.transport.http.routers.ledger import ledger_out
 from app.transport.http.routers.search import offer_out, route_out
 from app.transport.http.schemas import listing
 
@@ -67,6 +69,10 @@ def examples_of(flight: Flight, day: date) -> Examples:
         **_hold(flight, asked_at),
         **_booking(flight, asked_at),
         **_flights(flight, asked_at),
+        "read_ledger": Example(
+            parameters={"flight_id": flight.flight_id},
+            answers={"200": _json(ledger_out(_ledger(flight, asked_at), None))},
+        ),
     }
 
 
@@ -247,6 +253,40 @@ def _flights(flight: Flight, asked_at: datetime) -> Examples:
             answers={"200": _json(availability_out(own, _counts(own), asked_at, exact=True))},
         ),
     }
+
+
+def _ledger(flight: Flight, asked_at: datetime) -> LedgerPage:
+    """One adult's hold in the highest class, and then the booking."""
+    cabin = _economy(flight)
+    highest = cabin.booking_classes[0]
+
+    def entry(minutes: int, step: int, kind: EntryKind, booking: BookingId | None) -> LedgerEntry:
+        at = asked_at + timedelta(minutes=minutes)
+        return LedgerEntry(
+            position=(minutes, _HOLD_ID, step, 1),
+            at=at,
+            kind=kind,
+            cabin=cabin.cabin,
+            booking_class=highest.booking_class,
+            seats=_ONE_ADULT.seats,
+            limit=None,
+            tenant_id=_TENANT,
+            hold_id=_HOLD_ID,
+            booking_id=booking,
+            epoch=1,
+            sold=int(booking is not None),
+        )
+
+    entries = [
+        entry(0, 1, EntryKind.HELD, None),
+        entry(2, 3, EntryKind.CONFIRMED, _BOOKING_ID),
+    ]
+    classes = tuple(
+        ClassTotals(one.booking_class, one.limit, 0, int(one is highest))
+        for one in cabin.booking_classes
+    )
+    totals = CabinTotals(cabin.cabin, highest.limit, 1, 0, 1, 0, classes)
+    return LedgerPage(flight.flight_id, entries, [totals], None)
 
 
 def _segment(flight: Flight, *, cheapest: bool = False) -> Segment:

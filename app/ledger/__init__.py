@@ -1,0 +1,1 @@
+"""Every seat's way on one flight, told from what others wrote down. Reads only."""
