@@ -6,8 +6,8 @@ here judges.
 """
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -137,6 +137,14 @@ class RedisDump:
     pinned: Mapping[str, int] = field(default_factory=dict)
     ended: frozenset[str] = frozenset()
 
+    def about(self, flight_ids: Collection[str]) -> "RedisDump":
+        return replace(
+            self,
+            flights={one: cabins for one, cabins in self.flights.items() if one in flight_ids},
+            memos={i: memo for i, memo in self.memos.items() if _touches(memo.lines, flight_ids)},
+            expiries={one: due for one, due in self.expiries.items() if one in flight_ids},
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Dumps:
@@ -149,6 +157,37 @@ class Dumps:
     redis: RedisDump | None = None  # None: there is no Redis in what was judged
     bus: tuple[dict[str, Any], ...] | None = None  # envelopes as they left; None: nobody listened
     bus_torn: int = 0  # lines that were cut off when a relay was killed
+
+    def about(self, flight_ids: Collection[str]) -> "Dumps":
+        """What is about these flights alone, where stores are older than the run that is judged."""
+        holds = tuple(row for row in self.hold_journal if _touches(row.lines, flight_ids))
+        bookings = tuple(row for row in self.bookings if _touches(row.lines, flight_ids))
+        known = {row.booking_id for row in bookings} | set(flight_ids)
+        facts = tuple(
+            row
+            for row in self.outbox
+            if row.aggregate_id in known or _tells_of(row.data, flight_ids)
+        )
+        told = {row.event_id for row in facts}
+        bus = self.bus
+        if bus is not None:
+            bus = tuple(
+                one
+                for one in bus
+                if one.get("id") in told
+                or one["aggregate"].get("id") in known
+                or _tells_of(one.get("data"), flight_ids)
+            )
+        return replace(
+            self,
+            inventory=tuple(row for row in self.inventory if row.flight_id in flight_ids),
+            hold_journal=holds,
+            bookings=bookings,
+            outbox=facts,
+            idempotency=tuple(row for row in self.idempotency if row.subject_id in known),
+            redis=None if self.redis is None else self.redis.about(flight_ids),
+            bus=bus,
+        )
 
     def write(self, path: Path) -> None:
         """For people and later tools; a run is judged before it is written."""
@@ -191,6 +230,15 @@ def read_bus(path: Path) -> tuple[tuple[dict[str, Any], ...], int]:
 
 def lines_of(packed: Iterable[Iterable[Any]]) -> tuple[Line, ...]:
     return tuple(Line(*line) for line in packed)
+
+
+def _touches(lines: Iterable[Line], flight_ids: Collection[str]) -> bool:
+    return any(line.flight_id in flight_ids for line in lines)
+
+
+def _tells_of(data: Any, flight_ids: Collection[str]) -> bool:
+    segments = data.get("segments", ()) if isinstance(data, dict) else ()
+    return any(segment.get("flight_id") in flight_ids for segment in segments)
 
 
 async def _postgres(connection: Any) -> dict[str, Any]:

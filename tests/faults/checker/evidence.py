@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from app.hold.model import instant_of, microseconds
 from tests.faults.checker.model import Terms
 from tests.faults.checker.times import Quiet, StoreClock
-from tests.faults.dumps import BookingRow, Dumps, JournalRow, Line
+from tests.faults.dumps import BookingRow, Dumps, JournalRow, Line, OutboxRow
 from tests.faults.history import History, Operation
 
 
@@ -72,6 +72,7 @@ class HoldStory:
 class Evidence:
     operations: tuple[Operation, ...]  # by invocation
     dumps: Dumps
+    listed: tuple[OutboxRow, ...]  # all facts, also of others: what pages are made of
     terms: Terms
     places: dict[str, dict[str, Place]]  # by flight and booking class
     limits: dict[
@@ -112,9 +113,13 @@ class Evidence:
 def gather(history: History, dumps: Dumps, terms: Terms) -> Evidence:
     operations = tuple(sorted(history.operations(), key=lambda one: (one.invoked_at, one.number)))
     deliveries = _deliveries(operations)
+    listed = dumps.outbox
+    if terms.only_these_flights:
+        dumps = dumps.about(terms.flights.keys())
     evidence = Evidence(
         operations=operations,
         dumps=dumps,
+        listed=listed,
         terms=terms,
         places=_places(dumps, terms),
         limits=_limits(operations, dumps, terms),

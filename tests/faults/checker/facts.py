@@ -18,7 +18,7 @@ def check_facts(evidence: Evidence, findings: Findings) -> None:
     _check_bus(evidence, findings, rows)
     _check_sequences(evidence, findings)
     _check_told_lines(evidence, findings)
-    _check_pages(evidence, findings, rows)
+    _check_pages(evidence, findings)
 
 
 def _check_bus(evidence: Evidence, findings: Findings, rows: dict[str, OutboxRow]) -> None:
@@ -101,7 +101,8 @@ def _check_told_lines(evidence: Evidence, findings: Findings) -> None:
             findings.add("I7", f"{row.event_id} tells of other seats than {booking.booking_id} has")
 
 
-def _check_pages(evidence: Evidence, findings: Findings, rows: dict[str, OutboxRow]) -> None:
+def _check_pages(evidence: Evidence, findings: Findings) -> None:
+    rows = {row.event_id for row in evidence.listed}
     orders: dict[tuple[str, frozenset[str]], list[str]] = {}
     ends: dict[tuple[str, str], str | None] = {}  # by tenant and cursor: the fact before it
     pages = [one for one in evidence.operations if one.kind == "events" and one.outcome == "ok"]
@@ -131,7 +132,7 @@ def _order(evidence: Evidence, tenant: str, kinds: frozenset[str]) -> list[str]:
     shared = tenant in evidence.terms.shared_readers
     mine = [
         row
-        for row in evidence.dumps.outbox
+        for row in evidence.listed
         if row.position is not None
         and (row.tenant_id == tenant or (shared and row.tenant_id is None))
         and (not kinds or row.type in kinds)

@@ -37,6 +37,9 @@ class Terms:
     flights: Layout = field(
         default_factory=dict
     )  # as first put; what is missing is read in the dump
+    only_these_flights: bool = (
+        False  # the stores are older than the run: judge what is about `flights`
+    )
     hold_ttl_seconds: float = 600.0
     deadline_seconds: float = (
         12.0  # of an answer while nothing is broken, with the client's own slack
