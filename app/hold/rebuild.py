@@ -7,7 +7,6 @@ starts over with a higher epoch. Until then new holds are answered 503 and nothi
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
@@ -17,16 +16,12 @@ from sqlalchemy import text
 
 from app.clock import Clock
 from app.errors import DomainError, HoldStoreUnavailable
-from app.hold import journal
 from app.hold.epoch import EpochKeeper, EpochRow
 from app.hold.epoch_store import EpochStore
-from app.hold.model import JournalState, Promise
+from app.hold.loading import Loading
 from app.hold.scripts import EpochMoved, Scripts
 from app.hold.seats import SeatStore
 from app.hold.store import HoldStore
-from app.ids import HoldId
-from app.inventory import store as inventory_store
-from app.inventory.model import InventoryRow
 from app.storage.database import Database, WriteSession
 from app.storage.redis import UNREACHABLE, HoldServer, incarnation_of
 
@@ -35,7 +30,7 @@ _log = structlog.get_logger(__name__)
 LOOK_EVERY_SECONDS = 1.0
 LOOK_PAUSE_SECONDS = 0.05
 LEASE_SECONDS = 15
-CHUNK = 500
+RENEWED_AFTER_SECONDS = 3.0
 EXPIRED_AT_ONCE = 5000
 _PASSING: tuple[type[Exception], ...] = (DomainError, EpochMoved, *UNREACHABLE)  # tried again
 DEPARTED_FOR = timedelta(days=1)  # flights that left longer ago take part in nothing
@@ -166,85 +161,38 @@ class _Rebuild:
     def __init__(self, guardian: Guardian, scripts: Scripts, incarnation: str) -> None:
         self._guardian = guardian
         self._database = guardian._database
-        self._store = HoldStore(scripts, guardian._ttl)
-        self._seats = SeatStore(scripts)
         self._epoch_store = EpochStore(scripts)
+        self._stores = self._epoch_store, SeatStore(scripts), HoldStore(scripts, guardian._ttl)
         self._incarnation = incarnation
-        self._since = guardian._clock() - DEPARTED_FOR
-        self._clock_at_least = datetime.min.replace(tzinfo=UTC)
-        self._loaded: set[HoldId] = set()
+        self._renewed_at = asyncio.get_running_loop().time()
 
     async def run(self, seen: int) -> None:
         await self._guardian._execute(_CLOSE_GATE)
-        epoch, self._clock_at_least = await self._database.run_in_transaction(
-            lambda session: _bump(session, seen)
-        )
+        epoch, cut = await self._database.run_in_transaction(lambda session: _bump(session, seen))
         await self._guardian._execute(_OPEN_GATE)
         _log.info("rebuild_begun", epoch=epoch)
         if not await self._epoch_store.begin_loading(epoch):
             raise HoldStoreUnavailable("A newer rebuild has begun.")
-        await self._load(epoch)
+        since = self._guardian._clock() - DEPARTED_FOR
+        loading = Loading(self._database, self._stores, epoch, since, self._keep_lease)
+        await loading.load()
         await self._database.run_in_transaction(lambda session: self._flip(session, epoch))
-        await self._correct(epoch)
-        await self._epoch_store.open_epoch(epoch, self._clock_at_least)
-        _log.info("rebuild_done", epoch=epoch, count=len(self._loaded))
+        await loading.correct()
+        await self._epoch_store.open_epoch(epoch, max(cut, loading.last_granted_at))
+        _log.info("rebuild_done", epoch=epoch, count=len(loading.loaded))
         await self._epoch_store.discard_earlier_epochs(epoch)
 
-    async def _load(self, epoch: int) -> None:
-        async with self._database.snapshot() as session:
-            async for page in inventory_store.all_rows(session, self._since):
-                await self._apply(epoch, page)
-            after = ""
-            while promises := await journal.held_page(session, after, CHUNK):
-                await self._load_holds(epoch, promises)
-                after = promises[-1].hold_id
+    async def _keep_lease(self) -> None:
+        if asyncio.get_running_loop().time() - self._renewed_at < RENEWED_AFTER_SECONDS:
+            return
+        if not await self._guardian._take_lease():
+            raise HoldStoreUnavailable("The lease of this rebuild ran out.")
+        self._renewed_at = asyncio.get_running_loop().time()
 
     async def _flip(self, session: WriteSession, epoch: int) -> None:
         result = await session.execute(_FLIP, {"epoch": epoch, "incarnation": self._incarnation})
         if result.rowcount != 1:
             raise HoldStoreUnavailable("A newer rebuild has begun.")
-
-    async def _correct(self, epoch: int) -> None:
-        """Reads Postgres again and mends Redis both ways: bookings went on while it was loaded."""
-        still_held: set[HoldId] = set()
-        async with self._database.snapshot() as session:
-            async for page in inventory_store.all_rows(session, self._since):
-                await self._apply(epoch, page)
-            after = ""
-            while promises := await journal.held_page(session, after, CHUNK):
-                still_held.update(promise.hold_id for promise in promises)
-                missing = [p for p in promises if p.hold_id not in self._loaded]
-                await self._load_holds(epoch, missing)
-                after = promises[-1].hold_id
-        for hold_id in sorted(self._loaded - still_held):
-            await self._end(epoch, hold_id)
-
-    async def _end(self, epoch: int, hold_id: HoldId) -> None:
-        async with self._database.reading() as session:
-            promise = await journal.read(session, hold_id)
-            assert promise is not None, "a journal row leaves long after its hold"
-            rows = await inventory_store.read_rows(session, {ln.flight_id for ln in promise.lines})
-        if promise.state is JournalState.CONFIRMED:
-            await self._store.finish(epoch, hold_id, rows, loading=True)
-        else:
-            await self._store.end(epoch, hold_id, promise.state, loading=True)
-
-    async def _apply(self, epoch: int, rows: Sequence[InventoryRow]) -> None:
-        for start in range(0, len(rows), CHUNK):
-            await self._seats.apply(epoch, rows[start : start + CHUNK], loading=True)
-        await self._renew_lease()
-
-    async def _renew_lease(self) -> None:
-        if not await self._guardian._take_lease():
-            raise HoldStoreUnavailable("The lease of this rebuild ran out.")
-
-    async def _load_holds(self, epoch: int, promises: Iterable[Promise]) -> None:
-        live = list(promises)
-        if live:
-            await self._epoch_store.load_holds(epoch, live)
-            await self._renew_lease()
-            self._loaded.update(promise.hold_id for promise in live)
-            self._clock_at_least = max(self._clock_at_least, *(p.granted_at for p in live))
 
 
 async def _bump(session: WriteSession, seen: int) -> tuple[int, datetime]:

@@ -9,20 +9,22 @@ local function lines_of(packed) -- 'flight|cabin|position|seats;...'
   return lines
 end
 
-local function add_held(flight_key, cabin, position, seats)
+local function add_held(flight_key, cabin, seats) -- seats by position, of any sign
   local field = cabin .. ':held'
   local packed = redis.call('HGET', flight_key, field)
   if not packed then
     return
   end
   local held = numbers(packed)
-  held[position] = math.max(0, (held[position] or 0) + seats)
+  for position, count in pairs(seats) do
+    held[position] = math.max(0, (held[position] or 0) + count)
+  end
   redis.call('HSET', flight_key, field, table.concat(held, ','))
 end
 
 local function give_back(prefix, packed, hold_id) -- seats are free, and the hold waits for no expiry
   for _, line in ipairs(lines_of(packed)) do
-    add_held(prefix .. 'f:' .. line.flight, line.cabin, line.position, -line.seats)
+    add_held(prefix .. 'f:' .. line.flight, line.cabin, { [line.position] = -line.seats })
     redis.call('ZREM', prefix .. 'x:' .. line.flight, hold_id)
   end
 end
