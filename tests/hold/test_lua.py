@@ -1,5 +1,6 @@
 """The scripts on every Redis-compatible server at hand, and their headers against their callers."""
 
+import asyncio
 import random
 import re
 from collections.abc import AsyncIterator
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
+from app.errors import HoldStoreUnavailable
 from app.hold import keys
 from app.hold.epoch_store import EpochStore
 from app.hold.keys import Keys
@@ -293,6 +295,28 @@ async def test_only_an_unknown_digest_is_sent_again(client: Redis) -> None:
     await client.script_flush()
     assert isinstance(await place(store, "hold_a", line(1, 1)), Granted)
     assert await held(client) == (1,)
+
+
+async def test_what_is_asked_at_once_is_one_call_that_runs_in_order(client: Redis) -> None:
+    store = await opened(client, row((3,)))
+    await client.config_resetstat()
+    outcomes = await asyncio.gather(*(place(store, f"hold_{i}", line(1, 1)) for i in range(12)))
+    assert [type(outcome) for outcome in outcomes] == [Granted] * 3 + [Full] * 9
+    assert await held(client) == (3,)
+    calls = (await client.info("commandstats"))["cmdstat_evalsha"]["calls"]
+    assert calls <= 4, "all of them, and the reading; each again where the server did not know it"
+
+
+async def test_one_that_fails_among_others_fails_alone(client: Redis) -> None:
+    store = await opened(client, row((3,)))
+    await client.set(Keys(EPOCH).memo(HoldId("hold_broken")), "no hash")
+    outcomes = await asyncio.gather(
+        *(place(store, f"hold_{name}", line(1, 1)) for name in ("a", "broken", "b")),
+        return_exceptions=True,
+    )
+    assert [type(outcome) for outcome in outcomes] == [Granted, HoldStoreUnavailable, Granted]
+    assert await held(client) == (2,)
+    await client.delete(Keys(EPOCH).memo(HoldId("hold_broken")))
 
 
 @pytest.mark.parametrize("path", sorted(LUA.glob("*.lua")), ids=lambda path: path.stem)

@@ -1,0 +1,151 @@
+"""What is asked at once is done together; nobody waits for, fails by or hears the answer of another."""
+
+import asyncio
+from collections.abc import Sequence
+from contextvars import ContextVar
+
+import pytest
+
+from app.errors import Overloaded
+from app.storage.coalesce import Coalescer
+
+
+class Bench:
+    """Work that is held back until the test lets it go on, and remembers what it was given."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[str]] = []
+        self.go = asyncio.Event()
+        self.go.set()
+        self.failures: dict[str, Exception] = {}
+
+    async def work(self, items: Sequence[str]) -> list[str | Exception]:
+        self.batches.append(list(items))
+        await self.go.wait()
+        for item in items:
+            if item in self.failures:
+                raise self.failures[item]
+        return [ValueError(item) if item.startswith("bad") else item.upper() for item in items]
+
+    def coalescer(self, **options: int) -> Coalescer[str, str]:
+        return Coalescer(self.work, lambda item: item[0], splits=(LookupError,), **options)
+
+
+@pytest.fixture
+async def bench() -> Bench:
+    return Bench()
+
+
+async def under_way(bench: Bench, count: int) -> None:
+    while len(bench.batches) < count:  # noqa: ASYNC110 - turns of the loop are what is counted
+        await asyncio.sleep(0)
+
+
+async def test_one_alone_starts_at_once(bench: Bench) -> None:
+    assert await bench.coalescer().do("a") == "A"
+    assert bench.batches == [["a"]]
+
+
+async def test_what_comes_while_a_batch_is_under_way_goes_together_into_the_next(
+    bench: Bench,
+) -> None:
+    shared = bench.coalescer()
+    bench.go.clear()
+    first = asyncio.create_task(shared.do("a"))
+    await under_way(bench, 1)
+    rest = [asyncio.create_task(shared.do(item)) for item in "bcd"]
+    await asyncio.sleep(0)
+    bench.go.set()
+    assert await asyncio.gather(first, *rest) == ["A", "B", "C", "D"]
+    assert bench.batches == [["a"], ["b", "c", "d"]]
+
+
+async def test_batches_are_bounded_and_so_many_run_at_once(bench: Bench) -> None:
+    shared = bench.coalescer(batch_max=2, batches_max=2)
+    bench.go.clear()
+    asked = [asyncio.create_task(shared.do(item)) for item in "abcdefg"]
+    await under_way(bench, 2)
+    await asyncio.sleep(0)
+    assert bench.batches == [["a", "b"], ["c", "d"]]
+    bench.go.set()
+    assert await asyncio.gather(*asked) == list("ABCDEFG")
+    assert all(len(batch) <= 2 for batch in bench.batches)
+
+
+async def test_a_bad_item_fails_alone(bench: Bench) -> None:
+    shared = bench.coalescer()
+    answers = await asyncio.gather(*map(shared.do, ("a", "bad", "c")), return_exceptions=True)
+    assert [str(answer) for answer in answers] == ["A", "bad", "C"]
+    assert isinstance(answers[1], ValueError)
+    assert bench.batches == [["a", "bad", "c"]]
+
+
+async def test_a_batch_that_fails_as_a_whole_is_halved_until_the_bad_item_stands_alone(
+    bench: Bench,
+) -> None:
+    bench.failures = {"c": KeyError("c")}
+    shared = bench.coalescer()
+    answers = await asyncio.gather(*map(shared.do, "abcd"), return_exceptions=True)
+    assert [str(answer) for answer in answers] == ["A", "B", "'c'", "D"]
+    assert bench.batches == [["a", "b", "c", "d"], ["a", "b"], ["c", "d"], ["c"], ["d"]]
+
+
+async def test_a_failure_that_no_splitting_cures_is_everyones(bench: Bench) -> None:
+    bench.failures = {"b": OSError("away")}
+    answers = await asyncio.gather(*map(bench.coalescer().do, "ab"), return_exceptions=True)
+    assert [str(answer) for answer in answers] == ["away", "away"]
+    assert bench.batches == [["a", "b"]]
+
+
+async def test_work_goes_on_without_a_caller_who_gave_up(bench: Bench) -> None:
+    shared = bench.coalescer()
+    bench.go.clear()
+    gone, stays = (asyncio.create_task(shared.do(item)) for item in "ab")
+    await under_way(bench, 1)
+    queued = asyncio.create_task(shared.do("c"))
+    dropped = asyncio.create_task(shared.do("d"))
+    await asyncio.sleep(0)
+    gone.cancel()
+    dropped.cancel()
+    bench.go.set()
+    assert await stays == "B"
+    assert await queued == "C"
+    assert bench.batches == [["a", "b"], ["c"]], "what was under way goes on; what waited does not"
+
+
+async def test_items_of_one_key_wait_for_each_other_in_order(bench: Bench) -> None:
+    shared = bench.coalescer(batches_max=4)
+    asked = [asyncio.create_task(shared.do(item)) for item in ("a1", "b1", "a2", "a3", "b2")]
+    asked[2].cancel()
+    await asyncio.gather(*asked, return_exceptions=True)
+    assert bench.batches == [["a1", "b1"], ["a3", "b2"]]
+    assert await shared.do("a4") == "A4", "nothing of a key is left behind"
+
+
+async def test_a_full_queue_refuses_at_once(bench: Bench) -> None:
+    shared = bench.coalescer(batch_max=1, queue_max=2)
+    bench.go.clear()
+    first = asyncio.create_task(shared.do("a"))
+    await under_way(bench, 1)
+    waiting = [asyncio.create_task(shared.do(item)) for item in ("b", "a2")]
+    await asyncio.sleep(0)
+    with pytest.raises(Overloaded):
+        await shared.do("c")
+    bench.go.set()
+    assert await asyncio.gather(first, *waiting) == ["A", "B", "A2"]
+    assert await shared.do("c") == "C"
+
+
+async def test_the_work_is_done_in_nobodys_name() -> None:
+    caller: ContextVar[str] = ContextVar("caller")
+    seen: list[str] = []
+
+    async def work(items: Sequence[str]) -> list[str | Exception]:
+        seen.append(caller.get("nobody"))
+        return list(items)
+
+    shared: Coalescer[str, str] = Coalescer(work, lambda item: item)
+    token = caller.set("first")
+    await shared.do("a")
+    caller.reset(token)
+    assert seen == ["nobody"]
