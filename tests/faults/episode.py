@@ -1,0 +1,141 @@
+"""One episode: clients at work while something fails again and again; then rest, and judgement.
+
+Flights are the episode's own, so that it is judged by itself although the stack is older. Rest is
+awaited and not assumed: every process ready, every hold ended, every fact on the bus, and nothing
+in Redis that waits for somebody. What does not come to rest in time is a violation like any other.
+"""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from random import Random
+
+import asyncpg
+from redis.exceptions import RedisError
+
+from app.hold.keys import EPOCH, Keys
+from tests.faults.faults import FAULTS
+from tests.faults.faults.base import Fault
+from tests.faults.history import History
+from tests.faults.scene import SETTLING_SECONDS, Pace, Scene
+from tests.faults.stack import Stack
+from tests.faults.workloads import WORKLOADS
+
+CLIENTS = 24
+CALLS_PER_SECOND = 600.0
+REST_SECONDS = 40.0
+_AFTERWARDS_SECONDS = 7.0  # of an episode: until what was held has run out and was swept
+_BEFORE_SECONDS = (0.4, 1.5)  # between two injections
+_STILL_WAITING = """
+    SELECT
+        (SELECT count(*) FROM hold_journal WHERE state = 'HELD') AS holds,
+        (SELECT count(*) FROM outbox WHERE published_at IS NULL) AS facts
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    number: int
+    seed: int
+    seconds: float
+    fault: str
+    workloads: Sequence[str]
+
+    @property
+    def label(self) -> str:
+        return f"{self.seed}e{self.number}"
+
+    def told(self) -> str:
+        return f"{self.fault} / {'+'.join(self.workloads)}"
+
+
+@dataclass(slots=True)
+class Outcome:
+    plan: Plan
+    history: History
+    injections: int = 0
+    not_at_rest: list[str] = field(default_factory=list)
+    rest_seconds: float = 0.0
+    codes: Counter[str] = field(default_factory=Counter)
+
+
+async def play(stack: Stack, plan: Plan) -> Outcome:
+    """Returns at rest; the history is complete and the stores can be read."""
+    stack.keep_tokens_good()
+    chance = Random(f"{plan.seed}/{plan.number}")
+    scene = Scene(stack, plan.label, chance, Pace(CALLS_PER_SECOND))
+    scene.ends_at = time.monotonic() + 30  # for the preparation
+    clients = max(2, CLIENTS // len(plan.workloads))
+    workloads = [WORKLOADS[name](scene, clients) for name in plan.workloads]
+    for workload in workloads:
+        await workload.prepare()
+    scene.ends_at = time.monotonic() + max(3.0, plan.seconds - _AFTERWARDS_SECONDS)
+    outcome = Outcome(plan, scene.history)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(_break_again_and_again(scene, outcome))
+        for workload in workloads:
+            tasks.create_task(workload.run())
+    resting_since = time.monotonic()
+    outcome.not_at_rest = await _until_at_rest(stack)
+    outcome.rest_seconds = time.monotonic() - resting_since
+    for operation in scene.history.operations():
+        outcome.codes[f"{operation.kind} {operation.status or '?'} {operation.code or ''}"] += 1
+    return outcome
+
+
+async def _break_again_and_again(scene: Scene, outcome: Outcome) -> None:
+    kind = FAULTS[outcome.plan.fault]
+    while True:
+        await asyncio.sleep(scene.chance.uniform(*_BEFORE_SECONDS))
+        left = scene.ends_at - time.monotonic()
+        if left < 1.0:
+            return
+        await _inject(kind(scene, left - 0.5))
+        outcome.injections += 1
+
+
+async def _inject(fault: Fault) -> None:
+    try:
+        await fault.begin()
+        await asyncio.sleep(fault.lasts_seconds())
+    finally:
+        await fault.heal()
+
+
+async def _until_at_rest(stack: Stack) -> list[str]:
+    """What is still not at rest after so long; mostly nothing."""
+    unready = await stack.until_ready(SETTLING_SECONDS)
+    if unready:
+        return [f"{name} is not ready" for name in unready]
+    deadline = time.monotonic() + REST_SECONDS
+    while True:
+        try:
+            waiting = [*await _waiting_in_postgres(stack), *await _waiting_in_redis(stack)]
+        except (OSError, TimeoutError, RedisError, asyncpg.PostgresError) as error:
+            waiting = [f"a store does not answer: {type(error).__name__}"]
+        if not waiting or time.monotonic() > deadline:
+            return waiting
+        await asyncio.sleep(0.2)
+
+
+async def _waiting_in_postgres(stack: Stack) -> list[str]:
+    async with stack.watcher() as connection:
+        row = await connection.fetchrow(_STILL_WAITING)
+    return [f"{count} {what} wait in Postgres" for what, count in row.items() if count]
+
+
+async def _waiting_in_redis(stack: Stack) -> list[str]:
+    async with stack.redis_watcher() as client:
+        number = await client.get(EPOCH)
+        if number is None:
+            return ["no epoch is open in Redis"]
+        keys = Keys(int(number))
+        counts = {
+            "due": await client.zcard(keys.due),
+            "fresh": await client.zcard(keys.fresh),
+            "pinned": await client.zcard(keys.pinned),
+            "ended": await client.scard(keys.ended),
+        }
+    return [f"{count} {what} wait in Redis" for what, count in counts.items() if count]

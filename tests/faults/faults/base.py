@@ -1,0 +1,41 @@
+"""What a fault is: it begins, it lasts, and it is healed, whatever happened in between."""
+
+import asyncio
+from random import Random
+from typing import ClassVar
+
+from tests.faults.scene import Scene
+from tests.faults.stack import Stack
+
+
+class Fault:
+    """One injection. `heal` is safe to call after a `begin` that failed in the middle."""
+
+    name: ClassVar[str]
+    told: ClassVar[str]  # in one line
+
+    def __init__(self, scene: Scene, longest_seconds: float) -> None:
+        self.scene = scene
+        self.longest_seconds = longest_seconds
+
+    @property
+    def stack(self) -> Stack:
+        return self.scene.stack
+
+    @property
+    def chance(self) -> Random:
+        return self.scene.chance
+
+    async def begin(self) -> None:
+        """It is there when this returns."""
+        raise AssertionError("each fault has its own way")
+
+    async def heal(self) -> None:
+        """What was broken can work again when this returns; that it does is awaited by others."""
+        raise AssertionError("each fault has its own way")
+
+    def lasts_seconds(self) -> float:
+        return min(self.longest_seconds, self.chance.uniform(0.3, 3.0))
+
+    async def pause(self, seconds: float) -> None:
+        await asyncio.sleep(min(seconds, self.longest_seconds))

@@ -1,0 +1,31 @@
+"""Those who ask go away before they are answered."""
+
+from tests.faults.faults.base import Fault
+
+
+class ClientsHangUp(Fault):
+    name = "clients-hang-up"
+    told = "most clients give up after some milliseconds and reset their connection, then ask again"
+
+    async def begin(self) -> None:
+        self.scene.hangs_up = 0.6
+
+    async def heal(self) -> None:
+        self.scene.hangs_up = 0.0
+
+    def lasts_seconds(self) -> float:
+        return min(self.longest_seconds, self.chance.uniform(1.0, 4.0))
+
+
+class Nothing(Fault):
+    name = "none"
+    told = "nothing fails: what is found here needs no fault"
+
+    async def begin(self) -> None:
+        """Nothing."""
+
+    async def heal(self) -> None:
+        """Nothing."""
+
+    def lasts_seconds(self) -> float:
+        return min(self.longest_seconds, 3.0)

@@ -1,0 +1,60 @@
+"""Redis comes back with the same data, with older data or with none; or forgets without going away."""
+
+from tests.faults.faults.base import Fault
+from tests.faults.stores import Persistence
+
+
+class RedisKilled(Fault):
+    name = "redis-kill"
+    told = "Redis is killed (-9) and comes back with all that it had appended"
+
+    async def begin(self) -> None:
+        await self.stack.redis.kill()
+
+    async def heal(self) -> None:
+        if not self.stack.redis.is_running:
+            await self.stack.redis.start()
+
+    def lasts_seconds(self) -> float:
+        return min(self.longest_seconds, self.chance.choice((0.0, 0.2, 1.5)))
+
+
+class RedisOlder(RedisKilled):
+    name = "redis-older"
+    told = "Redis is killed (-9) and comes back with a log or a snapshot from a moment before"
+
+    async def begin(self) -> None:
+        store = self.stack.redis
+        saved = self.stack.folder / "saved"
+        if store.persistence is Persistence.SNAPSHOTS:
+            async with self.stack.redis_watcher() as client:
+                await client.save()
+        store.save_copy(saved)
+        await self.pause(self.chance.uniform(0.1, 2.0))
+        await store.kill()
+        store.put_back(saved)
+
+
+class RedisEmptied(RedisKilled):
+    name = "redis-empty"
+    told = "Redis is killed (-9) and comes back empty, with another persistence than before"
+
+    async def begin(self) -> None:
+        await super().begin()
+        self.stack.redis.forget()
+        self.stack.redis.persistence = self.chance.choice(list(Persistence))
+
+
+class RedisFlushed(Fault):
+    name = "redis-flush"
+    told = "FLUSHALL on a Redis that goes on"
+
+    async def begin(self) -> None:
+        async with self.stack.redis_watcher() as client:
+            await client.flushall()
+
+    async def heal(self) -> None:
+        """Nothing was taken away but the data, and those the program puts back."""
+
+    def lasts_seconds(self) -> float:
+        return 0.0

@@ -1,0 +1,190 @@
+"""Everything that a fault run breaks: durable PostgreSQL, Valkey, two API processes and two relays.
+
+Each API process speaks to each store through a link of its own, so that one of them can be cut off or
+led elsewhere while the other goes on. Whoever only looks (the dumps, the faults) goes around the
+links. `redis` is the server that clients are meant to be led to; a fault may put another in its place.
+"""
+
+import asyncio
+import itertools
+import json
+import secrets
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+from redis.asyncio import Redis
+
+from app.dev.data_dir import free_port
+from app.dev.errors import CannotStartError
+from app.dev.postgres import Postgres
+from app.storage.migrations import upgrade
+from tests.faults.processes import ApiProcess, RelayProcess, kill_with_descendants
+from tests.faults.proxy import Address, Mode, Proxy
+from tests.faults.stores import Persistence, Store
+from tests.fixtures.api import environment
+
+API_PROCESSES = 2
+RELAYS = 2
+TTL_SECONDS = 3
+TOKENS_AFTER_SECONDS = 900.0
+
+
+class Stack:
+    """Made by `running`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.postgres = Postgres(folder / "postgres", durable=True)
+        self.redis = Store(folder / "redis-0", Persistence.APPENDED)
+        self.apis: list[ApiProcess] = []
+        self.relays: list[RelayProcess] = []
+        self.bus = folder / "bus.log"
+        self.ttl_seconds = TTL_SECONDS
+        self._folders = itertools.count(1)
+        self._minted_at = 0.0
+
+    @property
+    def database_url(self) -> str:
+        return self.postgres.url
+
+    @property
+    def redis_url(self) -> str:
+        return self.redis.url
+
+    def proxies(self) -> list[Proxy]:
+        return [link for api in self.apis for link in (api.redis_link, api.postgres_link)]
+
+    def new_store(self, persistence: Persistence) -> Store:
+        """Another server, not started; it takes the same password, so that links can lead to it."""
+        return self.redis.sibling(self.folder / f"redis-{next(self._folders)}", persistence)
+
+    def lead_to(self, store: Store, apis: list[ApiProcess]) -> None:
+        """Those processes find that server from now on; what they had open is reset."""
+        for api in apis:
+            api.redis_link.redirect(Address("127.0.0.1", store.port))
+            api.redis_link.cut()
+
+    async def kill_postgres(self) -> None:
+        """Everything of it at once, as a power cut would."""
+        assert self.postgres.child is not None, "it was started"
+        await asyncio.to_thread(kill_with_descendants, self.postgres.child.process.pid)
+        await self.postgres.child.kill()
+
+    async def start_postgres(self) -> None:
+        """Returns when it has recovered; does nothing where it runs."""
+        for attempt in itertools.count(1):
+            if self.postgres.child is not None and self.postgres.child.running:
+                return
+            try:
+                await self.postgres.start()
+            except CannotStartError:  # something of the dead one is not gone yet
+                if attempt == 5:
+                    raise
+                await asyncio.sleep(0.5)
+
+    @asynccontextmanager
+    async def watcher(self) -> AsyncIterator[asyncpg.Connection]:
+        """A connection around the links, for whoever looks or disturbs."""
+        connection = await asyncpg.connect(self.database_url.replace("+asyncpg", ""), timeout=10)
+        try:
+            yield connection
+        finally:
+            await connection.close(timeout=5)
+
+    @asynccontextmanager
+    async def redis_watcher(self) -> AsyncIterator[Redis]:
+        async with self.redis.client() as client:
+            yield client
+
+    async def until_ready(self, seconds: float) -> list[str]:
+        """The processes that are not ready after so long; mostly none."""
+        deadline = time.monotonic() + seconds
+        while True:
+            ready = await asyncio.gather(*(api.is_ready() for api in self.apis))
+            unready = [
+                a.called for a, is_ready in zip(self.apis, ready, strict=True) if not is_ready
+            ]
+            if not unready or time.monotonic() > deadline:
+                return unready
+            await asyncio.sleep(0.1)
+
+    def keep_tokens_good(self) -> None:
+        if time.monotonic() - self._minted_at > TOKENS_AFTER_SECONDS:
+            for api in self.apis:
+                api.mint_tokens()
+            self._minted_at = time.monotonic()
+
+    def undo_links(self) -> None:
+        for proxy in self.proxies():
+            proxy.delay_seconds = 0.0
+            proxy.set_mode(Mode.PASS)
+
+
+@asynccontextmanager
+async def running(folder: Path) -> AsyncIterator[Stack]:
+    """A stack that is ready, until the end of the block."""
+    stack = Stack(folder)
+    async with AsyncExitStack() as up:
+        await stack.postgres.start()
+        up.push_async_callback(stack.postgres.stop)
+        await stack.redis.start()
+        up.push_async_callback(lambda: stack.redis.stop())
+        await asyncio.to_thread(upgrade, stack.database_url)
+        keys = json.dumps([secrets.token_urlsafe(32)])
+        for number in range(API_PROCESSES):
+            stack.apis.append(await _api(stack, up, f"api-{number}", keys))
+        for number in range(RELAYS):
+            stack.relays.append(_relay(stack, f"relay-{number}", keys))
+        for process in (*stack.apis, *stack.relays):
+            up.push_async_callback(process.kill)
+        await asyncio.gather(*(process.start() for process in (*stack.apis, *stack.relays)))
+        unready = await stack.until_ready(30.0)
+        if unready:
+            raise RuntimeError(f"not ready: {unready}")
+        stack.keep_tokens_good()
+        yield stack
+
+
+async def _api(stack: Stack, up: AsyncExitStack, name: str, keys: str) -> ApiProcess:
+    postgres_link = Proxy(Address("127.0.0.1", stack.postgres.port))
+    redis_link = Proxy(Address("127.0.0.1", stack.redis.port))
+    for link in (postgres_link, redis_link):
+        await link.start()
+        up.push_async_callback(link.close)
+    return ApiProcess(
+        name,
+        environment(
+            stack.folder / name,
+            _at(stack.database_url, postgres_link.port),
+            _at(stack.redis_url, redis_link.port),
+            HOLD_TTL_SECONDS=str(stack.ttl_seconds),
+            SIGNING_KEYS=keys,
+            LOG_LEVEL="WARNING",
+        ),
+        redis_link,
+        postgres_link,
+    )
+
+
+def _relay(stack: Stack, name: str, keys: str) -> RelayProcess:
+    settings = environment(
+        stack.folder / name,
+        stack.database_url,
+        stack.redis_url,
+        EVENT_BUS="log",
+        METRICS_PORT=str(free_port()),
+        SIGNING_KEYS=keys,
+        LOG_LEVEL="WARNING",
+    )
+    return RelayProcess(name, settings, stack.bus)
+
+
+def _at(url: str, port: int) -> str:
+    """The same address, by way of a link."""
+    parts = urlsplit(url)
+    before, _, _ = parts.netloc.rpartition(":")
+    return urlunsplit(parts._replace(netloc=f"{before}:{port}"))
