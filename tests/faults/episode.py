@@ -7,8 +7,6 @@ in Redis that waits for somebody. What does not come to rest in time is a violat
 
 import asyncio
 import time
-from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from random import Random
 
@@ -16,9 +14,11 @@ import asyncpg
 from redis.exceptions import RedisError
 
 from app.hold.keys import EPOCH, Keys
+from tests.builders.wire import Classes
 from tests.faults.faults import FAULTS
 from tests.faults.faults.base import Fault
 from tests.faults.history import History
+from tests.faults.plan import Plan
 from tests.faults.scene import SETTLING_SECONDS, Pace, Scene
 from tests.faults.stack import Stack
 from tests.faults.workloads import WORKLOADS
@@ -35,30 +35,14 @@ _STILL_WAITING = """
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    number: int
-    seed: int
-    seconds: float
-    fault: str
-    workloads: Sequence[str]
-
-    @property
-    def label(self) -> str:
-        return f"{self.seed}e{self.number}"
-
-    def told(self) -> str:
-        return f"{self.fault} / {'+'.join(self.workloads)}"
-
-
 @dataclass(slots=True)
 class Outcome:
     plan: Plan
     history: History
-    injections: int = 0
+    flights: dict[str, Classes]
+    faults: list[tuple[float, float]] = field(default_factory=list)  # begun and healed, monotonic
     not_at_rest: list[str] = field(default_factory=list)
-    rest_seconds: float = 0.0
-    codes: Counter[str] = field(default_factory=Counter)
+    settled_at: float = 0.0
 
 
 async def play(stack: Stack, plan: Plan) -> Outcome:
@@ -67,33 +51,31 @@ async def play(stack: Stack, plan: Plan) -> Outcome:
     chance = Random(f"{plan.seed}/{plan.number}")
     scene = Scene(stack, plan.label, chance, Pace(CALLS_PER_SECOND))
     scene.ends_at = time.monotonic() + 30  # for the preparation
-    clients = max(2, CLIENTS // len(plan.workloads))
+    clients = CLIENTS // len(plan.workloads)
     workloads = [WORKLOADS[name](scene, clients) for name in plan.workloads]
     for workload in workloads:
         await workload.prepare()
     scene.ends_at = time.monotonic() + max(3.0, plan.seconds - _AFTERWARDS_SECONDS)
-    outcome = Outcome(plan, scene.history)
+    outcome = Outcome(plan, scene.history, scene.flights)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(_break_again_and_again(scene, outcome))
         for workload in workloads:
             tasks.create_task(workload.run())
-    resting_since = time.monotonic()
     outcome.not_at_rest = await _until_at_rest(stack)
-    outcome.rest_seconds = time.monotonic() - resting_since
-    for operation in scene.history.operations():
-        outcome.codes[f"{operation.kind} {operation.status or '?'} {operation.code or ''}"] += 1
+    outcome.settled_at = time.monotonic()
     return outcome
 
 
 async def _break_again_and_again(scene: Scene, outcome: Outcome) -> None:
     kind = FAULTS[outcome.plan.fault]
-    while True:
+    while outcome.plan.relentless or not outcome.faults:
         await asyncio.sleep(scene.chance.uniform(*_BEFORE_SECONDS))
         left = scene.ends_at - time.monotonic()
         if left < 1.0:
             return
+        begun_at = time.monotonic()
         await _inject(kind(scene, left - 0.5))
-        outcome.injections += 1
+        outcome.faults.append((begun_at, time.monotonic()))
 
 
 async def _inject(fault: Fault) -> None:

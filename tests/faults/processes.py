@@ -24,6 +24,7 @@ from tests.faults.wire import Lost, Wire
 from tests.fixtures.roles import STOP_SECONDS, Role
 
 READY_SECONDS = 40.0
+_ERRORS_MAX, _SHOWN_MAX = 3, 1500
 TENANTS = ("demo", "rival", "ops")
 _MINTED_AGO = timedelta(minutes=10)  # good too for a process whose clock is behind
 
@@ -36,6 +37,7 @@ class Process(Role):
         self.called = name
         self.log = self.folder / f"{role}.log"
         self._clock = self.folder / f"{role}.clock"
+        self._read_until = 0  # bytes of the log
 
     async def start(self) -> None:
         moved_clock.move(self._clock, 0.0)
@@ -52,6 +54,16 @@ class Process(Role):
 
     def move_clock(self, seconds: float) -> None:
         moved_clock.move(self._clock, seconds)
+
+    def errors_logged(self) -> list[str]:
+        """Lines of the log that came since this was last asked."""
+        with self.log.open("rb") as log:
+            log.seek(self._read_until)
+            text = log.read()
+            self._read_until = log.tell()
+        lines = text.decode(errors="replace").splitlines()
+        shown = [line for line in lines if '"level": "error"' in line or "Traceback" in line]
+        return [f"{self.called}: {line[:_SHOWN_MAX]}" for line in shown[:_ERRORS_MAX]]
 
     def freeze(self) -> None:
         self._signal(signal.SIGSTOP)

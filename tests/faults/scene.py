@@ -21,7 +21,14 @@ from tests.faults.wire import Lost, Reply
 
 PATIENCE_SECONDS = 8.0  # longer than any answer of a process that runs may take
 SETTLING_SECONDS = 20.0  # after the end of an episode, for what is still unknown
-_KEPT_HEADERS = ("x-request-id", "location", "idempotent-replayed", "retry-after")
+_KEPT_HEADERS = (
+    "x-request-id",
+    "location",
+    "idempotent-replayed",
+    "retry-after",
+    "content-type",
+    "cache-control",
+)
 _IN_FLIGHT = "idempotency_in_flight"
 
 

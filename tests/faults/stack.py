@@ -118,6 +118,10 @@ class Stack:
                 api.mint_tokens()
             self._minted_at = time.monotonic()
 
+    def errors_logged(self) -> list[str]:
+        """What the processes have logged as errors since this was last asked."""
+        return [line for one in (*self.apis, *self.relays) for line in one.errors_logged()]
+
     def undo_links(self) -> None:
         for proxy in self.proxies():
             proxy.delay_seconds = 0.0

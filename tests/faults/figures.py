@@ -1,0 +1,102 @@
+"""What all runs on this checkout have shown, added up in `.figures/faults.json`.
+
+Written whole after every episode, under a lock, so that runs may be stopped, repeated and be several.
+What showed a violation is kept beside it: the history, the dumps, and the sentences.
+"""
+
+import fcntl
+import json
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from app.clock import instant_text, utc_now
+from tests.faults.checker import Violation
+from tests.faults.dumps import Dumps
+from tests.faults.episode import Outcome
+
+FOLDER = Path(__file__).parents[2] / ".figures"
+_COUNTED = ("episodes", "injections", "operations", "unknown", "violations")
+
+Numbers = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Named in the figures by when it began, so that its command line can be repeated."""
+
+    seed: int
+    command: str
+    commit: str
+    began_at: datetime
+
+    @classmethod
+    def begin(cls, seed: int, command: str) -> "Run":
+        return cls(seed, command, _commit(), utc_now())
+
+
+def add(run: Run, outcome: Outcome, violations: Sequence[Violation], seconds: float) -> Numbers:
+    """Counts one episode; answers the sums of all runs."""
+    counts = {
+        "episodes": 1,
+        "injections": len(outcome.faults),
+        "operations": len(outcome.history),
+        "unknown": sum(one.outcome == "unknown" for one in outcome.history.operations()),
+        "violations": len(violations),
+    }
+    with _opened() as figures:
+        groups = [figures, _of(figures, "faults", outcome.plan.fault)]
+        groups += [_of(figures, "workloads", name) for name in outcome.plan.workloads]
+        told = _of(figures, "runs", instant_text(run.began_at))
+        told |= {"seed": run.seed, "commit": run.commit, "command": run.command}
+        told["seconds"] = round(told.get("seconds", 0) + seconds)
+        for group in (*groups, told):
+            for name in _COUNTED:
+                group[name] = group.get(name, 0) + counts[name]
+        return figures
+
+
+def keep(outcome: Outcome, dumps: Dumps, violations: Sequence[Violation]) -> Path:
+    """For whoever finds out what happened."""
+    folder = FOLDER / "violations" / outcome.plan.label
+    folder.mkdir(parents=True, exist_ok=True)
+    outcome.history.write(folder / "history.jsonl")
+    dumps.about(outcome.flights).write(folder / "dumps.json")
+    windows = "".join(f"fault {begun:.3f}–{healed:.3f}\n" for begun, healed in outcome.faults)
+    sentences = "".join(f"{violation}\n" for violation in violations)
+    (folder / "violations.txt").write_text(f"{outcome.plan}\n{windows}{sentences}")
+    return folder
+
+
+@contextmanager
+def _opened() -> Iterator[Numbers]:
+    FOLDER.mkdir(exist_ok=True)
+    file = FOLDER / "faults.json"
+    with (FOLDER / "faults.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        figures: Numbers = json.loads(file.read_text()) if file.exists() else {}
+        yield figures
+        draft = file.with_suffix(".new")
+        draft.write_text(json.dumps(figures, indent=1) + "\n")
+        draft.replace(file)
+
+
+def _of(figures: Numbers, group: str, name: str) -> Numbers:
+    found: Numbers = figures.setdefault(group, {}).setdefault(name, {})
+    return found
+
+
+def _commit() -> str:
+    """With a mark where files differ from it."""
+    described = subprocess.run(
+        ["git", "describe", "--always", "--dirty", "--abbrev=12"],
+        cwd=FOLDER.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return described.stdout.strip() or "unknown"
