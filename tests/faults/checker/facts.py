@@ -7,10 +7,12 @@ it begins right behind the cursor it was asked with, and leaves nothing out.
 
 from collections import defaultdict
 from typing import Any
+from urllib.parse import parse_qs
 
 from tests.faults.checker.evidence import Evidence, instant
 from tests.faults.checker.model import Findings
 from tests.faults.dumps import OutboxRow
+from tests.faults.history import Operation
 
 
 def check_facts(evidence: Evidence, findings: Findings) -> None:
@@ -112,11 +114,12 @@ def _check_pages(evidence: Evidence, findings: Findings) -> None:
         if any(event_id not in rows for event_id in told):
             findings.add("I7", "a fact was listed that was never committed", one)
             continue
-        kinds = _kinds(one.request.get("type"))
+        asked = _query(one)
+        kinds = frozenset(asked.get("type", ()))
         order = orders.get((one.tenant, kinds))
         if order is None:
             order = orders[one.tenant, kinds] = _order(evidence, one.tenant, kinds)
-        cursor = one.request.get("after")
+        cursor = asked.get("after", [None])[-1]
         known = cursor is None or (one.tenant, cursor) in ends
         before = None if cursor is None else ends.get((one.tenant, cursor))
         if known:
@@ -140,8 +143,12 @@ def _order(evidence: Evidence, tenant: str, kinds: frozenset[str]) -> list[str]:
     return [row.event_id for row in sorted(mine, key=lambda row: row.position or 0)]
 
 
-def _kinds(asked: object) -> frozenset[str]:
-    """What a list was asked for; nothing means everything."""
-    if isinstance(asked, str):
-        return frozenset({asked})
-    return frozenset(asked) if isinstance(asked, list) else frozenset()
+def _query(operation: Operation) -> dict[str, list[str]]:
+    """A list's parameters, kept as the text of the query or as members."""
+    if "query" in operation.request:
+        return parse_qs(str(operation.request["query"]).removeprefix("?"))
+    return {
+        name: [str(one) for one in value] if isinstance(value, list) else [str(value)]
+        for name, value in operation.request.items()
+        if value is not None
+    }

@@ -42,7 +42,10 @@ def check_owners(evidence: Evidence, findings: Findings) -> None:
         runner_end = inf if let_go is None else let_go
         if not booked:
             store_end = min(store_end, float(story.promised_until))
-            runner_end = min(runner_end, evidence.clock.before_until(story.promised_until)[0])
+            last, _ = evidence.clock.certainly_before(
+                story.promised_until, story.deliveries.first_invoked, story.created_at
+            )
+            runner_end = min(runner_end, last)
         for line in story.lines:
             name = line.flight_id, line.cabin
             by_store[name].append(_owner(story, line, story.created_at, store_end))

@@ -93,10 +93,10 @@ def _check_expired(
 ) -> None:
     told = _promised_before(story, operation)
     moment = operation.completed_at or operation.invoked_at
-    too_early, witness = evidence.clock.certainly_before(
-        told, moment, story.deliveries.first_invoked, story.created_at
+    last, witness = evidence.clock.certainly_before(
+        told, story.deliveries.first_invoked, story.created_at
     )
-    if too_early:
+    if moment <= last:
         findings.add(
             "I3",
             f"{story.hold_id} was promised until {clock_text(told)}, and was called expired before",

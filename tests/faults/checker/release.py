@@ -87,8 +87,9 @@ class _PossiblyTaken:
         told = deliveries.acknowledged
         story = self._evidence.holds.get((told[0].answer or {}).get("id", "")) if told else None
         if story is None:
-            lines = self._evidence.lines(tried[0])
-            return [(line, tried[0].invoked_at, self._forgotten(tried)) for line in lines]
+            until = self._forgotten(tried)  # any of them, where one key had several requests
+            asked = dict.fromkeys(line for one in tried for line in self._evidence.lines(one))
+            return [(line, tried[0].invoked_at, until) for line in asked]
         spans = [(line, tried[0].invoked_at, self._gone(story)) for line in story.lines]
         booked = [one for one in story.of("book") if may_have_happened(one)]
         if booked:  # sold and held at once, until the hold is finished

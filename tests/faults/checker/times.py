@@ -68,18 +68,17 @@ class StoreClock:
         return min(moment, since + (stamp - since_stamp) / 1_000_000 + self._tolerance)
 
     def certainly_before(
-        self, stamp: int, moment: float, since: float, since_stamp: int
-    ) -> tuple[bool, Operation | None]:
-        """Whether that clock had certainly not reached `stamp` at `moment`, and the grant that shows it.
+        self, stamp: int, since: float, since_stamp: int
+    ) -> tuple[float, Operation | None]:
+        """The last moment at which that clock had certainly not reached `stamp`, and what shows it.
 
         At `since` it had not yet passed `since_stamp`, so that a clock nobody moved cannot be further.
         """
         last, witness = self.before_until(stamp)
-        if moment <= last:
-            return True, witness
         if self._tolerance is None:
-            return False, None
-        return moment - since < (stamp - since_stamp) / 1_000_000 - self._tolerance, None
+            return last, witness
+        counted = since + (stamp - since_stamp) / 1_000_000 - self._tolerance
+        return (counted, None) if counted > last else (last, witness)
 
 
 class Quiet:
