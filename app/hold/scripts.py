@@ -9,8 +9,9 @@ idempotent by its hold's id; after that the outcome is unknown and the caller he
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -43,8 +44,7 @@ class Scripts:
     def __init__(self, client: Redis, *, batch_max: int = BATCH_MAX) -> None:
         """`batch_max` is how many calls travel together at most."""
         self.client = client
-        self._scripts = {path.stem: Script(path) for path in sorted(_LUA.glob("*.lua"))}
-        self._bundle = Bundle(self._scripts.values())
+        self._scripts, self._bundle = _shipped()
         self._calls: Coalescer[_Asked, list[Any]] = Coalescer(
             self._send, _whose, batch_max=batch_max, batches_max=BATCHES_MAX
         )
@@ -109,6 +109,13 @@ def row_arguments(row: InventoryRow) -> list[Argument]:
 
 def unknown_answer(script: str, answer: list[Any]) -> AssertionError:
     return AssertionError(f"{script} answered {answer[:1]}, which its header does not name")
+
+
+@cache
+def _shipped() -> tuple[Mapping[str, Script], Bundle]:
+    """Read once for all clients: a guardian makes them each second."""
+    scripts = {path.stem: Script(path) for path in sorted(_LUA.glob("*.lua"))}
+    return scripts, Bundle(scripts.values())
 
 
 async def _twice(send: Callable[[], Awaitable[list[Any]]]) -> list[Any]:
