@@ -49,7 +49,7 @@ async def transaction_of_booking(core: Core, claim: Claim) -> bool:
     async def sell(session: WriteSession) -> bool:
         if not await core.claims.prove(session, claim):
             return False
-        if not await journal.confirm(session, claim.hold_id, claim.fence):
+        if not await journal.confirm(session, {claim.hold_id: claim.fence}):
             return False
         return isinstance(await inventory_store.sell(session, promise.lines), list)
 

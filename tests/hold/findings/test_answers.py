@@ -1,11 +1,15 @@
 """What a key was answered first it is answered always; what was granted beside the answer is undone."""
 
+import asyncio
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from sqlalchemy import text
 
+from app.hold.appender import Appender
 from app.hold.model import HoldStatus, JournalState, MemoState
+from app.ids import HoldId
 from app.storage.database import WriteSession
 from app.wiring import Core
 from tests.booking.conftest import Rows
@@ -114,6 +118,26 @@ async def test_a_release_whose_process_ended_frees_the_seat_within_seconds(core:
     assert await core.sweeper.once() == 1
     assert not await is_sold_out(holds)
     assert (await holds.get(DEMO, hold.hold_id)).status is HoldStatus.RELEASED
+
+
+async def test_each_promise_of_a_batch_is_decided_by_its_own_row(core: Core) -> None:
+    """Promises of requests that arrive together are written in one statement: one of them is new, one
+    was let go of, and one was granted in an epoch that is over.
+    """
+    released = await hold_one(await on_sale(core, 9))
+    await core.holds(no_offers).release(DEMO, released.hold_id)
+    row = await promise_of(core, released.hold_id)
+    new = replace(row, hold_id=HoldId("hold_new"), state=JournalState.HELD)
+    late = replace(new, hold_id=HoldId("hold_late"), epoch=row.epoch - 1)
+    appender = Appender(core.database)
+
+    first, *together = [
+        asyncio.create_task(appender.append(promise))
+        for promise in (replace(new, hold_id=HoldId("hold_first")), row, new, late)
+    ]
+
+    assert await first
+    assert await asyncio.gather(*together) == [False, True, False]
 
 
 @pytest.mark.parametrize("ended_as", [JournalState.RELEASED, JournalState.CONFIRMED])

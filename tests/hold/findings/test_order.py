@@ -11,11 +11,14 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from app.hold import journal
 from app.hold.model import Promise
-from app.ids import HoldId
+from app.ids import FlightId, HoldId
+from app.inventory.model import CabinName, SeatLine
+from app.inventory.store import give_back, sell
 from app.storage.database import Database, WriteSession
 from app.wiring import Core
 from tests.booking.conftest import Rows
 from tests.booking.staging import execute
+from tests.builders.flights import ECONOMY, flight, put_flights
 from tests.hold.findings.steps import hold_one, lose_and_rebuild, on_sale, promise_of
 
 APPENDERS = 32
@@ -102,6 +105,32 @@ async def test_batches_in_opposite_orders_do_not_wait_for_each_other_in_a_circle
                 for _ in range(2):
                     tasks.create_task(write(promises))
                     tasks.create_task(write(promises[::-1]))
+    finally:
+        await engine.dispose()
+
+
+async def test_seats_sold_in_opposite_orders_are_locked_in_one(
+    core: Core, empty_database: str
+) -> None:
+    ids = [FlightId(f"flt_{number:02}") for number in range(12)]
+    await put_flights(
+        core.database,
+        *(flight(flight_id=each, classes=[("Y", 99, ECONOMY[0][2])]) for each in ids),
+    )
+    there = [SeatLine(each, CabinName.ECONOMY, 1, 1) for each in ids]
+    engine = create_async_engine(empty_database, pool_size=4)
+
+    async def sell_and_give_back(lines: Sequence[SeatLine]) -> None:
+        for step in (sell, give_back):
+            async with engine.begin() as connection:
+                assert isinstance(await step(WriteSession(connection), lines), list)
+
+    try:
+        for _ in range(ROUNDS):
+            async with asyncio.TaskGroup() as tasks:
+                for _ in range(2):
+                    tasks.create_task(sell_and_give_back(there))
+                    tasks.create_task(sell_and_give_back(there[::-1]))
     finally:
         await engine.dispose()
 
