@@ -7,6 +7,7 @@ from app.background import Background
 from app.booking import events, store
 from app.booking.confirmation import Confirmation
 from app.booking.model import Booking, BookingRequest, DrawLocator, draw_locator
+from app.booking.sale import BATCH_MAX, Sales
 from app.clock import Clock
 from app.errors import IdempotencyKeyReused, NotFound
 from app.hold.claim import Claims
@@ -32,11 +33,14 @@ class BookingService:
         background: Background,
         clock: Clock,
         draw_locator: DrawLocator = draw_locator,
+        *,
+        batch_max: int = BATCH_MAX,
     ) -> None:
         self._database = database
         self._live = live
         self._clock = clock
-        self._confirmation = Confirmation(database, claims, background, clock, draw_locator)
+        sales = Sales(database, claims, clock, draw_locator, batch_max=batch_max)
+        self._confirmation = Confirmation(database, claims, background, clock, sales)
 
     async def confirm(
         self, tenant_id: TenantId, request: BookingRequest, key: IdempotencyKey

@@ -1,11 +1,12 @@
 """The only SQL on bookings; takes a session, never commits. Every query names the tenant."""
 
+import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import RowMapping, func, insert, select, update
-from sqlalchemy.dialects import postgresql
+from sqlalchemy import RowMapping, func, select, text, update
 
 from app.booking.model import Booking, BookingStatus, Contact, Passenger, Payment
 from app.booking.rules import folded
@@ -17,38 +18,55 @@ from app.inventory.model import SeatLine
 from app.money import Money
 from app.storage.database import ReadSession, WriteSession
 
+_ADD = text(
+    """
+    INSERT INTO bookings (
+        booking_id, tenant_id, hold_id, record_locator, status, lines, segments, price,
+        contact_email, contact_phone, payment_reference, payment_minor, payment_currency,
+        client_reference, created_at, version)
+    SELECT * FROM jsonb_to_recordset(CAST(:bookings AS jsonb)) AS booking (
+        booking_id text, tenant_id text, hold_id text, record_locator text, status text,
+        lines jsonb, segments jsonb, price jsonb,
+        contact_email text, contact_phone text, payment_reference text, payment_minor bigint,
+        payment_currency text, client_reference text, created_at timestamptz, version integer)
+    ORDER BY booking_id
+    ON CONFLICT DO NOTHING
+    RETURNING booking_id
+    """
+)
+_ADD_PASSENGERS = text(
+    """
+    INSERT INTO booking_passengers (
+        booking_id, place, type, given_name, family_name, family_name_folded, born_on)
+    SELECT * FROM jsonb_to_recordset(CAST(:passengers AS jsonb)) AS passenger (
+        booking_id text, place integer, type text, given_name text, family_name text,
+        family_name_folded text, born_on date)
+    """
+)
 
-async def add(
-    session: WriteSession, tenant_id: TenantId, booking: Booking, lines: Sequence[SeatLine]
-) -> bool:
-    """False, and nothing is written, where the locator or the client's reference is taken."""
-    added = await session.execute(
-        postgresql.insert(bookings)
-        .values(
-            booking_id=booking.booking_id,
-            tenant_id=tenant_id,
-            hold_id=booking.hold_id,
-            record_locator=booking.record_locator,
-            status=booking.status.value,
-            lines=lines_to_json(lines),
-            segments=[segment.to_json() for segment in booking.segments],
-            price=booking.price.to_json(),
-            contact_email=booking.contact.email,
-            contact_phone=booking.contact.phone,
-            payment_reference=booking.payment.reference,
-            payment_minor=booking.payment.amount.minor,
-            payment_currency=booking.payment.amount.currency,
-            client_reference=booking.client_reference,
-            created_at=booking.created_at,
-            version=booking.version,
-        )
-        .on_conflict_do_nothing()
-        .returning(bookings.c.booking_id)
-    )
-    if added.one_or_none() is None:
-        return False
-    await session.execute(insert(booking_passengers), _passenger_rows(booking))
-    return True
+
+@dataclass(frozen=True, slots=True)
+class NewBooking:
+    """What a booking's rows are made of; `lines` is what it takes out of the inventory."""
+
+    tenant_id: TenantId
+    booking: Booking
+    lines: Sequence[SeatLine]
+
+
+async def add(session: WriteSession, added: Sequence[NewBooking]) -> set[BookingId]:
+    """Names those that were written; the others' locator or client reference is taken."""
+    rows = json.dumps([_row(new) for new in added])
+    written = set((await session.execute(_ADD, {"bookings": rows})).scalars())
+    travelling = [
+        passenger
+        for new in added
+        if new.booking.booking_id in written
+        for passenger in _passenger_rows(new.booking)
+    ]
+    if travelling:
+        await session.execute(_ADD_PASSENGERS, {"passengers": json.dumps(travelling)})
+    return {BookingId(booking_id) for booking_id in written}
 
 
 async def read_own(
@@ -131,6 +149,28 @@ async def lines_of(
     return lines_from_json(found.scalar_one())
 
 
+def _row(new: NewBooking) -> dict[str, Any]:
+    booking = new.booking
+    return {
+        "booking_id": booking.booking_id,
+        "tenant_id": new.tenant_id,
+        "hold_id": booking.hold_id,
+        "record_locator": booking.record_locator,
+        "status": booking.status.value,
+        "lines": lines_to_json(new.lines),
+        "segments": [segment.to_json() for segment in booking.segments],
+        "price": booking.price.to_json(),
+        "contact_email": booking.contact.email,
+        "contact_phone": booking.contact.phone,
+        "payment_reference": booking.payment.reference,
+        "payment_minor": booking.payment.amount.minor,
+        "payment_currency": booking.payment.amount.currency,
+        "client_reference": booking.client_reference,
+        "created_at": booking.created_at.isoformat(),
+        "version": booking.version,
+    }
+
+
 def _passenger_rows(booking: Booking) -> list[dict[str, Any]]:
     return [
         {
@@ -140,7 +180,7 @@ def _passenger_rows(booking: Booking) -> list[dict[str, Any]]:
             "given_name": passenger.given_name,
             "family_name": passenger.family_name,
             "family_name_folded": folded(passenger.family_name),
-            "born_on": passenger.born_on,
+            "born_on": passenger.born_on.isoformat(),
         }
         for place, passenger in enumerate(booking.passengers)
     ]

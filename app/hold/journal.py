@@ -79,12 +79,19 @@ _LIVE_IDS = text(
     " WHERE state = 'HELD' AND hold_id > :hold_id ORDER BY hold_id LIMIT :count"
 )
 _CONFIRM = text(
-    "UPDATE hold_journal SET state = 'CONFIRMED', ended_at = clock_timestamp()"
-    " WHERE hold_id = :hold_id AND state = 'HELD' AND fence = :fence"
-)
-_CONFIRM_REBUILDING = text(
-    "UPDATE hold_journal SET state = 'CONFIRMED', ended_at = clock_timestamp()"
-    " WHERE hold_id = :hold_id AND state = 'HELD'"
+    """
+    WITH asked AS (
+        SELECT hold_journal.hold_id, asked.fence
+        FROM unnest(CAST(:hold_ids AS text[]), CAST(:fences AS integer[])) AS asked (hold_id, fence)
+        JOIN hold_journal ON hold_journal.hold_id = asked.hold_id
+        ORDER BY hold_journal.hold_id FOR UPDATE OF hold_journal)
+    UPDATE hold_journal SET state = 'CONFIRMED', ended_at = clock_timestamp()
+    FROM asked
+    WHERE hold_journal.hold_id = asked.hold_id
+      AND state = 'HELD'
+      AND (asked.fence IS NULL OR hold_journal.fence = asked.fence)
+    RETURNING hold_journal.hold_id
+    """
 )
 _RELEASE = text(
     "UPDATE hold_journal SET state = 'RELEASED', ended_at = clock_timestamp()"
@@ -227,13 +234,15 @@ async def live_ids(session: ReadSession, after: str, count: int) -> list[HoldId]
     return list(rows.scalars())
 
 
-async def confirm(session: WriteSession, hold_id: HoldId, fence: int | None) -> bool:
-    """HELD → CONFIRMED: the single judge of who gets the hold. Without a fence only while rebuilding."""
-    if fence is None:
-        result = await session.execute(_CONFIRM_REBUILDING, {"hold_id": hold_id})
-    else:
-        result = await session.execute(_CONFIRM, {"hold_id": hold_id, "fence": fence})
-    return result.rowcount == 1
+async def confirm(session: WriteSession, fences: Mapping[HoldId, int | None]) -> set[HoldId]:
+    """HELD → CONFIRMED: the single judge of who gets each hold; names those that were won.
+
+    Without a fence (None) only while rebuilding.
+    """
+    hold_ids = sorted(fences)
+    values = {"hold_ids": hold_ids, "fences": [fences[hold_id] for hold_id in hold_ids]}
+    won = await session.execute(_CONFIRM, values)
+    return {HoldId(hold_id) for hold_id in won.scalars()}
 
 
 async def states(session: ReadSession, hold_ids: Sequence[HoldId]) -> dict[HoldId, JournalState]:

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from app.ids import TenantId
+
 T = TypeVar("T")
 
 
@@ -21,6 +23,16 @@ class Answered(Generic[T]):
 
     value: T
     replayed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A key that is taken for work on `subject_id`, with the facts that no row keeps."""
+
+    tenant_id: TenantId
+    key: IdempotencyKey
+    subject_id: str
+    facts: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)

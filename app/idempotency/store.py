@@ -4,16 +4,17 @@ A record is claimed first of all in the transaction that does the work. A second
 key waits at the claim until the first has ended, and then finds its record, or none and goes ahead.
 """
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import bindparam, text
+from sqlalchemy import text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import DBAPIError
 
 from app.errors import IdempotencyInFlight, IdempotencyKeyReused
-from app.idempotency.model import IdempotencyKey, Record
+from app.idempotency.model import Claim, IdempotencyKey, Record
 from app.ids import TenantId
 from app.storage.database import ReadSession, WriteSession
 from app.storage.transaction import LOCK_TIMED_OUT, sqlstate_of
@@ -24,11 +25,14 @@ _CLAIM = text(
     """
     INSERT INTO idempotency_records
         (tenant_id, route, idempotency_key, request_hash, subject_id, facts, created_at, expires_at)
-    VALUES (:tenant_id, :route, :key, :request_hash, :subject_id, :facts, :now, :expires_at)
+    SELECT tenant_id, :route, key, request_hash, subject_id, facts, :now, :expires_at
+    FROM jsonb_to_recordset(CAST(:claims AS jsonb)) AS claim (
+        tenant_id text, key text, request_hash text, subject_id text, facts jsonb)
+    ORDER BY tenant_id, key
     ON CONFLICT (tenant_id, route, idempotency_key) DO NOTHING
     RETURNING subject_id
     """
-).bindparams(bindparam("facts", type_=JSONB))
+)
 _READ = text(
     "SELECT request_hash, subject_id, facts FROM idempotency_records"
     " WHERE tenant_id = :tenant_id AND route = :route AND idempotency_key = :key"
@@ -54,25 +58,35 @@ async def claim(
     Raises IdempotencyKeyReused where the key was first sent with another request, and
     IdempotencyInFlight where the first is still running when the database's lock_timeout is over.
     """
-    values = {
-        "tenant_id": tenant_id,
-        "route": route,
-        "key": key.key,
-        "request_hash": key.request_hash,
-        "subject_id": subject_id,
-        "facts": dict(facts),
-        "now": now,
-        "expires_at": now + KEPT,
-    }
+    if await claim_all(session, route, [Claim(tenant_id, key, subject_id, facts)], now):
+        return None
+    return await find(session, tenant_id, route, key)
+
+
+async def claim_all(
+    session: WriteSession, route: str, claims: Sequence[Claim], now: datetime
+) -> bool:
+    """Whether every one of the keys is ours; where it is not, the caller rolls back or looks for the
+    first answer. Raises IdempotencyInFlight as `claim` does.
+    """
+    rows = [
+        {
+            "tenant_id": claim.tenant_id,
+            "key": claim.key.key,
+            "request_hash": claim.key.request_hash,
+            "subject_id": claim.subject_id,
+            "facts": dict(claim.facts),
+        }
+        for claim in claims
+    ]
+    values = {"route": route, "claims": json.dumps(rows), "now": now, "expires_at": now + KEPT}
     try:
         claimed = await session.execute(_CLAIM, values)
     except DBAPIError as error:
         if sqlstate_of(error) == LOCK_TIMED_OUT:
             raise IdempotencyInFlight from error
         raise
-    if claimed.one_or_none() is not None:
-        return None
-    return await find(session, tenant_id, route, key)
+    return len(claimed.scalars().all()) == len(claims)
 
 
 async def find(

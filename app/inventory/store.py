@@ -47,38 +47,73 @@ FLIGHT_COLUMNS = (
 )
 """What `flights_from_rows` needs, one row per flight and cabin."""
 
-_SELL = text(
+# Rows are locked first, in order, and what is written is counted from what was locked. Of the nested
+# classes only those are judged whose count grows: from the first to the lowest that is asked for.
+_MOVE = text(
     """
-    UPDATE inventory SET
-        sold = (SELECT array_agg(CASE WHEN j = :position THEN s + :seats ELSE s END ORDER BY j)
-                FROM unnest(sold) WITH ORDINALITY AS t(s, j)),
-        sold_total = sold_total + :seats,
-        version = inventory.version + 1
-    FROM flights
-    WHERE inventory.flight_id = :flight_id AND cabin = :cabin
-      AND flights.flight_id = inventory.flight_id
-      AND cardinality(sold) >= :position
-      AND NOT EXISTS (
-        SELECT 1 FROM (
-            SELECT c, j, sum(s) OVER (ORDER BY j DESC) AS sold_from_here_down
-            FROM unnest(sold, ceilings) WITH ORDINALITY AS t(s, c, j)) AS nested
-        WHERE j <= :position AND sold_from_here_down + :seats > c)
-    RETURNING inventory.flight_id, cabin, limits, sold, inventory.version AS version,
-              flights.version AS flight_version
+    WITH asked AS (
+        SELECT flight_id, cabin, position, CAST(sum(seats) AS integer) AS seats
+        FROM unnest(CAST(:flight_ids AS text[]), CAST(:cabins AS text[]),
+                    CAST(:positions AS integer[]), CAST(:seats AS integer[]))
+             AS asked (flight_id, cabin, position, seats)
+        GROUP BY flight_id, cabin, position),
+    locked AS (
+        SELECT inventory.flight_id, cabin, sold, ceilings, flights.version AS flight_version
+        FROM inventory JOIN flights ON flights.flight_id = inventory.flight_id
+        WHERE (inventory.flight_id, cabin) IN (SELECT flight_id, cabin FROM asked)
+        ORDER BY inventory.flight_id, cabin FOR UPDATE OF inventory),
+    classes AS (
+        SELECT locked.flight_id, locked.cabin, flight_version, j, ceiling,
+               was + coalesce(seats, 0) AS becomes, coalesce(seats, 0) AS seats,
+               max(asked.position) OVER cabin AS lowest,
+               sum(was + coalesce(seats, 0)) OVER (cabin ORDER BY j DESC) AS from_here_down
+        FROM locked
+        CROSS JOIN LATERAL unnest(sold, ceilings) WITH ORDINALITY AS class (was, ceiling, j)
+        LEFT JOIN asked ON asked.flight_id = locked.flight_id AND asked.cabin = locked.cabin
+                       AND asked.position = j
+        WINDOW cabin AS (PARTITION BY locked.flight_id, locked.cabin)),
+    moved AS (
+        SELECT flight_id, cabin, flight_version, array_agg(becomes ORDER BY j) AS sold,
+               sum(seats) AS seats,
+               bool_and(from_here_down <= ceiling OR j > lowest) AS fits
+        FROM classes GROUP BY flight_id, cabin, flight_version)
+    UPDATE inventory
+    SET sold = moved.sold, sold_total = sold_total + moved.seats, version = inventory.version + 1
+    FROM moved
+    WHERE inventory.flight_id = moved.flight_id AND inventory.cabin = moved.cabin
+      AND (moved.fits OR NOT :guarded)
+    RETURNING inventory.flight_id, inventory.cabin, limits, inventory.sold,
+              inventory.version AS version, flight_version
     """
 )
-_GIVE_BACK = text(
+# Rows with a ceiling above both its limit and what is sold: only these can be lowered at all.
+_LOOSE = text(
     """
-    UPDATE inventory SET
-        sold = (SELECT array_agg(CASE WHEN j = :position THEN s - :seats ELSE s END ORDER BY j)
-                FROM unnest(sold) WITH ORDINALITY AS t(s, j)),
-        sold_total = sold_total - :seats,
-        version = inventory.version + 1
-    FROM flights
-    WHERE inventory.flight_id = :flight_id AND cabin = :cabin
-      AND flights.flight_id = inventory.flight_id
-    RETURNING inventory.flight_id, cabin, limits, sold, inventory.version AS version,
-              flights.version AS flight_version
+    SELECT flight_id, cabin FROM inventory
+    WHERE ceilings <> limits AND (flight_id, cabin) > (:flight_id, :cabin)
+      AND EXISTS (
+        SELECT 1 FROM (
+            SELECT c, l, sum(s) OVER (ORDER BY j DESC) AS sold_from_here_down
+            FROM unnest(sold, ceilings, limits) WITH ORDINALITY AS t(s, c, l, j)) AS nested
+        WHERE c > greatest(l, sold_from_here_down))
+    ORDER BY flight_id, cabin
+    LIMIT :count
+    """
+)
+_TIGHTEN = text(
+    """
+    WITH lower AS (
+        SELECT array_agg(level ORDER BY j) AS ceilings
+        FROM (
+            SELECT j, CAST(least(c, greatest(l, sum(t) OVER (ORDER BY j DESC))) AS int) AS level
+            FROM inventory,
+                 unnest(ceilings, limits, CAST(:taken AS int[])) WITH ORDINALITY AS u(c, l, t, j)
+            WHERE flight_id = :flight_id AND cabin = :cabin) AS levels)
+    UPDATE inventory SET ceilings = lower.ceilings, ceiling_total = lower.ceilings[1]
+    FROM lower
+    WHERE flight_id = :flight_id AND cabin = :cabin AND version = :version
+      AND cardinality(limits) = cardinality(CAST(:taken AS int[]))
+      AND inventory.ceilings <> lower.ceilings
     """
 )
 _ROWS_OF_FLIGHTS = text(
@@ -132,26 +167,54 @@ def flights_from_rows(rows: Iterable[RowMapping]) -> list[Flight]:
 
 
 async def sell(session: WriteSession, lines: Sequence[SeatLine]) -> list[InventoryRow] | SeatLine:
-    """Counts the lines as sold, or names the first that no longer fits under its ceilings.
+    """Counts the lines as sold, those of one class together, or names one that no longer fits.
 
     The caller rolls back in the second case. Rows are taken in sorted order whatever the lines' own.
     """
-    changed = []
+    changed = await _move(session, lines, sign=1)
+    fitted = {(row.flight_id, row.cabin) for row in changed}
     for line in in_lock_order(lines):
-        row = (await session.execute(_SELL, _parameters(line))).mappings().one_or_none()
-        if row is None:
+        if (line.flight_id, line.cabin) not in fitted:
             return line
-        changed.append(inventory_row(row))
     return changed
 
 
 async def give_back(session: WriteSession, lines: Sequence[SeatLine]) -> list[InventoryRow]:
     """Takes the lines out of what was sold; the CHECK refuses to go below nothing."""
-    changed = []
-    for line in in_lock_order(lines):
-        row = (await session.execute(_GIVE_BACK, _parameters(line))).mappings().one()
-        changed.append(inventory_row(row))
-    return changed
+    return await _move(session, lines, sign=-1)
+
+
+async def loose_rows(
+    session: ReadSession, after: tuple[str, str], count: int
+) -> list[tuple[FlightId, CabinName]]:
+    """Cabins with a ceiling that is higher than limit and sales ask for, by key."""
+    flight_id, cabin = after
+    found = await session.execute(_LOOSE, {"flight_id": flight_id, "cabin": cabin, "count": count})
+    return [(FlightId(row.flight_id), CabinName(row.cabin)) for row in found]
+
+
+async def tighten(
+    session: WriteSession,
+    flight_id: FlightId,
+    cabin: CabinName,
+    version: int,
+    taken: Sequence[int],
+) -> bool:
+    """Lowers the ceilings to the limits or to what is taken from each class down, whichever is more.
+
+    False where the row is no longer of that version, or has such ceilings already. The version stays:
+    nobody but a booking asks for a ceiling.
+    """
+    lowered = await session.execute(
+        _TIGHTEN,
+        {
+            "flight_id": flight_id,
+            "cabin": cabin.value,
+            "version": version,
+            "taken": list(taken),
+        },
+    )
+    return lowered.rowcount == 1
 
 
 async def read_rows(session: ReadSession, flight_ids: Iterable[FlightId]) -> list[InventoryRow]:
@@ -193,13 +256,19 @@ def inventory_row(row: Mapping[str, Any] | RowMapping) -> InventoryRow:
     )
 
 
-def _parameters(line: SeatLine) -> dict[str, Any]:
-    return {
-        "flight_id": line.flight_id,
-        "cabin": line.cabin.value,
-        "position": line.position,
-        "seats": line.seats,
+async def _move(
+    session: WriteSession, lines: Sequence[SeatLine], *, sign: int
+) -> list[InventoryRow]:
+    ordered = in_lock_order(lines)
+    values = {
+        "flight_ids": [line.flight_id for line in ordered],
+        "cabins": [line.cabin.value for line in ordered],
+        "positions": [line.position for line in ordered],
+        "seats": [sign * line.seats for line in ordered],
+        "guarded": sign > 0,
     }
+    moved = await session.execute(_MOVE, values)
+    return [inventory_row(row) for row in moved.mappings()]
 
 
 def _flight(row: RowMapping, cabins: tuple[Cabin, ...]) -> Flight:

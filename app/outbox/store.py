@@ -6,12 +6,13 @@ behalf of a lease proves the lease in its own WHERE, by the database's clock. Pl
 locks, no notifications, no sequences.
 """
 
+import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, RowMapping, Select, insert, literal, select, text, union_all
+from sqlalchemy import ColumnElement, RowMapping, Select, literal, select, text, union_all
 from sqlalchemy.dialects.postgresql import JSONB
 
 from app.ids import EventId, TenantId
@@ -30,6 +31,18 @@ class Backlog:
     oldest_at: datetime | None
 
 
+_APPEND = text(
+    """
+    INSERT INTO outbox (event_id, type, version, tenant_id, aggregate_type, aggregate_id, sequence,
+                        occurred_at, data)
+    SELECT event_id, type, version, tenant_id, aggregate_type, aggregate_id, sequence,
+           occurred_at, data
+    FROM jsonb_to_recordset(CAST(:facts AS jsonb)) AS fact (
+        event_id text, type text, version integer, tenant_id text, aggregate_type text,
+        aggregate_id text, sequence integer, occurred_at timestamptz, data jsonb)
+    ORDER BY event_id
+    """
+)
 _ANY_UNNUMBERED = text("SELECT 1 FROM outbox WHERE position IS NULL LIMIT 1")
 _LOCK_HEAD = text("SELECT last_position FROM outbox_head WHERE shard = 0 FOR UPDATE")
 _MOVE_HEAD = text("UPDATE outbox_head SET last_position = :last_position WHERE shard = 0")
@@ -120,22 +133,23 @@ _BACKLOG = text(
 _LAST_POSITION = text("SELECT last_position FROM outbox_head WHERE shard = 0")
 
 
-async def append(session: WriteSession, fact: Fact) -> EventId:
-    """Writes the fact into the caller's transaction, whose commit makes it true."""
-    await session.execute(
-        insert(outbox).values(
-            event_id=fact.event_id,
-            type=fact.type.value,
-            version=fact.version,
-            tenant_id=fact.tenant_id,
-            aggregate_type=fact.aggregate_type,
-            aggregate_id=fact.aggregate_id,
-            sequence=fact.sequence,
-            occurred_at=fact.occurred_at,
-            data=dict(fact.data),
-        )
-    )
-    return fact.event_id
+async def append(session: WriteSession, *facts: Fact) -> None:
+    """Writes the facts into the caller's transaction, whose commit makes them true."""
+    rows = [
+        {
+            "event_id": fact.event_id,
+            "type": fact.type.value,
+            "version": fact.version,
+            "tenant_id": fact.tenant_id,
+            "aggregate_type": fact.aggregate_type,
+            "aggregate_id": fact.aggregate_id,
+            "sequence": fact.sequence,
+            "occurred_at": fact.occurred_at.isoformat(),
+            "data": dict(fact.data),
+        }
+        for fact in facts
+    ]
+    await session.execute(_APPEND, {"facts": json.dumps(rows)})
 
 
 async def number(session: WriteSession, count: int) -> list[EventId]:

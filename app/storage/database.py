@@ -20,6 +20,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from app.errors import DatabaseUnavailable
 from app.storage.durability import ASK, UnsafeDatabase, dangers
 from app.storage.transaction import (
+    LOCK_TIMED_OUT,
+    LockTimedOut,
     OutcomeUnknown,
     is_unanswered,
     is_worth_a_rerun,
@@ -210,6 +212,8 @@ async def _translated() -> AsyncIterator[None]:
 
 def _unavailable_or(error: DBAPIError) -> Exception:
     state = sqlstate_of(error)
+    if state == LOCK_TIMED_OUT:
+        return LockTimedOut()
     if state is not None:
         return DatabaseUnavailable() if state.startswith(_NOT_NOW) else error
     if isinstance(error, (OperationalError, InterfaceError)) or error.connection_invalidated:

@@ -54,7 +54,7 @@ async def test_what_was_never_sold_is_a_hold_again(core: Core, holds: HoldServic
     assert (await holds.get(DEMO, hold_id)).status is HoldStatus.ACTIVE
 
     async def late(session: WriteSession) -> bool:
-        return await journal.confirm(session, hold_id, fence)
+        return hold_id in await journal.confirm(session, {hold_id: fence})
 
     assert not await core.database.run_in_transaction(late), "a late booking carries the old fence"
     assert await core.resolver.once(NOW) == 0
@@ -68,7 +68,7 @@ async def test_what_was_sold_is_finished_with_the_rows_of_the_sale(
     async def sell(session: WriteSession) -> None:
         promise = await journal.lock(session, hold_id)
         assert promise is not None
-        assert await journal.confirm(session, hold_id, fence)
+        assert await journal.confirm(session, {hold_id: fence})
         assert isinstance(await inventory_store.sell(session, promise.lines), list)
 
     await core.database.run_in_transaction(sell)

@@ -1,0 +1,284 @@
+"""The transaction that sells: everything of a hold or nothing, and those of concurrent requests together.
+
+A transaction for many either serves every one of them or is rolled back, and then each has one of its
+own: what one is refused for, or has to wait for, is never another's. Nothing in it touches anything but
+its session, so that it may run again.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import structlog
+from prometheus_client import Counter
+from sqlalchemy import text
+
+from app.booking import events, store
+from app.booking.errors import DuplicateBooking, seats_gone
+from app.booking.model import Booking, BookingRequest, BookingStatus, DrawLocator
+from app.booking.store import NewBooking
+from app.clock import Clock
+from app.errors import DatabaseUnavailable, DomainError, NotFound
+from app.hold import journal
+from app.hold.claim import Claim, Claims
+from app.hold.errors import HoldExpired, HoldNotActive, SoldOut
+from app.hold.model import JournalState, Promise
+from app.idempotency import model as keys
+from app.idempotency import store as idempotency
+from app.idempotency.model import IdempotencyKey
+from app.ids import BookingId, TenantId, booking_id
+from app.inventory import store as inventory_store
+from app.inventory.model import InventoryRow, SeatLine
+from app.outbox import store as outbox
+from app.storage.coalesce import Coalescer
+from app.storage.database import Database, WriteSession
+from app.storage.transaction import LockTimedOut, OutcomeUnknown
+
+_log = structlog.get_logger(__name__)
+
+ROUTE: Final = "bookings.confirm"
+BATCH_MAX: Final = 32  # one transaction's bookings
+BATCHES_MAX: Final = 2  # at once: one is written to disk while the other is put together
+LOCATOR_DRAWS_MAX: Final = 64
+BOOKED: Final = "The hold has become a booking."
+_BE_BRIEF: Final = text("SET LOCAL lock_timeout = '200ms'")  # nobody waits long for another's row
+
+OVERSELLS_STOPPED = Counter(
+    "holdfast_oversells_stopped",
+    "Bookings of a live hold that found its seats sold: a fault in the protocol, never a client's.",
+)
+
+
+class BookedByAnother(Exception):
+    """Another request got the hold while this one was on its way; nothing was done."""
+
+
+class FenceMoved(Exception):
+    """The hold was settled since it was pinned; nothing was done."""
+
+
+class PinOfEarlierEpoch(Exception):
+    """The pin was made in a life of the Redis data that is over; nothing was done."""
+
+
+class _NotTogether(Exception):
+    """One of many cannot be served as the others; nothing was done."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Order:
+    """One request with what it is judged by."""
+
+    tenant_id: TenantId
+    request: BookingRequest
+    key: IdempotencyKey
+    promise: Promise
+    duplicate_of: BookingId | None  # a booking with the request's client_reference
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sale:
+    """An order, and the grip on its hold."""
+
+    order: Order
+    claim: Claim
+
+
+Sold = tuple[Booking, list[InventoryRow]]
+"""What was sold, and the rows of its flights as the sale left them."""
+
+
+class Sales:
+    def __init__(
+        self,
+        database: Database,
+        claims: Claims,
+        clock: Clock,
+        draw_locator: DrawLocator,
+        *,
+        batch_max: int = BATCH_MAX,
+    ) -> None:
+        self._database = database
+        self._claims = claims
+        self._clock = clock
+        self._draw_locator = draw_locator
+        self._sales: Coalescer[Sale, Sold | None] = Coalescer(
+            self._sell,
+            key=lambda sale: sale.claim.hold_id,
+            batch_max=min(batch_max, BATCH_MAX),
+            batches_max=BATCHES_MAX,
+        )
+
+    async def sell(self, order: Order, claim: Claim) -> Sold | None:
+        """None: the key has its answer.
+
+        Raises BookedByAnother, FenceMoved, PinOfEarlierEpoch, OutcomeUnknown, and what a booking is
+        refused for.
+        """
+        return await self._sales.do(Sale(order, claim))
+
+    async def _sell(self, sales: Sequence[Sale]) -> list[Sold | Exception | None]:
+        if len(sales) > 1 and len({sale.claim.epoch for sale in sales}) == 1:
+            try:
+                sold = await self._database.run_in_transaction(
+                    lambda session: self._sell_together(session, sales)
+                )
+                return list(sold)
+            except LockTimedOut:
+                pass
+            except (OutcomeUnknown, DatabaseUnavailable):
+                raise
+            except Exception as error:  # whose it is, each by itself will tell
+                _log.debug("not sold together", error_type=type(error).__name__, count=len(sales))
+        answers = await asyncio.gather(*map(self._sell_alone, sales), return_exceptions=True)
+        return [_answer(answer) for answer in answers]
+
+    async def _sell_alone(self, sale: Sale) -> Sold | None:
+        return await self._database.run_in_transaction(
+            lambda session: self._sell_by_itself(session, sale)
+        )
+
+    async def _sell_together(self, session: WriteSession, sales: Sequence[Sale]) -> list[Sold]:
+        await session.execute(_BE_BRIEF)
+        claimed = [
+            keys.Claim(sale.order.tenant_id, sale.order.key, booking_id(sale.claim.hold_id), {})
+            for sale in sales
+        ]
+        if not await idempotency.claim_all(session, ROUTE, claimed, self._clock()):
+            raise _NotTogether
+        return await self._sell_claimed(session, sales)
+
+    async def _sell_by_itself(self, session: WriteSession, sale: Sale) -> Sold | None:
+        order, subject = sale.order, booking_id(sale.claim.hold_id)
+        record = await idempotency.claim(
+            session, order.tenant_id, ROUTE, order.key, subject, {}, self._clock()
+        )
+        if record is not None:
+            return None
+        (sold,) = await self._sell_claimed(session, [sale])
+        return sold
+
+    async def _sell_claimed(self, session: WriteSession, sales: Sequence[Sale]) -> list[Sold]:
+        """All of one epoch. Locks in the one order: epoch, journal, booking, inventory."""
+        if not await self._claims.prove(session, sales[0].claim):
+            raise PinOfEarlierEpoch
+        won = await journal.confirm(
+            session, {sale.claim.hold_id: sale.claim.fence for sale in sales}
+        )
+        for sale in sales:
+            if sale.claim.hold_id not in won:
+                raise await _why_not(session, sale.claim)
+        bookings = await self._add_bookings(session, sales)
+        lines = [line for sale in sales for line in sale.order.promise.lines]
+        rows = await inventory_store.sell(session, lines)
+        if isinstance(rows, SeatLine):
+            raise _oversell_stopped(sales, rows)
+        facts = (
+            events.confirmed(sale.order.tenant_id, booking)
+            for sale, booking in zip(sales, bookings, strict=True)
+        )
+        await outbox.append(session, *facts)
+        return [
+            (booking, _rows_of(sale, rows)) for sale, booking in zip(sales, bookings, strict=True)
+        ]
+
+    async def _add_bookings(self, session: WriteSession, sales: Sequence[Sale]) -> list[Booking]:
+        bookings = [self._booking(sale.order) for sale in sales]
+        for _ in range(LOCATOR_DRAWS_MAX):
+            new = [
+                NewBooking(sale.order.tenant_id, booking, sale.order.promise.lines)
+                for sale, booking in zip(sales, bookings, strict=True)
+            ]
+            if len(await store.add(session, new)) == len(sales):
+                return bookings
+            if len(sales) > 1:
+                raise _NotTogether
+            await _refuse_duplicate(session, sales[0].order)
+            bookings = [replace(bookings[0], record_locator=self._draw_locator())]
+        raise AssertionError("no free record locator in so many draws")
+
+    def _booking(self, order: Order) -> Booking:
+        promise, request = order.promise, order.request
+        return Booking(
+            booking_id=booking_id(promise.hold_id),
+            record_locator=self._draw_locator(),
+            status=BookingStatus.CONFIRMED,
+            hold_id=promise.hold_id,
+            segments=promise.segments,
+            passengers=request.passengers,
+            contact=request.contact,
+            payment=request.payment,
+            price=promise.price,
+            client_reference=request.client_reference,
+            created_at=self._clock(),
+        )
+
+
+def refusal_of(state: JournalState) -> DomainError | None:
+    """Why a hold in this state cannot be booked; None where it can."""
+    match state:
+        case JournalState.HELD:
+            return None
+        case JournalState.CONFIRMED:
+            return HoldNotActive(BOOKED)
+        case JournalState.RELEASED:
+            return HoldNotActive("The hold was released.")
+        case JournalState.EXPIRED:
+            return HoldExpired()
+        case JournalState.ABORTED:
+            return no_such_hold()
+
+
+def no_such_hold() -> NotFound:
+    return NotFound("There is no such hold.")
+
+
+async def _why_not(session: WriteSession, claim: Claim) -> Exception:
+    """Why the journal row was not HELD with our fence: read after whoever held it has ended."""
+    promise = await journal.read(session, claim.hold_id)
+    if promise is None:
+        return no_such_hold()
+    if promise.state is JournalState.CONFIRMED:
+        return BookedByAnother()
+    return refusal_of(promise.state) or FenceMoved()
+
+
+async def _refuse_duplicate(session: WriteSession, order: Order) -> None:
+    reference = order.request.client_reference
+    if reference is not None:
+        taken_by = await store.with_client_reference(session, order.tenant_id, reference)
+        if taken_by is not None:
+            raise DuplicateBooking(taken_by)
+
+
+def _rows_of(sale: Sale, rows: Sequence[InventoryRow]) -> list[InventoryRow]:
+    flights = {line.flight_id for line in sale.order.promise.lines}
+    return [row for row in rows if row.flight_id in flights]
+
+
+def _oversell_stopped(sales: Sequence[Sale], line: SeatLine) -> Exception:
+    """Of many, one by one will tell whose seats they were."""
+    if len(sales) > 1:
+        return _NotTogether()
+    promise = sales[0].order.promise
+    OVERSELLS_STOPPED.inc()
+    _log.error(
+        "oversell_stopped",
+        hold_id=promise.hold_id,
+        flight_id=line.flight_id,
+        position=line.position,
+        count=line.seats,
+    )
+    return _seats_gone(promise, line)
+
+
+def _seats_gone(promise: Promise, line: SeatLine) -> SoldOut:
+    booking_class = promise.segments[promise.lines.index(line)].booking_class
+    return seats_gone(line, booking_class)
+
+
+def _answer(answer: Sold | BaseException | None) -> Sold | Exception | None:
+    if isinstance(answer, BaseException) and not isinstance(answer, Exception):
+        raise answer  # the loop is ending
+    return answer
