@@ -1,8 +1,8 @@
 """The HTTP application of one worker: `uvicorn --factory app.main:create`."""
 
 import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import date
 
 from app import __version__
@@ -18,10 +18,11 @@ from app.transport.http.paging import Cursors
 from app.transport.http.routers.booking import bookings_router
 from app.transport.http.routers.events import events_router
 from app.transport.http.routers.flights import flights_router
+from app.transport.http.routers.health import Check
 from app.transport.http.routers.hold import holds_router
 from app.transport.http.routers.ledger import ledger_router
 from app.transport.http.routers.search import search_router
-from app.wiring import Identity, core_of, identity_of, services_of, watching
+from app.wiring import Identity, Services, core_of, identity_of, services_of, watching
 
 DEV_ISSUER_PATH = "/dev/oidc"
 
@@ -41,10 +42,6 @@ def check(settings: Settings) -> None:
 
 def application(settings: Settings, clock: Clock = utc_now) -> Application:
     core = core_of(settings, clock)
-    keys = signing_keys(settings)
-    services = services_of(core, keys)
-    cursors = Cursors(keys)
-    identity = _identity(settings, clock)
 
     @asynccontextmanager
     async def life() -> AsyncIterator[None]:
@@ -52,8 +49,31 @@ def application(settings: Settings, clock: Clock = utc_now) -> Application:
             async with watching(core):
                 yield
         finally:
-            await identity.close()
             await core.close()
+
+    services = services_of(core, signing_keys(settings))
+    checks = {"database": core.database.ping, "redis": core.check_hold_store}
+    return serving(settings, services, checks, life, clock)
+
+
+def serving(
+    settings: Settings,
+    services: Services,
+    checks: Mapping[str, Check],
+    life_of_services: Callable[[], AbstractAsyncContextManager[None]],
+    clock: Clock = utc_now,
+) -> Application:
+    """The application in front of these services; `life_of_services` lasts while it serves."""
+    cursors = Cursors(signing_keys(settings))
+    identity = _identity(settings, clock)
+
+    @asynccontextmanager
+    async def life() -> AsyncIterator[None]:
+        try:
+            async with life_of_services():
+                yield
+        finally:
+            await identity.close()
 
     in_dev = settings.serves_dev_identity
     issuer_url = dev_issuer_url(settings)
@@ -67,7 +87,7 @@ def application(settings: Settings, clock: Clock = utc_now) -> Application:
             flights_router(services.schedule, clock),
             ledger_router(services.ledger, cursors),
         ],
-        checks={"database": core.database.ping, "redis": core.check_hold_store},
+        checks=checks,
         version=__version__,
         mounts={DEV_ISSUER_PATH: dev_issuer_app(settings.data_dir, issuer_url, clock)}
         if in_dev

@@ -43,17 +43,17 @@ Mutation = Callable[[Run, Random], Run | None]
 
 def lose_a_booking(run: Run, chance: Random) -> Run | None:
     row = _one(chance, run.dumps.bookings)
-    return row and run.dumped(bookings=_without(run.dumps.bookings, row))
+    return None if row is None else run.dumped(bookings=_without(run.dumps.bookings, row))
 
 
 def lose_a_promise(run: Run, chance: Random) -> Run | None:
     row = _one(chance, [row for row in run.dumps.hold_journal if _was_told(run, row)])
-    return row and run.dumped(hold_journal=_without(run.dumps.hold_journal, row))
+    return None if row is None else run.dumped(hold_journal=_without(run.dumps.hold_journal, row))
 
 
 def abort_a_promise(run: Run, chance: Random) -> Run | None:
     row = _one(chance, [row for row in run.dumps.hold_journal if _was_told(run, row)])
-    return row and _journal(run, row, state="ABORTED")
+    return None if row is None else _journal(run, row, state="ABORTED")
 
 
 def sell_a_seat_twice(run: Run, chance: Random) -> Run | None:
@@ -90,29 +90,43 @@ def sell_above_the_ceiling(run: Run, chance: Random) -> Run | None:
 def halve_a_booking(run: Run, chance: Random) -> Run | None:
     """Its hold was never confirmed in the journal."""
     row = _one(chance, run.dumps.bookings)
-    journal = row and _one(chance, [j for j in run.dumps.hold_journal if j.hold_id == row.hold_id])
-    return journal and _journal(run, journal, state="RELEASED")
+    if row is None:
+        return None
+    journal = _one(chance, [j for j in run.dumps.hold_journal if j.hold_id == row.hold_id])
+    return None if journal is None else _journal(run, journal, state="RELEASED")
 
 
 def lose_a_fact(run: Run, chance: Random) -> Run | None:
     row = _one(chance, run.dumps.outbox)
-    return row and run.dumped(outbox=_without(run.dumps.outbox, row))
+    return None if row is None else run.dumped(outbox=_without(run.dumps.outbox, row))
 
 
 def lose_an_event(run: Run, chance: Random) -> Run | None:
     event = _one(chance, run.dumps.bus or ())
-    return event and run.dumped(bus=tuple(one for one in run.dumps.bus or () if one is not event))
+    return (
+        None
+        if event is None
+        else run.dumped(bus=tuple(one for one in run.dumps.bus or () if one is not event))
+    )
 
 
 def invent_an_event(run: Run, chance: Random) -> Run | None:
     event = _one(chance, run.dumps.bus or ())
-    return event and run.dumped(bus=(*(run.dumps.bus or ()), {**event, "id": "evt_invented"}))
+    return (
+        None
+        if event is None
+        else run.dumped(bus=(*(run.dumps.bus or ()), {**event, "id": "evt_invented"}))
+    )
 
 
 def reorder_events(run: Run, chance: Random) -> Run | None:
     bus = run.dumps.bus or ()
     second = _one(chance, [one for one in bus if one["sequence"] == 2])
-    return second and run.dumped(bus=(second, *(one for one in bus if one is not second)))
+    return (
+        None
+        if second is None
+        else run.dumped(bus=(second, *(one for one in bus if one is not second)))
+    )
 
 
 def rewrite_an_event(run: Run, chance: Random) -> Run | None:
@@ -147,7 +161,9 @@ def answer_for_another(run: Run, chance: Random) -> Run | None:
     told = _told(run, "get_hold")
     one = _one(chance, told)
     other = _one(chance, [each for each in told if one and each.subject != one.subject])
-    return one and other and run.having(replace(one, answer=other.answer))
+    if one is None or other is None:
+        return None
+    return run.having(replace(one, answer=other.answer))
 
 
 def hold_twice_for_one_key(run: Run, chance: Random) -> Run | None:
@@ -185,7 +201,7 @@ def refuse_a_live_hold(run: Run, chance: Random) -> Run | None:
 
 def deny_a_hold(run: Run, chance: Random) -> Run | None:
     seen = _one(chance, _told(run, "get_hold"))
-    return seen and run.having(_refused(seen, 404, "not_found"))
+    return None if seen is None else run.having(_refused(seen, 404, "not_found"))
 
 
 def grant_what_is_sold_out(run: Run, chance: Random) -> Run | None:
@@ -251,7 +267,7 @@ def lose_a_memo(run: Run, chance: Random) -> Run | None:
 
 def commit_in_an_old_epoch(run: Run, chance: Random) -> Run | None:
     row = _one(chance, run.dumps.hold_journal)
-    return row and _journal(run, row, epoch=row.epoch - 1)
+    return None if row is None else _journal(run, row, epoch=row.epoch - 1)
 
 
 def turn_the_clock_back(run: Run, chance: Random) -> Run | None:
@@ -267,17 +283,23 @@ def turn_the_clock_back(run: Run, chance: Random) -> Run | None:
 
 def fail_outright(run: Run, chance: Random) -> Run | None:
     one = _one(chance, [one for one in run.operations if one.status is not None])
-    return one and run.having(_refused(one, 500, "internal_error"))
+    return None if one is None else run.having(_refused(one, 500, "internal_error"))
 
 
 def answer_too_late(run: Run, chance: Random) -> Run | None:
     one = _one(chance, [one for one in run.operations if one.completed_at is not None])
-    return one and run.having(replace(one, completed_at=(one.completed_at or 0) + 60))
+    return (
+        None if one is None else run.having(replace(one, completed_at=(one.completed_at or 0) + 60))
+    )
 
 
 def confuse_request_ids(run: Run, chance: Random) -> Run | None:
     one = _one(chance, [one for one in run.operations if one.status is not None])
-    return one and run.having(replace(one, headers={**one.headers, "x-request-id": "another"}))
+    return (
+        None
+        if one is None
+        else run.having(replace(one, headers={**one.headers, "x-request-id": "another"}))
+    )
 
 
 def miscount_what_is_open(run: Run, chance: Random) -> Run | None:

@@ -1,0 +1,299 @@
+"""Holds as the oracle keeps them: placed, read, extended and released under row locks."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from app.clock import Clock
+from app.errors import DomainError, IdempotencyKeyReused, NotFound, Overloaded
+from app.hold import journal
+from app.hold.errors import (
+    ExtensionLimitReached,
+    HoldExpired,
+    HoldNotActive,
+    OfferExpired,
+    SoldOut,
+)
+from app.hold.model import (
+    EXTENSIONS_MAX,
+    Full,
+    Hold,
+    HoldRequest,
+    HoldStatus,
+    JournalState,
+    Promise,
+)
+from app.hold.placement import OpenOffer
+from app.hold.pricing import Itinerary, itinerary
+from app.hold.service import EXTEND_ROUTE, HoldService
+from app.hold.views import STATES_OF, first_told, told_when_extended
+from app.idempotency import store as idempotency
+from app.idempotency.model import Answered, IdempotencyKey, Record
+from app.ids import HoldId, TenantId, booking_id, hold_id
+from app.inventory.store import read_flights
+from app.storage.database import Database, WriteSession
+from tests.faults.oracle import rows
+
+EPOCH = 1
+TRIES_MAX = 50
+
+_STATUS = {
+    JournalState.HELD: HoldStatus.ACTIVE,
+    JournalState.CONFIRMED: HoldStatus.BOOKED,
+    JournalState.RELEASED: HoldStatus.RELEASED,
+    JournalState.EXPIRED: HoldStatus.EXPIRED,
+}
+
+
+class _Again(Exception):
+    """A hold ran out while seats were counted; nothing was done."""
+
+
+class PostgresHolds(HoldService):
+    """The face of HoldService, every part of it its own."""
+
+    def __init__(
+        self, database: Database, open_offer: OpenOffer, ttl: timedelta, clock: Clock
+    ) -> None:
+        self._database = database
+        self._open_offer = open_offer
+        self._ttl = ttl
+        self._clock = clock
+
+    async def place(
+        self, tenant_id: TenantId, request: HoldRequest, key: IdempotencyKey
+    ) -> Answered[Hold]:
+        for _ in range(TRIES_MAX):
+            try:
+                return await self._database.run_in_transaction(
+                    lambda session: self._place(session, tenant_id, request, key)
+                )
+            except _Again:
+                continue
+            except DomainError:
+                first = await self._first_answer(tenant_id, key)
+                if first is None:
+                    raise
+                return first
+        raise Overloaded("Too many holds are running out at once; retry shortly.")
+
+    async def _place(
+        self,
+        session: WriteSession,
+        tenant_id: TenantId,
+        request: HoldRequest,
+        key: IdempotencyKey,
+    ) -> Answered[Hold]:
+        name = hold_id(tenant_id, key.key, 1)
+        row = await journal.read(session, name)
+        if row is not None:
+            return _replayed(row, key)
+        plan = await self._plan(session, tenant_id, request)
+        flights = {line.flight_id for line in plan.lines}
+        await rows.end_due(session, flights=flights)
+        seats = await rows.lock_seats(session, flights)
+        now = await rows.now(session)
+        self._refuse_full(plan, seats, now, by_offer=request.offer_id is not None)
+        promise = Promise(
+            hold_id=name,
+            tenant_id=tenant_id,
+            idempotency_key=key.key,
+            attempt=1,
+            request_hash=key.request_hash,
+            client_reference=request.client_reference,
+            lines=plan.lines,
+            segments=plan.segments,
+            passengers=plan.passengers,
+            price=plan.price,
+            epoch=EPOCH,
+            granted_at=now,
+            expires_at=now + self._ttl,
+            first_expires_at=now + self._ttl,
+        )
+        if name not in await journal.append(session, [promise]):
+            raise _Again  # another delivery of the same request was first
+        return Answered(first_told(promise))
+
+    async def _plan(
+        self, session: WriteSession, tenant_id: TenantId, request: HoldRequest
+    ) -> Itinerary:
+        offer = None
+        if request.offer_id is not None:
+            offer = self._open_offer(tenant_id, request.offer_id)
+            if offer.expires_at <= self._clock():
+                raise OfferExpired
+        choices = request.segments if offer is None else offer.segments
+        passengers = request.passengers if offer is None else offer.passengers
+        assert passengers is not None, "the rim asks for passengers beside segments"
+        flights = await read_flights(session, {choice.flight_id for choice in choices})
+        return itinerary(choices, passengers, flights, self._clock(), offer)
+
+    def _refuse_full(
+        self,
+        plan: Itinerary,
+        seats: Mapping[rows.Cabin, rows.Seats],
+        now: datetime,
+        *,
+        by_offer: bool,
+    ) -> None:
+        cabins = [seats[line.flight_id, line.cabin] for line in plan.lines]
+        open_seats = tuple(
+            cabin.open(line.position) for cabin, line in zip(cabins, plan.lines, strict=True)
+        )
+        wanted = plan.passengers.seats
+        short = [
+            (cabin, line)
+            for cabin, line in zip(cabins, plan.lines, strict=True)
+            if cabin.open(line.position) < wanted
+        ]
+        if not short:
+            return
+        ends = [cabin.first_end for cabin, _ in short]
+        if any(end is not None and end <= now for end in ends):
+            raise _Again
+        known = [end for end in ends if end is not None]
+        can_come_free = len(known) == len(short) and all(
+            cabin.open_without_holds(line.position) >= wanted for cabin, line in short
+        )
+        full = Full(open_seats, max(known) if can_come_free else None)
+        raise SoldOut.of(plan.choices, wanted, full, by_offer=by_offer)
+
+    async def _first_answer(
+        self, tenant_id: TenantId, key: IdempotencyKey
+    ) -> Answered[Hold] | None:
+        async with self._database.reading() as session:
+            row = await journal.read(session, hold_id(tenant_id, key.key, 1))
+        return None if row is None else _replayed(row, key)
+
+    async def get(self, tenant_id: TenantId, hold_id: HoldId) -> Hold:
+        async def read(session: WriteSession) -> tuple[Promise | None, datetime]:
+            await rows.end_due(session, hold_ids=[hold_id])
+            now = await rows.now(session)
+            return await journal.read_own(session, tenant_id, hold_id), now
+
+        promise, now = await self._database.run_in_transaction(read)
+        if promise is None:
+            raise _no_such_hold()
+        return _view(promise, now)
+
+    async def list(
+        self,
+        tenant_id: TenantId,
+        *,
+        status: HoldStatus | None,
+        client_reference: str | None,
+        after: tuple[datetime, HoldId] | None,
+        limit: int,
+    ) -> tuple[list[Hold], tuple[datetime, HoldId] | None]:
+        async def read(session: WriteSession) -> tuple[list[Promise], datetime]:
+            async def page() -> list[Promise]:
+                return await journal.page(
+                    session,
+                    tenant_id,
+                    states=STATES_OF[status],
+                    client_reference=client_reference,
+                    after=after,
+                    count=limit + 1,
+                )
+
+            await rows.end_due(session, hold_ids=[promise.hold_id for promise in await page()])
+            return await page(), await rows.now(session)
+
+        found, now = await self._database.run_in_transaction(read)
+        holds = [_view(promise, now) for promise in found[:limit]]
+        kept = [hold for hold in holds if status is None or hold.status is status]
+        last = found[limit - 1] if len(found) > limit else None
+        return kept, None if last is None else (last.granted_at, last.hold_id)
+
+    async def extend(
+        self, tenant_id: TenantId, hold_id: HoldId, key: IdempotencyKey | None
+    ) -> Answered[Hold]:
+        async def extend(session: WriteSession) -> Answered[Hold]:
+            return await self._extend(session, tenant_id, hold_id, key)
+
+        await self._end_due(hold_id)
+        return await self._database.run_in_transaction(extend)
+
+    async def _extend(
+        self,
+        session: WriteSession,
+        tenant_id: TenantId,
+        hold_id: HoldId,
+        key: IdempotencyKey | None,
+    ) -> Answered[Hold]:
+        promise = await journal.read_own(session, tenant_id, hold_id)
+        if promise is None:
+            raise _no_such_hold()
+        now = await rows.now(session)
+        expires_at = promise.first_expires_at + self._ttl
+        seconds = int((expires_at - now).total_seconds())
+        if key is not None:
+            facts: dict[str, Any] = {"expires_at": expires_at.isoformat(), "seconds": seconds}
+            record = await idempotency.claim(
+                session, tenant_id, EXTEND_ROUTE, key, hold_id, facts, self._clock()
+            )
+            if record is not None:
+                return _extended_before(promise, record)
+        locked = await rows.lock_hold(session, hold_id)
+        assert locked is not None, "it was there a moment ago"
+        match JournalState(locked.state):
+            case JournalState.EXPIRED:
+                raise HoldExpired
+            case JournalState.HELD if locked.is_due:
+                raise HoldExpired
+            case JournalState.HELD:
+                pass
+            case _:
+                raise HoldNotActive("The hold is booked or released.")
+        if not await journal.extend(session, tenant_id, hold_id, expires_at):
+            raise ExtensionLimitReached
+        return Answered(told_when_extended(promise, expires_at, seconds))
+
+    async def release(self, tenant_id: TenantId, hold_id: HoldId) -> None:
+        async def release(session: WriteSession) -> Promise | None:
+            await journal.release(session, tenant_id, hold_id)
+            return await journal.read_own(session, tenant_id, hold_id)
+
+        promise = await self._database.run_in_transaction(release)
+        if promise is None:
+            raise _no_such_hold()
+        if promise.state is JournalState.CONFIRMED:
+            raise HoldNotActive("The hold has become a booking; cancel that instead.")
+
+    async def _end_due(self, hold_id: HoldId) -> None:
+        await self._database.run_in_transaction(
+            lambda session: rows.end_due(session, hold_ids=[hold_id])
+        )
+
+
+def _view(promise: Promise, now: datetime) -> Hold:
+    is_live = promise.state is JournalState.HELD
+    left = int((promise.expires_at - now).total_seconds()) if is_live else 0
+    return replace(
+        first_told(promise),
+        status=_STATUS[promise.state],
+        expires_at=promise.expires_at,
+        price_guaranteed_until=promise.expires_at,
+        expires_in_seconds=max(0, left),
+        extensions_remaining=EXTENSIONS_MAX - promise.extensions_used,
+        booking_id=booking_id(promise.hold_id) if promise.state is JournalState.CONFIRMED else None,
+    )
+
+
+def _replayed(row: Promise, key: IdempotencyKey) -> Answered[Hold]:
+    if row.request_hash != key.request_hash:
+        raise IdempotencyKeyReused
+    return Answered(first_told(row), replayed=True)
+
+
+def _extended_before(promise: Promise, record: Record) -> Answered[Hold]:
+    if record.subject_id != promise.hold_id:
+        raise IdempotencyKeyReused
+    expires_at = datetime.fromisoformat(record.facts["expires_at"])
+    told = told_when_extended(promise, expires_at, record.facts["seconds"])
+    return Answered(told, replayed=True)
+
+
+def _no_such_hold() -> NotFound:
+    return NotFound("There is no such hold.")
