@@ -22,7 +22,7 @@ from app.background import Background, repeat
 from app.booking.service import BookingService
 from app.clock import Clock, utc_now
 from app.errors import DomainError, HoldStoreUnavailable
-from app.hold import expirer, resolver, retention, sweeper, sync
+from app.hold import expirer, resolver, retention, sweeper, sync, tighten
 from app.hold.appender import Appender
 from app.hold.claim import Claims
 from app.hold.epoch import EpochKeeper
@@ -39,6 +39,7 @@ from app.hold.service import HoldService
 from app.hold.store import HoldStore
 from app.hold.sweeper import Sweeper
 from app.hold.sync import Sync
+from app.hold.tighten import Tightener
 from app.identity.keys import CachedKeys, KeySource
 from app.identity.profile import IssuerProfile, parse_profiles
 from app.identity.verifier import Verifier
@@ -77,6 +78,7 @@ class Core:
     resolver: Resolver
     sweeper: Sweeper
     sync: Sync
+    tightener: Tightener
     retention: Retention
     claims: Claims
     live: LiveInventory
@@ -168,6 +170,7 @@ def core_on(
         expirer=Expirer(database, store, epochs),
         sweeper=Sweeper(database, store, epochs),
         sync=Sync(database, seats, epochs),
+        tightener=Tightener(database, seats, epochs),
         retention=Retention(database, clock),
         claims=claims,
         resolver=Resolver(claims, store, epochs),
@@ -188,6 +191,7 @@ async def watching(core: Core) -> AsyncIterator[None]:
             ("resolver", core.resolver.once, resolver.EVERY_SECONDS),
             ("sweeper", core.sweeper.once, sweeper.EVERY_SECONDS),
             ("sync", core.sync.once, sync.EVERY_SECONDS),
+            ("tightener", core.tightener.once, tighten.EVERY_SECONDS),
             ("retention", core.retention.once, retention.EVERY_SECONDS),
         ):
             tasks.create_task(repeat(name, work, every_seconds, stop), name=name)

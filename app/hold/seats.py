@@ -1,6 +1,7 @@
 """The typed face of the scripts that count seats: what is open, what Postgres says, who is fenced off."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
@@ -14,6 +15,17 @@ from app.inventory.model import CabinCounts, CabinName, InventoryRow
 from app.storage.lua import Argument
 
 FENCE_LASTS: Final = timedelta(seconds=10)
+UNSAID_MAX: Final = (
+    2000  # holds taken back that the journal does not know of: more is no time to count
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """Seats of a cabin, class by class, that are sold, held, or ran out and were not yet told of."""
+
+    version: int  # of the row that Redis counted by
+    seats: tuple[int, ...]
 
 
 class SeatStore:
@@ -36,6 +48,23 @@ class SeatStore:
         return [
             CabinCounts(_numbers(limits), _numbers(sold), _numbers(held)) if limits else None
             for limits, sold, held in packed
+        ]
+
+    async def taken(
+        self, epoch: int, cabins: Sequence[tuple[FlightId, CabinName]]
+    ) -> list[Taken | None]:
+        """What each cabin's ceilings must not go below, in order; None where that cannot be said."""
+        names = Keys(epoch)
+        answer = await self._scripts.ask(
+            "read_taken",
+            [keys.EPOCH, names.ended, *(names.flight(flight_id) for flight_id, _ in cabins)],
+            [epoch, names.prefix, UNSAID_MAX, *(cabin.value for _, cabin in cabins)],
+        )
+        if answer == ["UNSURE"]:
+            return [None] * len(cabins)
+        pairs = zip(answer[1::2], answer[2::2], strict=True)
+        return [
+            Taken(int(version), _numbers(seats)) if version else None for version, seats in pairs
         ]
 
     async def apply(
