@@ -5,9 +5,10 @@ back. An equal fence cannot tell two bookings of one hold apart, so no process e
 belief that its transaction failed.
 """
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 from app.errors import HoldStoreUnavailable, NotFound
 from app.hold import journal
@@ -21,7 +22,11 @@ from app.inventory import store as inventory_store
 from app.inventory.model import InventoryRow
 from app.storage.database import Database, WriteSession
 
+T = TypeVar("T")
+
 FINISHES_MAX: Final = 3
+PATIENCE_SECONDS: Final = 4.5  # longer than it takes to end the epoch of a hold store that is away
+PAUSE_SECONDS: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,16 +56,28 @@ class Claims:
                 return Claim(hold_id, epoch, outcome.fence)
             return epoch, outcome
 
-        try:
-            outcome = await self._epochs.run(pin)
-        except HoldStoreUnavailable:
-            if (await self._epochs.read()).is_open:
-                raise
+        outcome = await self._patiently(pin)
+        if outcome is None:
             return Claim(hold_id, None, None)
         if isinstance(outcome, Claim):
             return outcome
         epoch, state = outcome
         raise await self.refusal(epoch, hold_id, state)
+
+    async def _patiently(self, pin: Callable[[int], Awaitable[T]]) -> T | None:
+        """None where no epoch is open. One whose hold store is away is ended within a few seconds."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + PATIENCE_SECONDS
+        while True:
+            try:
+                return await self._epochs.run(pin)
+            except HoldStoreUnavailable:
+                if not (await self._epochs.read()).is_open:
+                    return None
+                if loop.time() >= until:
+                    raise
+                self._epochs.alarm.set()
+            await asyncio.sleep(PAUSE_SECONDS)
 
     async def prove(self, session: WriteSession, claim: Claim) -> bool:
         """E, at the head of the booking's transaction."""

@@ -20,7 +20,10 @@ from app.storage.database import Database
 T = TypeVar("T")
 
 TRIES_MAX = 3
-_READ = text("SELECT epoch, incarnation, mode, cut FROM redis_epoch WHERE shard = 0")
+_READ = text(
+    "SELECT epoch, incarnation, mode, cut, away_since IS NOT NULL AS is_doubted"
+    " FROM redis_epoch JOIN epoch_gate USING (shard) WHERE shard = 0"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,7 @@ class EpochRow:
     incarnation: str | None
     is_open: bool  # mode = redis; else rebuilding
     cut: datetime
+    is_doubted: bool = False  # some process got no answer from the hold store
 
 
 class EpochKeeper:
@@ -39,6 +43,7 @@ class EpochKeeper:
         self._row: EpochRow | None = None
         self._incarnation: str | None = None  # outlasts the row: see expected_incarnation
         self.alarm = asyncio.Event()
+        self.is_silent = False  # it gives no answer: nobody waits for one in vain
 
     async def run(self, work: Callable[[int], Awaitable[T]]) -> T:
         """Runs `work(epoch)`, again where the epoch had moved; HoldStoreUnavailable where none is open."""
@@ -52,6 +57,9 @@ class EpochKeeper:
         raise HoldStoreUnavailable
 
     async def current(self) -> int:
+        if self.is_silent:
+            self.alarm.set()
+            raise HoldStoreUnavailable
         row = self._row
         if row is None:
             row = await self.learn()
@@ -83,4 +91,10 @@ class EpochKeeper:
     async def read(self) -> EpochRow:
         async with self._database.reading() as session:
             row = (await session.execute(_READ)).one()
-        return EpochRow(row.epoch, row.incarnation, row.mode == "redis", row.cut.astimezone(UTC))
+        return EpochRow(
+            row.epoch,
+            row.incarnation,
+            row.mode == "redis",
+            row.cut.astimezone(UTC),
+            row.is_doubted,
+        )

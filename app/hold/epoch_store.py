@@ -7,7 +7,7 @@ from typing import Final
 from app.hold import keys
 from app.hold.journal import LiveHold
 from app.hold.keys import Keys
-from app.hold.model import microseconds
+from app.hold.model import instant_of, microseconds
 from app.hold.scripts import Scripts
 from app.hold.store import request_digest
 
@@ -43,6 +43,11 @@ class EpochStore:
     async def open_epoch_number(self) -> int | None:
         number = await self._scripts.send(self._scripts.client.get(keys.EPOCH))
         return None if number is None else int(number)
+
+    async def clock(self) -> datetime | None:
+        """The instant that no script's time runs behind; every grant has moved it on."""
+        number = await self._scripts.send(self._scripts.client.get(keys.CLOCK))
+        return None if number is None else instant_of(int(number))
 
     async def discard_earlier_epochs(self, epoch: int) -> None:
         """Frees the keys of ended lives of the data, in small bites; whoever is overtaken meanwhile

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import CursorResult, RowMapping, text
 
-from app.hold.model import JournalState, Promise
+from app.hold.model import Grant, JournalState, Promise
 from app.ids import FlightId, HoldId, TenantId
 from app.inventory.itinerary import PassengerCounts, Price, Segment
 from app.inventory.model import CabinName, SeatLine
@@ -126,6 +126,19 @@ _JUST_ENDED = text(
     WHERE ended_at > clock_timestamp() - make_interval(secs => :seconds)
       AND state IN ('RELEASED', 'EXPIRED', 'ABORTED')
     ORDER BY ended_at LIMIT :count
+    """
+)
+# Some of the last two seconds before the newest: each step is a look into an index.
+_NEWEST_GRANTS = text(
+    """
+    SELECT DISTINCT near.hold_id, near.granted_at, near.expires_at
+    FROM (SELECT max(granted_at) AS at FROM hold_journal) AS newest
+    CROSS JOIN generate_series(0, 7) AS step
+    CROSS JOIN LATERAL (
+        SELECT hold_id, granted_at, expires_at, state, epoch FROM hold_journal
+        WHERE granted_at <= newest.at - step * interval '250 milliseconds'
+        ORDER BY granted_at DESC LIMIT 8) AS near
+    WHERE near.state = 'HELD' AND near.epoch = :epoch
     """
 )
 _EXTEND = text(
@@ -278,6 +291,15 @@ async def abort_missing(session: WriteSession, epoch: int, hold_ids: Sequence[Ho
     """
     values = {"epoch": epoch, "hold_ids": sorted(hold_ids), "nobody": _NOBODY, "nothing": _NOTHING}
     await session.execute(_ABORT_MISSING, values)
+
+
+async def newest_grants(session: ReadSession, epoch: int) -> list[Grant]:
+    """Live promises of the last moments in which any was made, as far as they are of this epoch."""
+    rows = await session.execute(_NEWEST_GRANTS, {"epoch": epoch})
+    return [
+        Grant(HoldId(row.hold_id), row.granted_at.astimezone(UTC), row.expires_at.astimezone(UTC))
+        for row in rows
+    ]
 
 
 async def extend(

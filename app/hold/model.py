@@ -95,6 +95,15 @@ class Promise:
 
 
 @dataclass(frozen=True, slots=True)
+class Grant:
+    """When a promise was granted, and until when, by the scripts' clock."""
+
+    hold_id: HoldId
+    granted_at: datetime
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Hold:
     """What a client sees."""
 

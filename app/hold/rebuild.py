@@ -1,13 +1,16 @@
 """Gives Redis its data back from Postgres, under a new epoch, whenever it lost it or is another one.
 
-`Guardian.watch` looks each second, and at once on an alarm: is the epoch of the row open in Redis, and
-is it the same incarnation? If not, the one process that gets the lease rebuilds, in the order of
-docs/decisions/0005-journaled-holds.md; a failure anywhere leaves nothing open, and the next round
-starts over with a higher epoch. Until then new holds are answered 503 and nothing expires.
+`Guardian.watch` looks each second, and at once on an alarm: is the epoch of the row open in Redis, is
+it the same incarnation, and is its data all there? If not, the one process that gets the lease
+rebuilds, in the order of docs/decisions/0005-journaled-holds.md; a failure anywhere leaves nothing
+open, and the next round starts over with a higher epoch. Where no Redis answers anybody for
+`AWAY_SECONDS` the epoch is ended all the same, as by a rebuild that stopped after its first step.
+Until one is open again new holds are answered 503, nothing expires, and promised holds can be booked.
 """
 
 import asyncio
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 
 import structlog
@@ -16,23 +19,29 @@ from sqlalchemy import text
 
 from app.clock import Clock
 from app.errors import DomainError, HoldStoreUnavailable
+from app.hold.doubt import Doubts
 from app.hold.epoch import EpochKeeper, EpochRow
 from app.hold.epoch_store import EpochStore
 from app.hold.loading import Loading
+from app.hold.lookout import Lookout
 from app.hold.scripts import EpochMoved, Scripts
 from app.hold.seats import SeatStore
 from app.hold.store import HoldStore
 from app.storage.database import Database, WriteSession
-from app.storage.redis import UNREACHABLE, HoldServer, incarnation_of
+from app.storage.redis import UNREACHABLE, HoldServer
 
 _log = structlog.get_logger(__name__)
 
 LOOK_EVERY_SECONDS = 1.0
+LOOK_AGAIN_SECONDS = 0.25  # where there was no answer
 LOOK_PAUSE_SECONDS = 0.05
+LOOK_SECONDS = 1.0  # an answer that takes longer is none
+AWAY_SECONDS = 1.5  # longer than it takes any process to look and to say that it is not
 LEASE_SECONDS = 15
 RENEWED_AFTER_SECONDS = 3.0
 EXPIRED_AT_ONCE = 5000
 _PASSING: tuple[type[Exception], ...] = (DomainError, EpochMoved, *UNREACHABLE)  # tried again
+_AWAY: tuple[type[Exception], ...] = (HoldStoreUnavailable, *UNREACHABLE)
 DEPARTED_FOR = timedelta(days=1)  # flights that left longer ago take part in nothing
 
 _TAKE_LEASE = text(
@@ -88,6 +97,8 @@ class Guardian:
         self._server = server
         self._client = client  # the one requests go through; its connections check the incarnation
         self._probe = server.connect()  # accepts any incarnation: it is the one that looks
+        self._lookout = Lookout(database, self._probe)
+        self._doubts = Doubts(database)
         self._epochs = epochs
         self._ttl = ttl
         self._clock = clock
@@ -104,16 +115,27 @@ class Guardian:
                 _log.exception("hold store not looked after")
             self._epochs.alarm.clear()
             await asyncio.sleep(LOOK_PAUSE_SECONDS)  # however often the alarm is raised
-            await _first_of(LOOK_EVERY_SECONDS, self._epochs.alarm, stop)
+            pause = LOOK_AGAIN_SECONDS if self._epochs.is_silent else LOOK_EVERY_SECONDS
+            await _first_of(pause, self._epochs.alarm, stop)
 
     async def ensure_open(self) -> None:
         """Returns when the present epoch is open in the Redis that is there; else raises."""
-        row = await self._epochs.read()
-        incarnation = await incarnation_of(self._probe)
-        if not await self._is_open(row, incarnation):
-            await self._rebuild(row, incarnation)
-            row = await self._epochs.read()
-        await self._epochs.learn()
+        row = await self._epochs.learn()
+        try:
+            patience = LOOK_SECONDS / 2 if self._epochs.is_silent else LOOK_SECONDS
+            sighting = await self._lookout.look(row, patience)
+        except _AWAY as error:
+            self._epochs.is_silent = True
+            await self._end_epoch_where_away(row)
+            raise HoldStoreUnavailable from error
+        self._epochs.is_silent = False
+        if row.is_doubted:
+            await self._doubts.withdraw()
+        if sighting.fault is not None:
+            if row.is_open:
+                _log.warning("hold_store_lost", epoch=row.number, reason=sighting.fault.value)
+            await self._rebuild(row, sighting.incarnation)
+            row = await self._epochs.learn()
         if self._pooled not in (None, row.incarnation):
             await self._server.reconnect(self._client)  # some may lead to the old server
         self._pooled = row.incarnation
@@ -121,21 +143,38 @@ class Guardian:
     async def close(self) -> None:
         await self._probe.aclose()
 
-    async def _is_open(self, row: EpochRow, incarnation: str) -> bool:
-        if not row.is_open or row.incarnation != incarnation:
-            return False
-        number = await EpochStore(Scripts(self._probe)).open_epoch_number()
-        return number == row.number
+    async def _end_epoch_where_away(self, row: EpochRow) -> None:
+        """So that promised holds can be booked without a pin, which nobody can give."""
+        if not row.is_open or not await self._doubts.say(AWAY_SECONDS):
+            return
+        async with self._lease():
+            epoch, _ = await self.end_epoch(row.number)
+        _log.warning("hold_store_away", epoch=epoch)
+        await self._epochs.learn()
 
     async def _rebuild(self, seen: EpochRow, incarnation: str) -> None:
+        async with self._lease():
+            # Its connections accept this incarnation alone: a restart in mid-load ends the attempt.
+            client = self._server.connect(lambda: incarnation)
+            try:
+                await _Rebuild(self, Scripts(client), incarnation).run(seen.number)
+            finally:
+                await client.aclose()
+
+    async def end_epoch(self, seen: int) -> tuple[int, datetime]:
+        """The next epoch, and the cut; under the lease."""
+        await self._execute(_CLOSE_GATE)
+        begun = await self._database.run_in_transaction(lambda session: _bump(session, seen))
+        await self._execute(_OPEN_GATE)
+        return begun
+
+    @asynccontextmanager
+    async def _lease(self) -> AsyncIterator[None]:
         if not await self._take_lease():
             raise HoldStoreUnavailable("Another process is rebuilding the hold store.")
-        # Its connections accept this incarnation alone: a restart in mid-load ends the attempt.
-        client = self._server.connect(lambda: incarnation)
         try:
-            await _Rebuild(self, Scripts(client), incarnation).run(seen.number)
+            yield
         finally:
-            await client.aclose()
             with suppress(DomainError):
                 await self._execute(_DROP_LEASE)
 
@@ -167,9 +206,7 @@ class _Rebuild:
         self._renewed_at = asyncio.get_running_loop().time()
 
     async def run(self, seen: int) -> None:
-        await self._guardian._execute(_CLOSE_GATE)
-        epoch, cut = await self._database.run_in_transaction(lambda session: _bump(session, seen))
-        await self._guardian._execute(_OPEN_GATE)
+        epoch, cut = await self._guardian.end_epoch(seen)
         _log.info("rebuild_begun", epoch=epoch)
         if not await self._epoch_store.begin_loading(epoch):
             raise HoldStoreUnavailable("A newer rebuild has begun.")

@@ -83,4 +83,7 @@ epoch_gate = Table(
     Column("closing_until", DateTime(timezone=True), nullable=False),
     Column("rebuilder", String(64)),  # keeps two rebuilders from cutting each other off
     Column("rebuilder_until", DateTime(timezone=True)),
+    Column(
+        "away_since", DateTime(timezone=True)
+    ),  # a process got no answer; another's takes it back
 )
