@@ -3,14 +3,17 @@
 `load` writes everything as of one moment; `correct` reads again, once nothing is booked without a pin
 any more, and mends the difference both ways. A few calls are under way at a time, so that Redis writes
 while the next rows are read, and holds go there flight by flight, which saves Redis half of its work.
-Leases, modes and their order are rebuild.py's.
+Each call may be made twice, so one that a busy server answers too late is made again: starting over
+would cost more. Leases, modes and their order are rebuild.py's.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final, TypeVar
+from functools import partial
+from typing import Final, TypeVar
 
+from app.errors import HoldStoreUnavailable
 from app.hold import journal
 from app.hold.epoch_store import HOLDS_AT_ONCE, EpochStore
 from app.hold.journal import LiveHold
@@ -25,8 +28,11 @@ CALLS_MAX: Final = 4  # under way at once
 ROWS_AT_ONCE: Final = 500
 PAGE: Final = 5000  # holds that one statement reads
 SORTED_TOGETHER: Final = 200_000  # holds that are kept here at once, however many there are
+PATIENCE_SECONDS: Final = 8.0  # with a server that answers late; within a lease
+PAUSE_SECONDS: Final = 0.05
 
 T = TypeVar("T")
+Call = Callable[[], Awaitable[None]]
 
 
 class Loading:
@@ -38,7 +44,7 @@ class Loading:
         stores: tuple[EpochStore, SeatStore, HoldStore],
         epoch: int,
         since: datetime,
-        keep_lease: Callable[[], Awaitable[None]],
+        keep_lease: Call,
     ) -> None:
         self._database = database
         self._epoch_store, self._seats, self._store = stores
@@ -68,11 +74,11 @@ class Loading:
                 after = ids[-1]
         await _a_few_at_once(self._ends(sorted(self.loaded - still_live)))
 
-    async def _inventory(self, session: ReadSession) -> AsyncIterator[Coroutine[Any, Any, None]]:
+    async def _inventory(self, session: ReadSession) -> AsyncIterator[Call]:
         async for page in inventory_store.all_rows(session, self._since):
             await self._keep_lease()
             for rows in _in_parts(page, ROWS_AT_ONCE):
-                yield self._seats.apply(self._epoch, rows, loading=True)
+                yield partial(self._seats.apply, self._epoch, rows, loading=True)
 
     async def _live_holds(self, session: ReadSession) -> AsyncIterator[list[LiveHold]]:
         holds: list[LiveHold] = []
@@ -89,20 +95,20 @@ class Loading:
     async def _write(self, holds: list[LiveHold]) -> None:
         holds.sort(key=_first_flight)
 
-        async def calls() -> AsyncIterator[Coroutine[Any, Any, None]]:
+        async def calls() -> AsyncIterator[Call]:
             for part in _in_parts(holds, HOLDS_AT_ONCE):
                 await self._keep_lease()
-                yield self._epoch_store.load_holds(self._epoch, part)
+                yield partial(self._epoch_store.load_holds, self._epoch, part)
 
         await _a_few_at_once(calls())
         self.loaded.update(hold.hold_id for hold in holds)
         granted = (hold.granted_at for hold in holds)
         self.last_granted_at = max(self.last_granted_at, max(granted, default=self.last_granted_at))
 
-    async def _ends(self, hold_ids: Iterable[HoldId]) -> AsyncIterator[Coroutine[Any, Any, None]]:
+    async def _ends(self, hold_ids: Iterable[HoldId]) -> AsyncIterator[Call]:
         for hold_id in hold_ids:
             await self._keep_lease()
-            yield self._end(hold_id)
+            yield partial(self._end, hold_id)
 
     async def _end(self, hold_id: HoldId) -> None:
         async with self._database.reading() as session:
@@ -123,12 +129,12 @@ def _in_parts(things: Sequence[T], size: int) -> Iterable[Sequence[T]]:
     return (things[start : start + size] for start in range(0, len(things), size))
 
 
-async def _a_few_at_once(calls: AsyncIterator[Coroutine[Any, Any, None]]) -> None:
+async def _a_few_at_once(calls: AsyncIterator[Call]) -> None:
     """Returns when all are done; after the first that fails none is begun, and none is left behind."""
     under_way: set[asyncio.Task[None]] = set()
     try:
         async for call in calls:
-            under_way.add(asyncio.create_task(call))
+            under_way.add(asyncio.create_task(_patiently(call)))
             if len(under_way) == CALLS_MAX:
                 done, under_way = await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
@@ -138,3 +144,15 @@ async def _a_few_at_once(calls: AsyncIterator[Coroutine[Any, Any, None]]) -> Non
         for task in under_way:
             task.cancel()
         await asyncio.gather(*under_way, return_exceptions=True)
+
+
+async def _patiently(call: Call) -> None:
+    clock = asyncio.get_running_loop().time
+    end = clock() + PATIENCE_SECONDS
+    while True:
+        try:
+            return await call()
+        except HoldStoreUnavailable:
+            if clock() > end:
+                raise
+        await asyncio.sleep(PAUSE_SECONDS)

@@ -104,6 +104,7 @@ class Guardian:
         self._clock = clock
         self._who = who  # this process, in the lease that keeps rebuilders apart
         self._pooled: str | None = None  # the incarnation that the client's connections lead to
+        self._discarding: asyncio.Task[None] | None = None
 
     async def watch(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
@@ -141,6 +142,7 @@ class Guardian:
         self._pooled = row.incarnation
 
     async def close(self) -> None:
+        await self._stop_discarding()
         await self._probe.aclose()
 
     async def _end_epoch_where_away(self, row: EpochRow) -> None:
@@ -154,12 +156,14 @@ class Guardian:
 
     async def _rebuild(self, seen: EpochRow, incarnation: str) -> None:
         async with self._lease():
+            await self._stop_discarding()
             # Its connections accept this incarnation alone: a restart in mid-load ends the attempt.
             client = self._server.connect(lambda: incarnation)
             try:
-                await _Rebuild(self, Scripts(client), incarnation).run(seen.number)
+                opened = await _Rebuild(self, Scripts(client), incarnation).run(seen.number)
             finally:
                 await client.aclose()
+        self._discarding = asyncio.create_task(self._discard(opened, incarnation))
 
     async def end_epoch(self, seen: int) -> tuple[int, datetime]:
         """The next epoch, and the cut; under the lease."""
@@ -177,6 +181,22 @@ class Guardian:
         finally:
             with suppress(DomainError):
                 await self._execute(_DROP_LEASE)
+
+    async def _discard(self, opened: int, incarnation: str) -> None:
+        """Nobody waits for it: what it leaves behind, the next rebuild takes along."""
+        client = self._server.connect(lambda: incarnation)
+        try:
+            await EpochStore(Scripts(client)).discard_earlier_epochs(opened)
+        except _PASSING as error:
+            _log.warning("discarding_ended", epoch=opened, error_type=type(error).__name__)
+        finally:
+            await client.aclose()
+
+    async def _stop_discarding(self) -> None:
+        if self._discarding is not None:
+            self._discarding.cancel()
+            await asyncio.wait([self._discarding])
+            self._discarding = None
 
     async def _take_lease(self) -> bool:
         async def take(session: WriteSession) -> bool:
@@ -205,11 +225,15 @@ class _Rebuild:
         self._incarnation = incarnation
         self._renewed_at = asyncio.get_running_loop().time()
 
-    async def run(self, seen: int) -> None:
+    async def run(self, seen: int) -> int:
+        """The epoch that is open now."""
         epoch, cut = await self._guardian.end_epoch(seen)
         _log.info("rebuild_begun", epoch=epoch)
+        has_failed = await self._epoch_store.open_epoch_number() is None  # or it is empty
         if not await self._epoch_store.begin_loading(epoch):
             raise HoldStoreUnavailable("A newer rebuild has begun.")
+        if has_failed:  # what each attempt leaves behind must not add up
+            await self._epoch_store.discard_earlier_epochs(epoch)
         since = self._guardian._clock() - DEPARTED_FOR
         loading = Loading(self._database, self._stores, epoch, since, self._keep_lease)
         await loading.load()
@@ -217,7 +241,7 @@ class _Rebuild:
         await loading.correct()
         await self._epoch_store.open_epoch(epoch, max(cut, loading.last_granted_at))
         _log.info("rebuild_done", epoch=epoch, count=len(loading.loaded))
-        await self._epoch_store.discard_earlier_epochs(epoch)
+        return epoch
 
     async def _keep_lease(self) -> None:
         if asyncio.get_running_loop().time() - self._renewed_at < RENEWED_AFTER_SECONDS:

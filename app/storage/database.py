@@ -45,6 +45,7 @@ SERVER_SETTINGS = {
     "jit": "off",  # statements are short; compiling one costs more than running it
 }
 _SELECT_ONE = text("SELECT 1")
+_MAY_IDLE = text("SET LOCAL idle_in_transaction_session_timeout = '15s'")
 # States of the server that say "not now" rather than "never": lock and statement timeouts,
 # too many connections, shutting down, starting up, out of resources.
 _BROKEN: tuple[type[Exception], ...] = (
@@ -102,9 +103,13 @@ class Database:
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[ReadSession]:
-        """For reading many pages of one moment: REPEATABLE READ, read only."""
+        """For reading many pages of one moment: REPEATABLE READ, read only.
+
+        It locks nothing that anybody waits for, so whoever reads may take a while between pages.
+        """
         async with _translated(), self._connection(self._engine) as connection:
             await connection.execution_options(isolation_level="REPEATABLE READ")
+            await connection.execute(_MAY_IDLE)
             yield ReadSession(connection)
             await connection.rollback()
 

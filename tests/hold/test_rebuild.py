@@ -7,16 +7,20 @@ from datetime import timedelta
 
 import pytest
 from redis.asyncio import Redis
+from sqlalchemy import text
 
 from app.errors import HoldStoreUnavailable
 from app.hold import keys
 from app.hold.errors import SoldOut
+from app.hold.keys import Keys
+from app.hold.loading import Loading
 from app.hold.model import Hold, HoldStatus
 from app.hold.scripts import EpochMoved
 from app.hold.service import HoldService
 from app.ids import FlightId
 from app.inventory.model import CabinName
 from app.money import Money
+from app.storage.database import WriteSession
 from app.wiring import Core, watching
 from tests.builders.flights import flight
 from tests.builders.holds import DEMO, key, no_offers, request
@@ -35,6 +39,11 @@ async def open_seats(core: Core) -> int:
     (counts,) = await core.live.counts([(FlightId(SOUTH), CabinName.ECONOMY)])
     assert counts is not None
     return counts.open[0]
+
+
+async def epochs_of(core: Core) -> set[int | None]:
+    """Whose keys are in Redis; None for those that outlive epochs."""
+    return {keys.epoch_of(key.decode()) async for key in core.redis.scan_iter()}
 
 
 async def flush(url: str) -> None:
@@ -182,8 +191,39 @@ async def test_keys_of_ended_epochs_are_let_go(start_core: StartCore) -> None:
     await place(core.holds(no_offers))
     await core.redis.delete(keys.EPOCH)
     await core.guardian.ensure_open()
-    epochs = {keys.epoch_of(key.decode()) async for key in core.redis.scan_iter()}
-    assert epochs == {None, await core.epochs.current()}
+    async with asyncio.timeout(10):
+        while True:
+            if await epochs_of(core) == {None, await core.epochs.current()}:
+                break
+            await asyncio.sleep(0.02)
+
+
+async def test_what_attempts_leave_behind_does_not_add_up(start_core: StartCore) -> None:
+    """Each began where the one before had failed: there is one life of the data, not one an attempt."""
+    core = await start_core()
+    await sell_from(core, TEN_SEATS)
+    await place(core.holds(no_offers))
+    ended = await core.epochs.current()
+    for attempt in range(1, 4):
+        assert await core.epoch_store.begin_loading(ended + attempt)
+        await core.redis.hset(Keys(ended + attempt).flight(FlightId(SOUTH)), "version", "1")
+    await core.redis.hset(f"{keys.TAG}:{ended}:f:gone", "version", "1")
+
+    async def bump(session: WriteSession) -> None:
+        await session.execute(text("UPDATE redis_epoch SET epoch = epoch + 3"))
+
+    await core.database.run_in_transaction(bump)
+    claims: list[set[int | None]] = []
+    begin = Loading.load
+
+    async def load(self: Loading) -> None:
+        claims.append(await epochs_of(core))
+        await begin(self)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Loading, "load", load)
+        await core.guardian.ensure_open()
+    assert claims == [{None}], "all was let go before more was loaded"
 
 
 async def test_a_rebuilder_that_was_overtaken_lets_go_of_nothing_newer(
