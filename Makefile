@@ -13,7 +13,7 @@ CHROMIUM ?= /usr/bin/chromium
 export CHROMIUM
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-browser test-clients check lint-openapi format lock clean chromium
+.PHONY: help run test test-browser test-clients faults check lint-openapi format lock clean chromium
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +29,12 @@ test-browser: chromium .venv/installed-outside ## the docs page in headless Chro
 
 test-clients: .venv/installed-outside ## generate clients in Python and TypeScript from the OpenAPI document, and sell with them
 	@exec env PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest tests/clients
+
+faults: .venv/installed-test ## break a real stack under load and judge it; MINUTES, SEED, FAULTS, WORKLOADS; HELP=1 explains
+	@exec $(BIN)/python -m tests.faults $(if $(HELP),--help) \
+		$(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) \
+		$(if $(FAULTS),--faults $(FAULTS)) $(if $(WORKLOADS),--workloads $(WORKLOADS)) \
+		$(if $(EPISODES),--episodes $(EPISODES)) $(if $(FIRST),--first $(FIRST))
 
 check: .venv/installed-test ## lint, format, types, import direction, migrations in step with the tables, OpenAPI
 	$(BIN)/ruff check .

@@ -5,10 +5,12 @@ import secrets
 import shlex
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import uvloop
 
 from tests.faults.faults import FAULTS
+from tests.faults.figures import FOLDER
 from tests.faults.runner import Order, run
 from tests.faults.workloads import WORKLOADS
 
@@ -29,11 +31,15 @@ workloads and choices, though not with the same timing.
 
 
 def main(arguments: Sequence[str]) -> int:
-    """0: no violation; 1: there were; 2: episodes that could not be finished."""
+    """0: no violation; 1: there were; 2: episodes that could not be finished; 130: stopped."""
     parser = _parser()
     order = _order(parser, arguments)
     print(f"seed {order.seed}, faults {','.join(order.faults)}", flush=True)
-    report = uvloop.run(run(order))
+    try:
+        report = uvloop.run(run(order))
+    except KeyboardInterrupt:
+        print("stopped; what was finished is counted", flush=True)
+        return 130
     print(
         f"{report.episodes} episodes, {report.operations} operations, "
         f"{report.violations} violations, {report.broken} episodes not finished",
@@ -48,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="make faults",
         usage="make faults [MINUTES=10] [SEED=…] [FAULTS=a,b] [WORKLOADS=a,b] "
-        "[SECONDS=20] [EPISODES=…] [FIRST=…], or python -m tests.faults with these options:",
+        "[EPISODES=…] [FIRST=…], or python -m tests.faults with these options:",
         description=DESCRIPTION,
         epilog=f"faults:\n{faults}\n\nworkloads:\n{workloads}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -62,6 +68,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seconds", type=float, default=20.0, help="of one episode, with its rest")
     parser.add_argument("--episodes", type=int, help="how many, instead of --minutes")
     parser.add_argument("--first", type=int, default=0, help="the number of the first episode")
+    parser.add_argument(
+        "--figures", type=Path, default=FOLDER, metavar="FOLDER", help="where they are added up"
+    )
     return parser
 
 
@@ -80,6 +89,7 @@ def _order(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> Order:
         episodes=given.episodes,
         first=given.first,
         command=command,
+        figures=given.figures,
     )
 
 

@@ -23,7 +23,7 @@ from tests.faults.scene import SETTLING_SECONDS, Pace, Scene
 from tests.faults.stack import Stack
 from tests.faults.workloads import WORKLOADS
 
-CLIENTS = 24
+CLIENTS = 32
 CALLS_PER_SECOND = 600.0
 REST_SECONDS = 40.0
 _AFTERWARDS_SECONDS = 7.0  # of an episode: until what was held has run out and was swept

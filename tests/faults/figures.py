@@ -1,4 +1,4 @@
-"""What all runs on this checkout have shown, added up in `.figures/faults.json`.
+"""What all runs have shown, added up in `faults.json` of a folder that no commit has.
 
 Written whole after every episode, under a lock, so that runs may be stopped, repeated and be several.
 What showed a violation is kept beside it: the history, the dumps, and the sentences.
@@ -19,7 +19,8 @@ from tests.faults.checker import Violation
 from tests.faults.dumps import Dumps
 from tests.faults.episode import Outcome
 
-FOLDER = Path(__file__).parents[2] / ".figures"
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / ".figures"
 _COUNTED = ("episodes", "injections", "operations", "unknown", "violations")
 
 Numbers = dict[str, Any]
@@ -33,10 +34,11 @@ class Run:
     command: str
     commit: str
     began_at: datetime
+    folder: Path
 
     @classmethod
-    def begin(cls, seed: int, command: str) -> "Run":
-        return cls(seed, command, _commit(), utc_now())
+    def begin(cls, seed: int, command: str, folder: Path = FOLDER) -> "Run":
+        return cls(seed, command, _commit(), utc_now(), folder)
 
 
 def add(run: Run, outcome: Outcome, violations: Sequence[Violation], seconds: float) -> Numbers:
@@ -48,7 +50,7 @@ def add(run: Run, outcome: Outcome, violations: Sequence[Violation], seconds: fl
         "unknown": sum(one.outcome == "unknown" for one in outcome.history.operations()),
         "violations": len(violations),
     }
-    with _opened() as figures:
+    with _opened(run.folder) as figures:
         groups = [figures, _of(figures, "faults", outcome.plan.fault)]
         groups += [_of(figures, "workloads", name) for name in outcome.plan.workloads]
         told = _of(figures, "runs", instant_text(run.began_at))
@@ -60,9 +62,9 @@ def add(run: Run, outcome: Outcome, violations: Sequence[Violation], seconds: fl
         return figures
 
 
-def keep(outcome: Outcome, dumps: Dumps, violations: Sequence[Violation]) -> Path:
+def keep(run: Run, outcome: Outcome, dumps: Dumps, violations: Sequence[Violation]) -> Path:
     """For whoever finds out what happened."""
-    folder = FOLDER / "violations" / outcome.plan.label
+    folder = run.folder / "violations" / outcome.plan.label
     folder.mkdir(parents=True, exist_ok=True)
     outcome.history.write(folder / "history.jsonl")
     dumps.about(outcome.flights).write(folder / "dumps.json")
@@ -73,10 +75,10 @@ def keep(outcome: Outcome, dumps: Dumps, violations: Sequence[Violation]) -> Pat
 
 
 @contextmanager
-def _opened() -> Iterator[Numbers]:
-    FOLDER.mkdir(exist_ok=True)
-    file = FOLDER / "faults.json"
-    with (FOLDER / "faults.lock").open("w") as lock:
+def _opened(folder: Path) -> Iterator[Numbers]:
+    folder.mkdir(exist_ok=True)
+    file = folder / "faults.json"
+    with (folder / "faults.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         figures: Numbers = json.loads(file.read_text()) if file.exists() else {}
         yield figures
@@ -94,7 +96,7 @@ def _commit() -> str:
     """With a mark where files differ from it."""
     described = subprocess.run(
         ["git", "describe", "--always", "--dirty", "--abbrev=12"],
-        cwd=FOLDER.parent,
+        cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,

@@ -36,6 +36,7 @@ class Order:
     episodes: int | None = None
     first: int = 0
     command: str = ""
+    figures: Path = figures.FOLDER
 
 
 @dataclass(slots=True)
@@ -48,7 +49,7 @@ class Report:
 
 async def run(order: Order) -> Report:
     report = Report()
-    counted = figures.Run.begin(order.seed, order.command)
+    counted = figures.Run.begin(order.seed, order.command, order.figures)
     ends_at = time.monotonic() + order.minutes * 60
     async with AsyncExitStack() as kept:
         stack: Stack | None = None
@@ -102,7 +103,7 @@ async def _episode(
     for line in stack.errors_logged():
         print(f"    logged: {line}", flush=True)
     if violations:
-        print(f"    kept in {figures.keep(outcome, taken, violations)}", flush=True)
+        print(f"    kept in {figures.keep(counted, outcome, taken, violations)}", flush=True)
 
 
 def _terms(outcome: Outcome, stack: Stack) -> Terms:
