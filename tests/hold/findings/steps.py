@@ -10,6 +10,7 @@ import pytest
 from app.hold import journal
 from app.hold.claim import Claim
 from app.hold.epoch_store import EpochStore
+from app.hold.journal import LiveHold
 from app.hold.model import Granted, Hold, Promise
 from app.hold.service import HoldService
 from app.idempotency.model import IdempotencyKey
@@ -87,8 +88,8 @@ def after_loading(monkeypatch: pytest.MonkeyPatch, then: Callable[[], Awaitable[
     """Once, when a rebuild has written holds that it read in its snapshot, `then` happens."""
     load_holds, waiting = EpochStore.load_holds, [then]
 
-    async def load(self: EpochStore, epoch: int, promises: Sequence[Promise]) -> None:
-        await load_holds(self, epoch, promises)
+    async def load(self: EpochStore, epoch: int, holds: Sequence[LiveHold]) -> None:
+        await load_holds(self, epoch, holds)
         if waiting:
             await waiting.pop()()
 

@@ -5,8 +5,9 @@ import asyncio
 import pytest
 
 from app.errors import HoldStoreUnavailable
+from app.hold import journal
 from app.hold.errors import HoldExpired, SoldOut
-from app.hold.model import MemoState
+from app.hold.model import JournalState, MemoState
 from app.hold.scripts import EpochMoved
 from app.hold.store import HoldStore
 from app.ids import FlightId, HoldId
@@ -168,7 +169,8 @@ async def test_a_rebuilder_that_slept_writes_nothing_into_a_newer_epoch(
     holds = await on_sale(asleep, 1)
     hold = await hold_one(holds)
     old_rows = await rows_in_postgres(asleep)
-    promise = await promise_of(asleep, hold.hold_id)
+    async with asleep.database.reading() as session:
+        (live,) = await journal.live_among(session, [hold.hold_id])
     epoch = await asleep.epochs.current()
 
     async def overtake() -> None:
@@ -184,9 +186,9 @@ async def test_a_rebuilder_that_slept_writes_nothing_into_a_newer_epoch(
     assert await awake.epochs.current() == epoch + 2
     for step in (
         asleep.seats.apply(epoch + 1, old_rows, loading=True),
-        asleep.epoch_store.load_holds(epoch + 1, [promise]),
-        asleep.store.end(epoch + 1, hold.hold_id, promise.state, loading=True),
-        asleep.epoch_store.open_epoch(epoch + 1, promise.granted_at),
+        asleep.epoch_store.load_holds(epoch + 1, [live]),
+        asleep.store.end(epoch + 1, hold.hold_id, JournalState.RELEASED, loading=True),
+        asleep.epoch_store.open_epoch(epoch + 1, live.granted_at),
     ):
         with pytest.raises(EpochMoved):
             await step
