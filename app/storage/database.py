@@ -54,6 +54,7 @@ _BROKEN: tuple[type[Exception], ...] = (
     PoolTimeout,
     asyncpg.PostgresError,  # at connect the driver's own errors come through as they are
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # of a connection whose end was announced and has not come yet
 )
 _NOT_NOW = ("55P03", "57014", "57P", "53", "08", "25P03")
 
