@@ -36,14 +36,14 @@ TOKENS_AFTER_SECONDS = 900.0
 class Stack:
     """Made by `running`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, ttl_seconds: int, persistence: Persistence) -> None:
         self.folder = folder
         self.postgres = Postgres(folder / "postgres", durable=True)
-        self.redis = Store(folder / "redis-0", Persistence.APPENDED)
+        self.redis = Store(folder / "redis-0", persistence)
         self.apis: list[ApiProcess] = []
         self.relays: list[RelayProcess] = []
         self.bus = folder / "bus.log"
-        self.ttl_seconds = TTL_SECONDS
+        self.ttl_seconds = ttl_seconds
         self._folders = itertools.count(1)
         self._minted_at = 0.0
 
@@ -129,9 +129,14 @@ class Stack:
 
 
 @asynccontextmanager
-async def running(folder: Path) -> AsyncIterator[Stack]:
+async def running(
+    folder: Path,
+    *,
+    ttl_seconds: int = TTL_SECONDS,
+    persistence: Persistence = Persistence.APPENDED,
+) -> AsyncIterator[Stack]:
     """A stack that is ready, until the end of the block."""
-    stack = Stack(folder)
+    stack = Stack(folder, ttl_seconds, persistence)
     async with AsyncExitStack() as up:
         await stack.postgres.start()
         up.push_async_callback(stack.postgres.stop)

@@ -1,0 +1,117 @@
+"""Many callers of a stack: a bounded number at once, who ask until they are told."""
+
+import asyncio
+import itertools
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any, TypeVar
+
+from tests.builders.wire import booking_body, flight_body, hold_body
+from tests.faults.processes import ApiProcess
+from tests.faults.stack import Stack
+from tests.faults.wire import Lost, Reply
+
+AT_ONCE = 24
+ANSWER_SECONDS = 15.0
+TOLD_SECONDS = 120.0
+PAUSE_SECONDS = 0.05
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Crowd:
+    def __init__(self, stack: Stack, label: str) -> None:
+        self.stack = stack
+        self.label = label
+        self._numbers = itertools.count(1)
+        self._turns = itertools.count()
+
+    def new_key(self) -> str:
+        return f"{self.label}-{next(self._numbers)}"
+
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        body: dict[str, Any] | None = None,
+        *,
+        key: str | None = None,
+        tenant: str = "demo",
+        api: ApiProcess | None = None,
+        seconds: float = ANSWER_SECONDS,
+    ) -> Reply:
+        """One delivery; raises Lost."""
+        apis = self.stack.apis
+        asked = api or apis[next(self._turns) % len(apis)]
+        headers = {"Authorization": f"Bearer {asked.tokens[tenant]}"}
+        if key is not None:
+            headers["Idempotency-Key"] = key
+        return await asked.wire.call(method, path, headers, body, timeout=seconds)
+
+    async def told(self, method: str, path: str, body: Any = None, **how: Any) -> Reply:
+        """Delivered until there is an answer that is not "not now"."""
+        async with asyncio.timeout(TOLD_SECONDS):
+            while True:
+                try:
+                    reply = await self.ask(method, path, body, **how)
+                except Lost:
+                    reply = None
+                if reply is not None and not is_not_now(reply):
+                    return reply
+                await asyncio.sleep(PAUSE_SECONDS)
+
+    async def put_flight(self, seats: int) -> str:
+        flight_id = f"flt_{self.new_key()}"
+        body = flight_body(classes=(("Y", seats, "129900"),))
+        reply = await self.told("PUT", f"/v1/flights/{flight_id}", body, tenant="ops")
+        assert reply.status in (200, 201), reply.body
+        return flight_id
+
+    async def hold(self, flight_id: str, seats: int = 1, **how: Any) -> Reply:
+        how.setdefault("key", self.new_key())
+        return await self.told(
+            "POST", "/v1/holds", hold_body((flight_id, "Y"), adults=seats), **how
+        )
+
+    async def book(self, held: dict[str, Any], **how: Any) -> Reply:
+        how.setdefault("key", self.new_key())
+        return await self.told("POST", "/v1/bookings", booking_body(held), **how)
+
+    async def until_held(self, flight_id: str) -> float:
+        """Seconds until a new hold is granted by whichever process is asked, counted from now."""
+        began = time.monotonic()
+        reply = await self.hold(flight_id)
+        assert reply.status == 201, reply.body
+        return time.monotonic() - began
+
+
+def is_not_now(reply: Reply) -> bool:
+    """The request is to be repeated as it is, with the same key."""
+    return reply.status == 503 or (reply.status == 409 and code(reply) == "idempotency_in_flight")
+
+
+def code(reply: Reply) -> str:
+    return str((reply.json() or {}).get("code"))
+
+
+async def each(
+    things: Iterable[T], work: Callable[[T], Awaitable[R]], *, at_once: int = AT_ONCE
+) -> list[R]:
+    """The answers in order; a few are under way at a time."""
+    listed = list(enumerate(things))
+    answers: dict[int, R] = {}
+    waiting = iter(listed)
+
+    async def take() -> None:
+        for number, thing in waiting:
+            answers[number] = await work(thing)
+
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(min(at_once, len(listed))):
+            tasks.create_task(take())
+    return [answers[number] for number, _ in listed]
+
+
+def parts(things: Sequence[T], size: int) -> list[Sequence[T]]:
+    return [things[start : start + size] for start in range(0, len(things), size)]
