@@ -23,7 +23,6 @@ from app.booking.service import BookingService
 from app.clock import Clock, utc_now
 from app.errors import DomainError, HoldStoreUnavailable
 from app.hold import expirer, resolver, retention, sweeper, sync, tighten
-from app.hold.appender import Appender
 from app.hold.claim import Claims
 from app.hold.epoch import EpochKeeper
 from app.hold.epoch_store import EpochStore
@@ -36,6 +35,7 @@ from app.hold.retention import Retention
 from app.hold.scripts import Scripts
 from app.hold.seats import SeatStore
 from app.hold.service import HoldService
+from app.hold.shared_journal import SharedJournal
 from app.hold.store import HoldStore
 from app.hold.sweeper import Sweeper
 from app.hold.sync import Sync
@@ -69,7 +69,7 @@ class Core:
     database: Database
     redis: Redis
     store: HoldStore
-    appender: Appender
+    promises: SharedJournal
     seats: SeatStore
     epoch_store: EpochStore
     epochs: EpochKeeper
@@ -90,7 +90,7 @@ class Core:
         placement = Placement(
             self.database,
             self.store,
-            self.appender,
+            self.promises,
             self.live,
             self.epochs,
             self.catalogue,
@@ -100,6 +100,7 @@ class Core:
         return HoldService(
             self.database,
             self.store,
+            self.promises,
             self.epochs,
             self.claims,
             placement,
@@ -162,7 +163,7 @@ def core_on(
         database=database,
         redis=redis,
         store=store,
-        appender=Appender(database, batch_max=batch_max),
+        promises=SharedJournal(database, batch_max=batch_max),
         seats=seats,
         epoch_store=EpochStore(scripts),
         epochs=epochs,

@@ -13,6 +13,7 @@ from typing import Final
 from app.background import Background
 from app.booking import rules, store
 from app.booking.errors import DuplicateBooking
+from app.booking.lookup import Lookup, Question
 from app.booking.model import Booking, BookingRequest, BookingStatus
 from app.booking.sale import (
     BOOKED,
@@ -31,15 +32,15 @@ from app.errors import (
     DomainError,
     HoldStoreUnavailable,
     IdempotencyInFlight,
+    IdempotencyKeyReused,
     ValidationFailed,
 )
-from app.hold import journal
 from app.hold.claim import Claim, Claims
 from app.hold.errors import HoldNotActive, NotForSale
 from app.idempotency import store as idempotency
-from app.idempotency.model import Answered, IdempotencyKey
-from app.ids import BookingId, HoldId, TenantId, is_hold_id
-from app.storage.database import Database, ReadSession
+from app.idempotency.model import Answered, IdempotencyKey, Record
+from app.ids import BookingId, HoldId, TenantId
+from app.storage.database import Database
 from app.storage.transaction import OutcomeUnknown
 
 TRIES_MAX: Final = 3  # of pin and transaction, where the fence or the epoch had moved in between
@@ -55,12 +56,14 @@ class Confirmation:
         background: Background,
         clock: Clock,
         sales: Sales,
+        lookup: Lookup,
     ) -> None:
         self._database = database
         self._claims = claims
         self._background = background
         self._clock = clock
         self._sales = sales
+        self._lookup = lookup
 
     async def confirm(
         self, tenant_id: TenantId, request: BookingRequest, key: IdempotencyKey
@@ -83,21 +86,15 @@ class Confirmation:
         self, tenant_id: TenantId, request: BookingRequest, key: IdempotencyKey
     ) -> Booking | Order:
         """What was answered to this key before, or else what the request is judged by."""
-        duplicate_of = None
-        async with self._database.reading() as session:
-            first = await _told_before(session, tenant_id, key)
-            if first is not None:
-                return first
-            promise = None
-            if is_hold_id(request.hold_id):
-                promise = await journal.read_own(session, tenant_id, request.hold_id)
-            if promise is None:
-                raise no_such_hold()
-            if request.client_reference is not None:
-                duplicate_of = await store.with_client_reference(
-                    session, tenant_id, request.client_reference
-                )
-        return Order(tenant_id, request, key, promise, duplicate_of)
+        known = await self._lookup.ask(
+            Question(tenant_id, key, request.hold_id, request.client_reference)
+        )
+        if known.record is not None:
+            return await self._told_before(tenant_id, key, known.record)
+        promise = known.promise
+        if promise is None or promise.tenant_id != tenant_id:
+            raise no_such_hold()
+        return Order(tenant_id, request, key, promise, known.duplicate_of)
 
     def _judge(self, order: Order) -> None:
         """What can be said without asking Redis: the content first, then the state."""
@@ -166,22 +163,24 @@ class Confirmation:
 
     async def _first_answer(self, order: Order) -> Booking | None:
         async with self._database.reading() as session:
-            return await _told_before(session, order.tenant_id, order.key)
+            record = await idempotency.find(session, order.tenant_id, ROUTE, order.key)
+        if record is None:
+            return None
+        return await self._told_before(order.tenant_id, order.key, record)
+
+    async def _told_before(
+        self, tenant_id: TenantId, key: IdempotencyKey, record: Record
+    ) -> Booking:
+        """The first answer to this key; raises IdempotencyKeyReused where it was for another request."""
+        if record.request_hash != key.request_hash:
+            raise IdempotencyKeyReused
+        async with self._database.reading() as session:
+            booking = await store.read_own(session, tenant_id, BookingId(record.subject_id))
+        assert booking is not None, "a record commits with its booking"
+        return _first_told(booking)
 
     async def _settle_later(self, hold_id: HoldId) -> None:
         await self._background.start("settle_hold", self._claims.settle(hold_id))
-
-
-async def _told_before(
-    session: ReadSession, tenant_id: TenantId, key: IdempotencyKey
-) -> Booking | None:
-    """The first answer to this key; raises IdempotencyKeyReused where it was for another request."""
-    record = await idempotency.find(session, tenant_id, ROUTE, key)
-    if record is None:
-        return None
-    booking = await store.read_own(session, tenant_id, BookingId(record.subject_id))
-    assert booking is not None, "a record commits with its booking"
-    return _first_told(booking)
 
 
 def _first_told(booking: Booking) -> Booking:

@@ -12,14 +12,13 @@ from typing import Final
 
 import structlog
 from prometheus_client import Counter
-from sqlalchemy import text
 
 from app.booking import events, store
 from app.booking.errors import DuplicateBooking, seats_gone
 from app.booking.model import Booking, BookingRequest, BookingStatus, DrawLocator
 from app.booking.store import NewBooking
 from app.clock import Clock
-from app.errors import DatabaseUnavailable, DomainError, NotFound
+from app.errors import DomainError, NotFound
 from app.hold import journal
 from app.hold.claim import Claim, Claims
 from app.hold.errors import HoldExpired, HoldNotActive, SoldOut
@@ -31,9 +30,9 @@ from app.ids import BookingId, TenantId, booking_id
 from app.inventory import store as inventory_store
 from app.inventory.model import InventoryRow, SeatLine
 from app.outbox import store as outbox
-from app.storage.coalesce import Coalescer
+from app.storage.coalesce import Coalescer, together_or_alone
 from app.storage.database import Database, WriteSession
-from app.storage.transaction import LockTimedOut, OutcomeUnknown
+from app.storage.transaction import BE_BRIEF
 
 _log = structlog.get_logger(__name__)
 
@@ -42,7 +41,6 @@ BATCH_MAX: Final = 32  # one transaction's bookings
 BATCHES_MAX: Final = 2  # at once: one is written to disk while the other is put together
 LOCATOR_DRAWS_MAX: Final = 64
 BOOKED: Final = "The hold has become a booking."
-_BE_BRIEF: Final = text("SET LOCAL lock_timeout = '200ms'")  # nobody waits long for another's row
 
 OVERSELLS_STOPPED = Counter(
     "holdfast_oversells_stopped",
@@ -118,29 +116,27 @@ class Sales:
         """
         return await self._sales.do(Sale(order, claim))
 
-    async def _sell(self, sales: Sequence[Sale]) -> list[Sold | Exception | None]:
-        if len(sales) > 1 and len({sale.claim.epoch for sale in sales}) == 1:
-            try:
-                sold = await self._database.run_in_transaction(
-                    lambda session: self._sell_together(session, sales)
-                )
-                return list(sold)
-            except LockTimedOut:
-                pass
-            except (OutcomeUnknown, DatabaseUnavailable):
-                raise
-            except Exception as error:  # whose it is, each by itself will tell
-                _log.debug("not sold together", error_type=type(error).__name__, count=len(sales))
-        answers = await asyncio.gather(*map(self._sell_alone, sales), return_exceptions=True)
-        return [_answer(answer) for answer in answers]
+    async def _sell(
+        self, sales: Sequence[Sale]
+    ) -> "Sequence[Sold | asyncio.Task[Sold | None] | None]":
+        return await together_or_alone(sales, self._sell_together, self._sell_alone)
+
+    async def _sell_together(self, sales: Sequence[Sale]) -> list[Sold | None]:
+        return [
+            *await self._database.run_in_transaction(
+                lambda session: self._sell_in_one(session, sales)
+            )
+        ]
 
     async def _sell_alone(self, sale: Sale) -> Sold | None:
         return await self._database.run_in_transaction(
             lambda session: self._sell_by_itself(session, sale)
         )
 
-    async def _sell_together(self, session: WriteSession, sales: Sequence[Sale]) -> list[Sold]:
-        await session.execute(_BE_BRIEF)
+    async def _sell_in_one(self, session: WriteSession, sales: Sequence[Sale]) -> list[Sold]:
+        if len({sale.claim.epoch for sale in sales}) > 1:
+            raise _NotTogether
+        await session.execute(BE_BRIEF)
         claimed = [
             keys.Claim(sale.order.tenant_id, sale.order.key, booking_id(sale.claim.hold_id), {})
             for sale in sales
@@ -247,7 +243,8 @@ async def _why_not(session: WriteSession, claim: Claim) -> Exception:
 async def _refuse_duplicate(session: WriteSession, order: Order) -> None:
     reference = order.request.client_reference
     if reference is not None:
-        taken_by = await store.with_client_reference(session, order.tenant_id, reference)
+        asked = (order.tenant_id, reference)
+        taken_by = (await store.with_client_references(session, [asked])).get(asked)
         if taken_by is not None:
             raise DuplicateBooking(taken_by)
 
@@ -276,9 +273,3 @@ def _oversell_stopped(sales: Sequence[Sale], line: SeatLine) -> Exception:
 def _seats_gone(promise: Promise, line: SeatLine) -> SoldOut:
     booking_class = promise.segments[promise.lines.index(line)].booking_class
     return seats_gone(line, booking_class)
-
-
-def _answer(answer: Sold | BaseException | None) -> Sold | Exception | None:
-    if isinstance(answer, BaseException) and not isinstance(answer, Exception):
-        raise answer  # the loop is ending
-    return answer

@@ -6,6 +6,7 @@ from typing import Final
 from app.background import Background
 from app.booking import events, store
 from app.booking.confirmation import Confirmation
+from app.booking.lookup import Lookup
 from app.booking.model import Booking, BookingRequest, DrawLocator, draw_locator
 from app.booking.sale import BATCH_MAX, Sales
 from app.clock import Clock
@@ -40,7 +41,8 @@ class BookingService:
         self._live = live
         self._clock = clock
         sales = Sales(database, claims, clock, draw_locator, batch_max=batch_max)
-        self._confirmation = Confirmation(database, claims, background, clock, sales)
+        lookup = Lookup(database, batch_max=batch_max)
+        self._confirmation = Confirmation(database, claims, background, clock, sales, lookup)
 
     async def confirm(
         self, tenant_id: TenantId, request: BookingRequest, key: IdempotencyKey

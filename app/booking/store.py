@@ -1,7 +1,7 @@
 """The only SQL on bookings; takes a session, never commits. Every query names the tenant."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -18,6 +18,13 @@ from app.inventory.model import SeatLine
 from app.money import Money
 from app.storage.database import ReadSession, WriteSession
 
+_REFERRED_TO = text(
+    """
+    SELECT tenant_id, client_reference, booking_id FROM bookings
+    WHERE (tenant_id, client_reference) IN (
+        SELECT * FROM unnest(CAST(:tenant_ids AS text[]), CAST(:client_references AS text[])))
+    """
+)
 _ADD = text(
     """
     INSERT INTO bookings (
@@ -105,16 +112,18 @@ async def find(
     return None if row is None else await _with_passengers(session, row)
 
 
-async def with_client_reference(
-    session: ReadSession, tenant_id: TenantId, client_reference: str
-) -> BookingId | None:
-    found = await session.execute(
-        select(bookings.c.booking_id).where(
-            bookings.c.tenant_id == tenant_id, bookings.c.client_reference == client_reference
-        )
-    )
-    booking_id: str | None = found.scalar_one_or_none()
-    return None if booking_id is None else BookingId(booking_id)
+async def with_client_references(
+    session: ReadSession, references: Collection[tuple[TenantId, str]]
+) -> dict[tuple[TenantId, str], BookingId]:
+    """By tenant and the tenant's own reference, of those that have a booking."""
+    values = {
+        "tenant_ids": [tenant_id for tenant_id, _ in references],
+        "client_references": [reference for _, reference in references],
+    }
+    return {
+        (TenantId(tenant_id), reference): BookingId(booking_id)
+        for tenant_id, reference, booking_id in await session.execute(_REFERRED_TO, values)
+    }
 
 
 async def cancel(

@@ -52,6 +52,9 @@ _COLUMNS = """hold_id, tenant_id, idempotency_key, attempt, request_hash, client
     segments, passengers, price, epoch, granted_at, expires_at, first_expires_at, extensions_used,
     fence, state"""
 _READ = text(f"SELECT {_COLUMNS} FROM hold_journal WHERE hold_id = :hold_id")  # noqa: S608
+_READ_ALL = text(
+    f"SELECT {_COLUMNS} FROM hold_journal WHERE hold_id = ANY(CAST(:hold_ids AS text[]))"  # noqa: S608
+)
 _READ_OWN = text(
     f"SELECT {_COLUMNS} FROM hold_journal"  # noqa: S608
     " WHERE hold_id = :hold_id AND tenant_id = :tenant_id AND state <> 'ABORTED'"
@@ -94,8 +97,22 @@ _CONFIRM = text(
     """
 )
 _RELEASE = text(
-    "UPDATE hold_journal SET state = 'RELEASED', ended_at = clock_timestamp()"
-    " WHERE hold_id = :hold_id AND tenant_id = :tenant_id AND state = 'HELD'"
+    """
+    WITH asked AS (
+        SELECT hold_journal.hold_id, hold_journal.state
+        FROM unnest(CAST(:hold_ids AS text[]), CAST(:tenant_ids AS text[]))
+             AS asked (hold_id, tenant_id)
+        JOIN hold_journal ON hold_journal.hold_id = asked.hold_id
+                         AND hold_journal.tenant_id = asked.tenant_id
+        ORDER BY hold_journal.hold_id FOR UPDATE OF hold_journal),
+    ended AS (
+        UPDATE hold_journal SET state = 'RELEASED', ended_at = clock_timestamp()
+        FROM asked
+        WHERE hold_journal.hold_id = asked.hold_id AND hold_journal.state = 'HELD'
+        RETURNING hold_journal.hold_id)
+    SELECT asked.hold_id, CASE WHEN ended.hold_id IS NULL THEN asked.state ELSE 'RELEASED' END
+    FROM asked LEFT JOIN ended ON ended.hold_id = asked.hold_id
+    """
 )
 _EXPIRE = text(
     "UPDATE hold_journal SET state = 'EXPIRED', ended_at = clock_timestamp()"
@@ -191,6 +208,12 @@ async def read(session: ReadSession, hold_id: HoldId) -> Promise | None:
     return None if row is None else promise_from(row)
 
 
+async def read_all(session: ReadSession, hold_ids: Iterable[HoldId]) -> dict[HoldId, Promise]:
+    """As `read`, of those that have a row."""
+    rows = await session.execute(_READ_ALL, {"hold_ids": sorted(hold_ids)})
+    return {HoldId(row["hold_id"]): promise_from(row) for row in rows.mappings()}
+
+
 async def read_own(session: ReadSession, tenant_id: TenantId, hold_id: HoldId) -> Promise | None:
     row = (
         (await session.execute(_READ_OWN, {"hold_id": hold_id, "tenant_id": tenant_id}))
@@ -274,9 +297,15 @@ def _by_id(rows: CursorResult[Any]) -> dict[HoldId, JournalState]:
     return {HoldId(hold_id): JournalState(state) for hold_id, state in rows}
 
 
-async def release(session: WriteSession, tenant_id: TenantId, hold_id: HoldId) -> bool:
-    result = await session.execute(_RELEASE, {"hold_id": hold_id, "tenant_id": tenant_id})
-    return result.rowcount == 1
+async def release(
+    session: WriteSession, asked: Sequence[tuple[TenantId, HoldId]]
+) -> dict[HoldId, JournalState]:
+    """HELD → RELEASED; where each stands then, of those that the tenant has."""
+    values = {
+        "tenant_ids": [tenant_id for tenant_id, _ in asked],
+        "hold_ids": [hold_id for _, hold_id in asked],
+    }
+    return _by_id(await session.execute(_RELEASE, values))
 
 
 async def expire(session: WriteSession, hold_ids: Sequence[HoldId]) -> int:

@@ -14,7 +14,6 @@ from typing import Final
 from app.clock import Clock
 from app.errors import DatabaseUnavailable, DomainError, HoldStoreUnavailable, IdempotencyKeyReused
 from app.hold import journal
-from app.hold.appender import Appender
 from app.hold.epoch import EpochKeeper
 from app.hold.errors import OfferExpired, SoldOut
 from app.hold.live import LiveInventory
@@ -34,6 +33,7 @@ from app.hold.model import (
     Stale,
 )
 from app.hold.pricing import Itinerary, itinerary
+from app.hold.shared_journal import SharedJournal
 from app.hold.store import HoldStore, request_digest
 from app.hold.views import first_told
 from app.idempotency.model import Answered, IdempotencyKey
@@ -90,7 +90,7 @@ class Placement:
         self,
         database: Database,
         store: HoldStore,
-        appender: Appender,
+        promises: SharedJournal,
         live: LiveInventory,
         epochs: EpochKeeper,
         catalogue: Catalogue,
@@ -99,7 +99,7 @@ class Placement:
     ) -> None:
         self._database = database
         self._store = store
-        self._appender = appender
+        self._promises = promises
         self._live = live
         self._epochs = epochs
         self._catalogue = catalogue
@@ -192,7 +192,7 @@ class Placement:
 
     async def _append(self, promise: Promise) -> Answered[Hold] | _Next:
         """The promise is made iff its row is written, under the epoch of its grant."""
-        if await self._appender.append(promise):
+        if await self._promises.append(promise):
             return Answered(first_told(promise))
         return await self._from_journal(promise)
 
@@ -224,8 +224,7 @@ class Placement:
             assert memo.granted_at is not None, "it is live"
             return await self._append(this.promise(Granted(memo.expires_at, memo.granted_at)))
         asked = hold_id(this.tenant_id, this.key.key, this.attempt)
-        async with self._database.reading() as session:
-            row = await journal.read(session, asked)
+        row = await self._promises.read(asked)
         if row is not None and row.state is not JournalState.ABORTED:
             return _replay(row, this.key.request_hash)
         if row is None:  # ended before it was promised: keep a slow first writer from promising it
@@ -237,7 +236,7 @@ class Placement:
         return _Next.ATTEMPT
 
     async def _append_aborted(self, aborted: Promise) -> Answered[Hold] | _Next:
-        written = await self._appender.append(aborted)
+        written = await self._promises.append(aborted)
         return _Next.ATTEMPT if written else await self._from_journal(aborted)
 
     async def _bring_up_to_date(self, this: _Try) -> None:
@@ -250,13 +249,12 @@ class Placement:
         self, tenant_id: TenantId, key: IdempotencyKey
     ) -> Answered[Hold] | None:
         """What this key was answered before, if it was."""
-        async with self._database.reading() as session:
-            for attempt in range(1, TRIES_MAX + 1):
-                row = await journal.read(session, hold_id(tenant_id, key.key, attempt))
-                if row is None:
-                    return None
-                if row.state is not JournalState.ABORTED:
-                    return _replay(row, key.request_hash)
+        for attempt in range(1, TRIES_MAX + 1):
+            row = await self._promises.read(hold_id(tenant_id, key.key, attempt))
+            if row is None:
+                return None
+            if row.state is not JournalState.ABORTED:
+                return _replay(row, key.request_hash)
         return None
 
 

@@ -24,6 +24,7 @@ from app.hold.model import (
     Promise,
 )
 from app.hold.placement import Placement
+from app.hold.shared_journal import SharedJournal
 from app.hold.store import HoldStore
 from app.hold.views import STATES_OF, HoldViews, seconds_between, told_when_extended
 from app.idempotency import store as idempotency
@@ -40,6 +41,7 @@ class HoldService:
         self,
         database: Database,
         store: HoldStore,
+        promises: SharedJournal,
         epochs: EpochKeeper,
         claims: Claims,
         placement: Placement,
@@ -48,6 +50,7 @@ class HoldService:
     ) -> None:
         self._database = database
         self._store = store
+        self._promises = promises
         self._epochs = epochs
         self._claims = claims
         self._placement = placement
@@ -66,8 +69,7 @@ class HoldService:
         return await self._placement.place(tenant_id, request, key)
 
     async def get(self, tenant_id: TenantId, hold_id: HoldId) -> Hold:
-        async with self._database.reading() as session:
-            promise = await journal.read_own(session, tenant_id, hold_id)
+        promise = await self._promises.read_own(tenant_id, hold_id)
         if promise is None:
             raise _no_such_hold()
         (hold,) = await self._views.as_they_are([promise])
@@ -125,21 +127,17 @@ class HoldService:
     async def release(self, tenant_id: TenantId, hold_id: HoldId) -> None:
         """The seats are free now. Repeatable, also when it has run out; HoldNotActive once booked."""
 
-        async def release(session: WriteSession) -> Promise | None:
-            await journal.release(session, tenant_id, hold_id)
-            return await journal.read_own(session, tenant_id, hold_id)
-
-        promise = await self._database.run_in_transaction(release)
-        if promise is None:
+        state = await self._promises.release(tenant_id, hold_id)
+        if state is None or state is JournalState.ABORTED:
             raise _no_such_hold()
-        if promise.state is JournalState.CONFIRMED:
+        if state is JournalState.CONFIRMED:
             raise HoldNotActive("The hold has become a booking; cancel that instead.")
         try:
-            await self._end(hold_id, promise.state)
+            await self._end(hold_id, state)
         except (
             HoldStoreUnavailable
         ):  # nobody can take the seats now; they are freed as soon as it is back
-            await self._background.start("end_hold", self._end_later(hold_id, promise.state))
+            await self._background.start("end_hold", self._end_later(hold_id, state))
 
     async def _end(self, hold_id: HoldId, state: JournalState) -> None:
         await self._epochs.run(lambda epoch: self._store.end(epoch, hold_id, state))

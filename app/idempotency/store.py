@@ -5,7 +5,7 @@ key waits at the claim until the first has ended, and then finds its record, or 
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -36,6 +36,11 @@ _CLAIM = text(
 _READ = text(
     "SELECT request_hash, subject_id, facts FROM idempotency_records"
     " WHERE tenant_id = :tenant_id AND route = :route AND idempotency_key = :key"
+).columns(facts=JSONB)
+_READ_ALL = text(
+    "SELECT tenant_id, idempotency_key, request_hash, subject_id, facts FROM idempotency_records"
+    " WHERE route = :route AND (tenant_id, idempotency_key) IN ("
+    "  SELECT * FROM unnest(CAST(:tenant_ids AS text[]), CAST(:keys AS text[])))"
 ).columns(facts=JSONB)
 _DROP_OLD = text(
     "DELETE FROM idempotency_records WHERE (tenant_id, route, idempotency_key) IN ("
@@ -101,6 +106,23 @@ async def find(
     if row.request_hash != key.request_hash:
         raise IdempotencyKeyReused
     return Record(row.request_hash, row.subject_id, row.facts)
+
+
+async def find_all(
+    session: ReadSession, route: str, asked: Collection[tuple[TenantId, str]]
+) -> dict[tuple[TenantId, str], Record]:
+    """By tenant and key, whatever was asked with it: the caller compares the hashes."""
+    values = {
+        "route": route,
+        "tenant_ids": [tenant_id for tenant_id, _ in asked],
+        "keys": [key for _, key in asked],
+    }
+    return {
+        (TenantId(row.tenant_id), row.idempotency_key): Record(
+            row.request_hash, row.subject_id, row.facts
+        )
+        for row in await session.execute(_READ_ALL, values)
+    }
 
 
 async def drop_old(session: WriteSession, now: datetime, count: int) -> int:

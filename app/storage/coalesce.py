@@ -15,13 +15,19 @@ It knows nothing of what the work is, and must not: it never retries.
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Hashable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Hashable, Sequence
 from contextlib import suppress
 from contextvars import Context
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from functools import partial
+from typing import Any, Generic, TypeVar
 
-from app.errors import Overloaded
+import structlog
+
+from app.errors import DatabaseUnavailable, Overloaded
+from app.storage.transaction import LockTimedOut
+
+_log = structlog.get_logger(__name__)
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -39,7 +45,9 @@ class _Asked(Generic[Item, Answer]):
 class Coalescer(Generic[Item, Answer]):
     def __init__(
         self,
-        work: Callable[[Sequence[Item]], Awaitable[Sequence[Answer | Exception]]],
+        work: Callable[
+            [Sequence[Item]], Awaitable[Sequence["Answer | Exception | asyncio.Task[Answer]"]]
+        ],
         key: Callable[[Item], Hashable],
         *,
         splits: tuple[type[Exception], ...] = (),
@@ -47,7 +55,9 @@ class Coalescer(Generic[Item, Answer]):
         batches_max: int = 1,
         queue_max: int = QUEUE_MAX,
     ) -> None:
-        """`work` answers item by item, in order; `splits` are its failures that a smaller batch may cure."""
+        """`work` answers item by item, in order, or names a task that will, for one that takes longer
+        than the others; `splits` are its failures that a smaller batch may cure.
+        """
         self._work = work
         self._key = key
         self._splits = splits
@@ -58,6 +68,7 @@ class Coalescer(Generic[Item, Answer]):
         self._busy: dict[Hashable, deque[_Asked[Item, Answer]]] = {}  # who waits for each key
         self._waiting = 0  # in the queue or behind a key
         self._runners: set[asyncio.Task[None]] = set()
+        self._late: set[asyncio.Task[Answer]] = set()  # of items that take longer than their batch
 
     async def do(self, item: Item) -> Answer:
         """Raises Overloaded where too many wait already, and whatever the work answers for the item."""
@@ -85,10 +96,10 @@ class Coalescer(Generic[Item, Answer]):
         while batch := self._take():
             try:
                 await self._answer(batch)
-            finally:
+            except BaseException:  # the loop is ending
                 for asked in batch:
-                    asked.answer.cancel()  # where it has none: the loop is ending
-                    self._let_next(self._key(asked.item))
+                    asked.answer.cancel()
+                raise
 
     def _take(self) -> list[_Asked[Item, Answer]]:
         batch: list[_Asked[Item, Answer]] = []
@@ -113,22 +124,59 @@ class Coalescer(Generic[Item, Answer]):
             assert len(answers) == len(batch), "one answer for each item"
         except self._splits as error:
             if len(batch) == 1:
-                _settle(batch[0].answer, error)
+                self._settle(batch[0], error)
                 return
             middle = len(batch) // 2
             await self._answer(batch[:middle])
             await self._answer(batch[middle:])
         except Exception as error:
             for asked in batch:
-                _settle(asked.answer, error)
+                self._settle(asked, error)
         else:
             for asked, answer in zip(batch, answers, strict=True):
-                _settle(asked.answer, answer)
+                self._settle(asked, answer)
+
+    def _settle(
+        self, asked: _Asked[Item, Answer], answer: "Answer | Exception | asyncio.Task[Answer]"
+    ) -> None:
+        if isinstance(answer, asyncio.Task):
+            self._late.add(answer)
+            answer.add_done_callback(partial(self._settle_late, asked))
+            return
+        with suppress(asyncio.InvalidStateError):  # its caller gave up
+            if isinstance(answer, Exception):
+                asked.answer.set_exception(answer)
+            else:
+                asked.answer.set_result(answer)
+        self._let_next(self._key(asked.item))
+
+    def _settle_late(self, asked: _Asked[Item, Answer], task: "asyncio.Task[Answer]") -> None:
+        self._late.discard(task)
+        if task.cancelled():  # the loop is ending
+            asked.answer.cancel()
+            return
+        error = task.exception()
+        assert error is None or isinstance(error, Exception), "a task's work fails or is cancelled"
+        self._settle(asked, task.result() if error is None else error)
 
 
-def _settle(answer: "asyncio.Future[Answer]", value: Answer | Exception) -> None:
-    with suppress(asyncio.InvalidStateError):  # its caller gave up
-        if isinstance(value, Exception):
-            answer.set_exception(value)
-        else:
-            answer.set_result(value)
+async def together_or_alone(
+    items: Sequence[Item],
+    together: Callable[[Sequence[Item]], Awaitable[Sequence[Answer]]],
+    alone: Callable[[Item], Coroutine[Any, Any, Answer]],
+) -> "Sequence[Answer | asyncio.Task[Answer]]":
+    """All of them at once; where one cannot be served with the others, each by itself at the same time.
+
+    `together` does all or nothing. What splitting cannot cure, that the engine is away or that nobody
+    knows what became of it, is everyone's.
+    """
+    if len(items) > 1:
+        try:
+            return await together(items)
+        except LockTimedOut:
+            pass
+        except DatabaseUnavailable:
+            raise
+        except Exception as error:  # whose it is, each by itself will tell
+            _log.debug("not together", error_type=type(error).__name__, count=len(items))
+    return [asyncio.create_task(alone(item)) for item in items]

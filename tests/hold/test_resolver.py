@@ -82,7 +82,7 @@ async def test_what_was_released_meanwhile_is_let_go(core: Core, holds: HoldServ
     hold_id, _ = await pinned(core, holds)
 
     async def release(session: WriteSession) -> bool:
-        return await journal.release(session, DEMO, hold_id)
+        return bool(await journal.release(session, [(DEMO, hold_id)]))
 
     assert await core.database.run_in_transaction(release)
     assert await core.resolver.once(NOW) == 1

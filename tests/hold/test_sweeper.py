@@ -84,7 +84,7 @@ async def test_a_release_that_redis_did_not_hear_of_is_carried_out(
     hold = (await holds.place(DEMO, request((SOUTH, "Y"), adults=4), key())).value
 
     async def release(session: WriteSession) -> bool:
-        return await journal.release(session, DEMO, hold.hold_id)
+        return bool(await journal.release(session, [(DEMO, hold.hold_id)]))
 
     assert await core.database.run_in_transaction(release)
     assert await held(core) == 4

@@ -149,3 +149,28 @@ async def test_the_work_is_done_in_nobodys_name() -> None:
     await shared.do("a")
     caller.reset(token)
     assert seen == ["nobody"]
+
+
+async def test_one_that_takes_longer_keeps_its_key_and_nobody_else_waiting() -> None:
+    slow = asyncio.Event()
+    seen: list[list[str]] = []
+
+    async def late(item: str) -> str:
+        await slow.wait()
+        return item.upper()
+
+    async def work(items: Sequence[str]) -> "Sequence[str | asyncio.Task[str]]":
+        seen.append(list(items))
+        return [
+            asyncio.create_task(late(item)) if item.startswith("s") else item.upper()
+            for item in items
+        ]
+
+    shared: Coalescer[str, str] = Coalescer(work, lambda item: item[0])
+    asked = [asyncio.create_task(shared.do(item)) for item in ("s1", "a", "s2", "b")]
+    assert [await asked[1], await asked[3]] == ["A", "B"]
+    assert await shared.do("c") == "C"
+    assert not asked[0].done()
+    assert seen == [["s1", "a", "b"], ["c"]]
+    slow.set()
+    assert [await asked[0], await asked[2]] == ["S1", "S2"]

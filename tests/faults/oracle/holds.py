@@ -246,13 +246,13 @@ class PostgresHolds(HoldService):
                 pass
             case _:
                 raise HoldNotActive("The hold is booked or released.")
-        if not await journal.extend(session, tenant_id, hold_id, expires_at):
+        if not await rows.extend(session, hold_id, expires_at):
             raise ExtensionLimitReached
         return Answered(told_when_extended(promise, expires_at, seconds))
 
     async def release(self, tenant_id: TenantId, hold_id: HoldId) -> None:
         async def release(session: WriteSession) -> Promise | None:
-            await journal.release(session, tenant_id, hold_id)
+            await rows.release(session, tenant_id, hold_id)
             return await journal.read_own(session, tenant_id, hold_id)
 
         promise = await self._database.run_in_transaction(release)

@@ -7,8 +7,8 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import text
 
-from app.hold.appender import Appender
 from app.hold.model import HoldStatus, JournalState, MemoState
+from app.hold.shared_journal import SharedJournal
 from app.ids import HoldId
 from app.storage.database import WriteSession
 from app.wiring import Core
@@ -129,10 +129,10 @@ async def test_each_promise_of_a_batch_is_decided_by_its_own_row(core: Core) -> 
     row = await promise_of(core, released.hold_id)
     new = replace(row, hold_id=HoldId("hold_new"), state=JournalState.HELD)
     late = replace(new, hold_id=HoldId("hold_late"), epoch=row.epoch - 1)
-    appender = Appender(core.database)
+    promises = SharedJournal(core.database)
 
     first, *together = [
-        asyncio.create_task(appender.append(promise))
+        asyncio.create_task(promises.append(promise))
         for promise in (replace(new, hold_id=HoldId("hold_first")), row, new, late)
     ]
 
