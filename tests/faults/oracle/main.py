@@ -1,6 +1,8 @@
 """The oracle as a process: `python -m tests.faults.oracle.main` with the environment of an API."""
 
 import os
+import signal
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -65,6 +67,7 @@ def create() -> Application:
 
 def main() -> None:
     settings = Settings.from_environment(os.environ)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # raised again once it has drained
     uvicorn.run(
         "tests.faults.oracle.main:create",
         factory=True,

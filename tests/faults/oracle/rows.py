@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Row, text
 
-from app.ids import FlightId, HoldId
+from app.ids import FlightId, HoldId, TenantId
 from app.inventory.model import CabinCounts, CabinName, open_seats
 from app.storage.database import ReadSession, WriteSession
 
@@ -56,6 +56,14 @@ _LOCK_HOLD = text(
     WHERE hold_id = :hold_id FOR UPDATE
     """
 )
+_RELEASE = text(
+    "UPDATE hold_journal SET state = 'RELEASED', ended_at = clock_timestamp()"
+    " WHERE hold_id = :hold_id AND tenant_id = :tenant_id AND state = 'HELD'"
+)
+_EXTEND = text(
+    "UPDATE hold_journal SET expires_at = :expires_at, extensions_used = 1"
+    " WHERE hold_id = :hold_id AND state = 'HELD' AND extensions_used = 0"
+)
 _NOW = text("SELECT date_trunc('milliseconds', clock_timestamp())")
 
 
@@ -96,6 +104,16 @@ async def end_due(
 async def lock_hold(session: WriteSession, hold_id: HoldId) -> LockedHold | None:
     row = (await session.execute(_LOCK_HOLD, {"hold_id": hold_id})).one_or_none()
     return None if row is None else LockedHold(row.state, row.fence, row.is_due)
+
+
+async def release(session: WriteSession, tenant_id: TenantId, hold_id: HoldId) -> None:
+    await session.execute(_RELEASE, {"hold_id": hold_id, "tenant_id": tenant_id})
+
+
+async def extend(session: WriteSession, hold_id: HoldId, expires_at: datetime) -> bool:
+    """False where it was extended before; the caller has locked it and seen it live."""
+    values = {"hold_id": hold_id, "expires_at": expires_at}
+    return (await session.execute(_EXTEND, values)).rowcount == 1
 
 
 async def lock_seats(session: WriteSession, flights: Collection[FlightId]) -> dict[Cabin, Seats]:

@@ -24,10 +24,11 @@ from tests.fixtures.servers import migrate
 
 FLIGHTS: Final = ("flt_one", "flt_two")
 CLASSES: Final = (("Y", 6, "129900"), ("M", 4, "89900"), ("K", 2, "59900"))
-STEPS: Final = 90
+STEPS: Final = 60
 _NOT_COMPARED: Final = frozenset(
     {
         "as_of",
+        "detail",
         "cancelled_at",
         "created_at",
         "expires_at",
@@ -64,10 +65,9 @@ async def start_both(
                 )
             )
             running.push_async_callback(oracle.stop)
-            await oracle.start()
-            real = await start_api(ttl_seconds=ttl_seconds)
+            real, _ = await asyncio.gather(start_api(ttl_seconds=ttl_seconds), oracle.start())
+            await asyncio.gather(start_relay(real), start_relay(oracle))
             for api in (real, oracle):
-                await start_relay(api)
                 for flight_id in FLIGHTS:
                     put = await api.ops.put(
                         f"/v1/flights/{flight_id}", json=flight_body(classes=CLASSES)
@@ -78,7 +78,7 @@ async def start_both(
         yield start
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, 2])
 async def test_the_same_script_is_answered_the_same(start_both: StartBoth, seed: int) -> None:
     both = await start_both()
     chance = Random(seed)
@@ -121,7 +121,7 @@ async def test_both_keep_every_promise_to_many_at_once(start_both: StartBoth) ->
 
     async def client(one: Asking, number: int) -> None:
         chance = Random(number)
-        for step in range(12):
+        for step in range(8):
             flight_id, letter = chance.choice(FLIGHTS), chance.choice("YMK")
             body = hold_body((flight_id, letter), adults=1 + chance.randrange(2))
             held = await one.ask(asking.hold(body, f"h{number}-{step}"), f"c{number}")
@@ -137,7 +137,7 @@ async def test_both_keep_every_promise_to_many_at_once(start_both: StartBoth) ->
                 await one.ask(asking.cancel((first.answer or {})["id"]), f"c{number}")
 
     for one in both:
-        await asyncio.gather(*(client(one, number) for number in range(16)))
+        await asyncio.gather(*(client(one, number) for number in range(12)))
     await _judge(both)
 
 
