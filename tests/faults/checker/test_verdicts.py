@@ -246,7 +246,8 @@ def test_a_booking_by_nobody_is_found(seller: Seller) -> None:
 @pytest.mark.parametrize("lost", ["bookings", "outbox", "idempotency"])
 def test_half_a_booking_is_found(seller: Seller, lost: str) -> None:
     seller.book(id_of(seller.hold(Y)))
-    assert "I5" in verdict(seller, dumps=replace(seller.dumps(), **{lost: ()}))
+    without: dict[str, Any] = {lost: ()}
+    assert "I5" in verdict(seller, dumps=replace(seller.dumps(), **without))
 
 
 # I6
@@ -319,7 +320,11 @@ def test_another_tenants_answer_is_found(seller: Seller) -> None:
 
 def test_other_seats_than_asked_for_are_found(seller: Seller) -> None:
     first = seller.hold(Y)
-    for wrong in ({"passengers": {"ADT": 2, "CHD": 0, "INF": 0}}, {"segments": []}):
+    others: list[dict[str, Any]] = [
+        {"passengers": {"ADT": 2, "CHD": 0, "INF": 0}},
+        {"segments": []},
+    ]
+    for wrong in others:
         assert "I9" in verdict(seller, replace(first, answer={**(first.answer or {}), **wrong}))
 
 
