@@ -39,6 +39,7 @@ QUEUE_MAX = 2048
 @dataclass(frozen=True, slots=True, eq=False)
 class _Asked(Generic[Item, Answer]):
     item: Item
+    key: Hashable
     answer: "asyncio.Future[Answer]"
 
 
@@ -74,17 +75,18 @@ class Coalescer(Generic[Item, Answer]):
         """Raises Overloaded where too many wait already, and whatever the work answers for the item."""
         if self._waiting >= self._queue_max:
             raise Overloaded
-        asked: _Asked[Item, Answer] = _Asked(item, asyncio.get_running_loop().create_future())
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        asked = _Asked(item, self._key(item), answer)
         self._waiting += 1
-        behind = self._busy.get(self._key(item))
+        behind = self._busy.get(asked.key)
         if behind is not None:
             behind.append(asked)
         else:
             self._enqueue(asked)
-        return await asked.answer
+        return await answer
 
     def _enqueue(self, asked: _Asked[Item, Answer]) -> None:
-        self._busy[self._key(asked.item)] = deque()
+        self._busy[asked.key] = deque()
         self._queue.append(asked)
         if len(self._runners) < self._batches_max:
             # In a context of its own: the work is not the first caller's alone.
@@ -107,7 +109,7 @@ class Coalescer(Generic[Item, Answer]):
             asked = self._queue.popleft()
             self._waiting -= 1
             if asked.answer.done():  # its caller gave up
-                self._let_next(self._key(asked.item))
+                self._let_next(asked.key)
             else:
                 batch.append(asked)
         return batch
@@ -148,7 +150,7 @@ class Coalescer(Generic[Item, Answer]):
                 asked.answer.set_exception(answer)
             else:
                 asked.answer.set_result(answer)
-        self._let_next(self._key(asked.item))
+        self._let_next(asked.key)
 
     def _settle_late(self, asked: _Asked[Item, Answer], task: "asyncio.Task[Answer]") -> None:
         self._late.discard(task)

@@ -174,3 +174,10 @@ async def test_one_that_takes_longer_keeps_its_key_and_nobody_else_waiting() -> 
     assert seen == [["s1", "a", "b"], ["c"]]
     slow.set()
     assert [await asked[0], await asked[2]] == ["S1", "S2"]
+
+
+async def test_a_key_may_be_of_one_item_alone(bench: Bench) -> None:
+    shared: Coalescer[str, str] = Coalescer(bench.work, lambda _: object())
+    for _ in range(2):
+        assert await asyncio.gather(*map(shared.do, ("a", "a"))) == ["A", "A"]
+    assert bench.batches == [["a", "a"], ["a", "a"]]
