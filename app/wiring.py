@@ -27,9 +27,12 @@ from app.hold.claim import Claims
 from app.hold.epoch import EpochKeeper
 from app.hold.epoch_store import EpochStore
 from app.hold.expirer import Expirer
+from app.hold.inspection import Inspection
 from app.hold.live import LiveInventory
 from app.hold.placement import OpenOffer, Placement
 from app.hold.rebuild import Guardian
+from app.hold.reconciler import EVERY_SECONDS, Reconciler
+from app.hold.repair import Repair
 from app.hold.resolver import Resolver
 from app.hold.retention import Retention
 from app.hold.scripts import Scripts
@@ -79,6 +82,8 @@ class Core:
     sweeper: Sweeper
     sync: Sync
     tightener: Tightener
+    reconciler: Reconciler
+    repair: Repair
     retention: Retention
     claims: Claims
     live: LiveInventory
@@ -157,7 +162,10 @@ def core_on(
     redis = server.connect(epochs.expected_incarnation)
     scripts = Scripts(redis, batch_max=batch_max)
     store, seats = HoldStore(scripts, hold_ttl), SeatStore(scripts)
-    claims = Claims(database, store, epochs)
+    claims, epoch_store = Claims(database, store, epochs), EpochStore(scripts)
+    inspection = Inspection(scripts)
+    guardian = Guardian(database, server, redis, epochs, hold_ttl, clock, who)
+    reconciler = Reconciler(database, inspection, epochs, clock)
     return Core(
         clock=clock,
         database=database,
@@ -165,13 +173,17 @@ def core_on(
         store=store,
         promises=SharedJournal(database, batch_max=batch_max),
         seats=seats,
-        epoch_store=EpochStore(scripts),
+        epoch_store=epoch_store,
         epochs=epochs,
-        guardian=Guardian(database, server, redis, epochs, hold_ttl, clock, who),
+        guardian=guardian,
         expirer=Expirer(database, store, epochs),
         sweeper=Sweeper(database, store, epochs),
         sync=Sync(database, seats, epochs),
         tightener=Tightener(database, seats, epochs),
+        reconciler=reconciler,
+        repair=Repair(
+            database, store, epoch_store, inspection, epochs, claims, reconciler, guardian
+        ),
         retention=Retention(database, clock),
         claims=claims,
         resolver=Resolver(claims, store, epochs),
@@ -196,10 +208,14 @@ async def watching(core: Core) -> AsyncIterator[None]:
             ("retention", core.retention.once, retention.EVERY_SECONDS),
         ):
             tasks.create_task(repeat(name, work, every_seconds, stop), name=name)
+        comparing = tasks.create_task(
+            repeat("reconciler", core.reconciler.once, EVERY_SECONDS, stop), name="reconciler"
+        )
         try:
             yield
         finally:
             stop.set()
+            comparing.cancel()  # it waits for long, and changes nothing
 
 
 def core_of(settings: Settings, clock: Clock = utc_now) -> Core:

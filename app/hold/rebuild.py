@@ -141,6 +141,13 @@ class Guardian:
             await self._server.reconnect(self._client)  # some may lead to the old server
         self._pooled = row.incarnation
 
+    async def start_over(self) -> None:
+        """Ends the epoch, whatever it is like, and opens the next from what Postgres has."""
+        row = await self._epochs.learn()
+        sighting = await self._lookout.look(row, LOOK_SECONDS)
+        await self._rebuild(row, sighting.incarnation)
+        await self._epochs.learn()
+
     async def close(self) -> None:
         await self._stop_discarding()
         await self._probe.aclose()

@@ -13,6 +13,7 @@ from redis.asyncio import Redis
 from app.errors import HoldStoreUnavailable
 from app.hold import keys
 from app.hold.epoch_store import EpochStore
+from app.hold.inspection import Inspection
 from app.hold.keys import Keys
 from app.hold.model import (
     Extended,
@@ -45,6 +46,7 @@ class Stores(HoldStore):
         scripts = Scripts(client)
         super().__init__(scripts, ttl)
         self.seats, self.epochs = SeatStore(scripts), EpochStore(scripts)
+        self.inspection = Inspection(scripts)
 
 
 def row(
@@ -252,6 +254,9 @@ async def test_no_script_speaks_for_another_epoch(client: Redis) -> None:
         store.glimpse(EPOCH - 1, [hold]),
         store.seats.counts(EPOCH - 1, [(FLIGHT, CabinName.ECONOMY)]),
         store.epochs.load_holds(EPOCH - 1, []),
+        store.inspection.flights(EPOCH - 1, [FLIGHT]),
+        store.inspection.holds(EPOCH - 1, [hold]),
+        store.inspection.mend(EPOCH - 1, FLIGHT, [row((9,), version=9)], [hold]),
         store.epochs.open_epoch(EPOCH - 1, (await client_time(client))),
     ):
         with pytest.raises(EpochMoved):
@@ -288,6 +293,22 @@ async def test_nothing_lives_for_ever_but_what_is_alive(client: Redis) -> None:
     lasting = {key for key, age in left.items() if age == -1}
     assert lasting == {keys.EPOCH, keys.CLOCK, names.flight(FLIGHT)}
     assert len(left) == len(lasting) + 2, "two tombstones"
+
+
+async def test_what_is_held_is_what_live_holds_add_up_to(client: Redis) -> None:
+    """Also where more holds are looked at than one call counts, and some are pinned."""
+    store = await opened(client, row((500,)), row((9,), flight_id=OTHER))
+    for number in range(1100):
+        await place(store, f"hold_{number}", line(1, 1), line(1, 0, OTHER))
+    await store.pin(EPOCH, HoldId("hold_3"))
+    await client.hset(Keys(EPOCH).flight(FLIGHT), "economy:held", "7")
+    found = await store.inspection.flights(EPOCH, [FLIGHT, OTHER, FlightId("flt_nowhere")])
+    seen = found[FLIGHT][CabinName.ECONOMY]
+    assert (seen.limits, seen.sold, seen.held, seen.counted) == ((500,), (0,), (7,), (500,))
+    assert found[OTHER][CabinName.ECONOMY].counted == (0,)
+    assert found[FlightId("flt_nowhere")] == {}
+    await store.inspection.mend(EPOCH, FLIGHT, [row((500,))], [])
+    assert await held(client) == (500,)
 
 
 async def test_only_an_unknown_digest_is_sent_again(client: Redis) -> None:

@@ -1,0 +1,35 @@
+-- What each hold is at this moment, and whether what ends it will find it. Writes nothing.
+-- KEYS[1] epoch: guard
+-- KEYS[2] clock
+-- KEYS[3] pinned: holds by the time they were pinned
+-- KEYS[4..] memo of each hold
+-- ARGV[1] epoch
+-- ARGV[2] prefix of the keys of this epoch, for the holds' own flights
+-- ARGV[3..] hold_id of each hold
+-- RETURNS EPOCH | INSPECTED, then for each hold: 'state indexed lines', indexed 0 or 1; or UNKNOWN
+--@include frame
+--@include holds
+
+if not is_current() then
+  return { 'EPOCH' }
+end
+local now, prefix, answer = read_clock(KEYS[2]), ARGV[2], { 'INSPECTED' }
+for i = 4, #KEYS do
+  local id = ARGV[i - 1]
+  local memo = redis.call('HMGET', KEYS[i], 'state', 'expires_at', 'lines')
+  local state, indexed = memo[1], true
+  if state == 'PINNED' then
+    indexed = redis.call('ZSCORE', KEYS[3], id)
+  elseif state == 'HELD' then
+    for _, line in ipairs(lines_of(memo[3] or '')) do
+      indexed = indexed and redis.call('ZSCORE', prefix .. 'x:' .. line.flight, id)
+    end
+    if indexed and tonumber(memo[2]) <= now then
+      state = 'EXPIRED'
+    end
+  end
+  answer[#answer + 1] = state
+      and table.concat({ state, indexed and '1' or '0', memo[3] or '' }, ' ')
+    or 'UNKNOWN'
+end
+return answer
