@@ -69,6 +69,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--episodes", type=int, help="how many, instead of --minutes")
     parser.add_argument("--first", type=int, default=0, help="the number of the first episode")
     parser.add_argument(
+        "--until-violation", action="store_true", help="end after the first episode that shows one"
+    )
+    parser.add_argument(
         "--figures", type=Path, default=FOLDER, metavar="FOLDER", help="where they are added up"
     )
     return parser
@@ -88,6 +91,7 @@ def _order(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> Order:
         minutes=given.minutes,
         episodes=given.episodes,
         first=given.first,
+        until_violation=given.until_violation,
         command=command,
         figures=given.figures,
     )

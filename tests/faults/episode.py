@@ -44,6 +44,24 @@ class Outcome:
     not_at_rest: list[str] = field(default_factory=list)
     settled_at: float = 0.0
 
+    def recovery_seconds(self) -> list[float]:
+        """After each fault: until a client that asked for seats from then on was told yes or no.
+
+        A fault that another followed before that is left out.
+        """
+        answers = sorted(
+            (one.completed_at, one.invoked_at)
+            for one in self.history.operations()
+            if one.kind == "hold" and one.completed_at is not None and one.status in (201, 409)
+        )
+        begun = [begun_at for begun_at, _ in self.faults] + [self.settled_at]
+        found = []
+        for (_, healed_at), next_at in zip(self.faults, begun[1:], strict=True):
+            told_at = next((told for told, asked in answers if asked >= healed_at), next_at)
+            if told_at < next_at:
+                found.append(told_at - healed_at)
+        return found
+
 
 async def play(stack: Stack, plan: Plan) -> Outcome:
     """Returns at rest; the history is complete and the stores can be read."""

@@ -51,7 +51,12 @@ def add(run: Run, outcome: Outcome, violations: Sequence[Violation], seconds: fl
         "violations": len(violations),
     }
     with _opened(run.folder) as figures:
-        groups = [figures, _of(figures, "faults", outcome.plan.fault)]
+        fault = _of(figures, "faults", outcome.plan.fault)
+        slowest = max(outcome.recovery_seconds(), default=0.0)
+        fault["slowest_recovery_seconds"] = round(
+            max(slowest, fault.get("slowest_recovery_seconds", 0.0)), 2
+        )
+        groups = [figures, fault]
         groups += [_of(figures, "workloads", name) for name in outcome.plan.workloads]
         told = _of(figures, "runs", instant_text(run.began_at))
         told |= {"seed": run.seed, "commit": run.commit, "command": run.command}

@@ -22,6 +22,7 @@ from tests.faults.stack import Stack, running
 RENEWED_AFTER = 12  # episodes
 REPAIR_SECONDS = 10.0
 _SHOWN_ANSWERS = 8
+_SHOWN_VIOLATIONS = 3  # of an invariant; all are kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,7 @@ class Order:
     minutes: float
     episodes: int | None = None
     first: int = 0
+    until_violation: bool = False
     command: str = ""
     figures: Path = figures.FOLDER
 
@@ -61,6 +63,8 @@ async def run(order: Order) -> Report:
                     await kept.aclose()
                     stack = await _new_stack(kept)
                 await _episode(order, number, stack, counted, report)
+                if order.until_violation and report.violations:
+                    break
             except Exception:  # one episode must not end a night's run
                 report.broken += 1
                 print(f"episode {number} of seed {order.seed} was not finished:", flush=True)
@@ -138,11 +142,16 @@ def _tell(
     ).most_common(_SHOWN_ANSWERS)
     print(
         f"{outcome.plan.label} {outcome.plan}: {len(outcome.history)} operations, "
-        f"{len(outcome.faults)} injections, {seconds:.0f} s, {len(violations)} violations "
+        f"{len(outcome.faults)} injections, served again within "
+        f"{max(outcome.recovery_seconds(), default=0.0):.1f} s, {len(violations)} violations, "
+        f"{seconds:.0f} s "
         f"(all runs: {sums['operations']} operations, {sums['episodes']} episodes, "
         f"{sums['violations']} violations)\n    "
         + ", ".join(f"{answer} × {count}" for answer, count in answers),
         flush=True,
     )
+    shown: Counter[str] = Counter()
     for violation in violations:
-        print(f"  {violation}", flush=True)
+        shown[violation.invariant] += 1
+        if shown[violation.invariant] <= _SHOWN_VIOLATIONS:
+            print(f"  {violation}", flush=True)
