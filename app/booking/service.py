@@ -74,14 +74,20 @@ class BookingService:
     ) -> Answered[Booking]:
         """The seats go back, once; a booking cancelled before is answered as it is."""
 
+        was_replayed = False
+
         async def cancel(session: WriteSession) -> tuple[Answered[Booking], list[InventoryRow]]:
-            return await self._cancel(session, tenant_id, booking_id, key)
+            nonlocal was_replayed
+            done = await self._cancel(session, tenant_id, booking_id, key)
+            was_replayed = done[0].replayed
+            return done
 
         try:
             answered, rows = await self._database.run_in_transaction(cancel)
         except OutcomeUnknown:  # whichever it was, asking again leads to the same
+            first_was_replayed = was_replayed
             answered, rows = await self._database.run_in_transaction(cancel)
-            answered = replace(answered, replayed=False)
+            answered = replace(answered, replayed=first_was_replayed)
         await self._live.apply(rows)
         return answered
 

@@ -166,6 +166,20 @@ async def test_a_cancellation_lost_on_commit_is_asked_again(
     assert len(await rows("SELECT 1 FROM outbox")) == 2
 
 
+async def test_a_repeated_cancellation_lost_on_commit_is_still_a_replay(
+    core: Core, place: Place, empty_database: str
+) -> None:
+    booked = (await service(core).confirm(DEMO, wanted(await place()), key())).value
+    same = key()
+    first = await service(core).cancel(DEMO, booked.booking_id, same)
+    database = Forgetful(empty_database, commits=True)
+    try:
+        again = await service(core, database=database).cancel(DEMO, booked.booking_id, same)
+    finally:
+        await database.close()
+    assert (again.value, again.replayed) == (first.value, True)
+
+
 async def test_seats_that_are_gone_after_all_stop_the_booking_whole(
     core: Core, holds: HoldService, place: Place, rows: Rows
 ) -> None:
