@@ -13,7 +13,7 @@ CHROMIUM ?= /usr/bin/chromium
 export CHROMIUM
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-browser test-clients faults check lint-openapi format lock clean chromium
+.PHONY: help run test test-browser test-clients faults mutants check lint-openapi format lock clean chromium
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ faults: .venv/installed-test ## break a real stack under load and judge it; MINU
 		$(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) \
 		$(if $(FAULTS),--faults $(FAULTS)) $(if $(WORKLOADS),--workloads $(WORKLOADS)) \
 		$(if $(EPISODES),--episodes $(EPISODES)) $(if $(FIRST),--first $(FIRST))
+
+mutants: .venv/installed-test ## plant each known fault in a copy of the code, and tell what catches it; NAMES="…" for some, ALL=1 to ask every catcher
+	@exec $(BIN)/python -m tests.mutants $(NAMES) $(if $(ALL),--all-catchers)
 
 check: .venv/installed-test ## lint, format, types, import direction, migrations in step with the tables, OpenAPI
 	$(BIN)/ruff check .

@@ -1,0 +1,202 @@
+"""Which mutants there are, and what catches each: a test whose subject is the very thing it breaks, and,
+where any client can come to harm, the fault and workload under which it does.
+
+No fault is named where another layer makes up for what is broken, which is what layers are for: the
+guard decides nothing while the protocol is right, and an epoch is proven in Postgres too.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+PATCHES: Final = Path(__file__).parent / "patches"
+SAYS: Final = re.compile(r"Breaks (I\d+): .+\.")
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    name: str  # of its patch too
+    file: str
+    test: str  # fails on it; with parameters, some of them do
+    fault: str = ""  # of tests.faults, under which clients come to harm; none where none can
+    workload: str = ""
+
+    @property
+    def tests(self) -> tuple[str, ...]:
+        return (f"tests/{self.file}::{self.test}",)
+
+    @property
+    def patch(self) -> Path:
+        return PATCHES / f"{self.name}.patch"
+
+    @property
+    def says(self) -> str:
+        return self.patch.read_text(encoding="utf-8").partition("\n")[0]
+
+
+ORDINARY: Final = (
+    "tests/hold/test_service.py::test_a_hold_keeps_every_segment_until_a_ttl_from_its_grant",
+    "tests/booking/test_service.py::test_a_booking_sells_every_segment_at_the_held_price",
+    "tests/hold/test_rebuild.py::test_an_empty_redis_is_loaded_and_every_promise_stands",
+)
+"""What every mutant still does: one that fails here is no subtle fault, and proves nothing."""
+
+MUTANTS: Final = (
+    Mutant(
+        "guard-removed",
+        "booking/test_oversell.py",
+        "test_one_line_that_does_not_fit_is_named_and_nothing_is_kept",
+    ),
+    Mutant(
+        "retry-with-a-new-id",
+        "hold/test_lost_answers.py",
+        "test_what_was_never_answered_is_settled_by_the_same_key",
+        fault="redis-replies-dropped",
+        workload="storm",
+    ),
+    Mutant(
+        "answer-before-the-journal",
+        "hold/test_service.py",
+        "test_a_promise_that_comes_after_its_seats_were_given_up_is_not_made",
+        fault="postgres-kill",
+        workload="duel",
+    ),
+    Mutant(
+        "no-epoch-check-in-a-script",
+        "hold/test_lua.py",
+        "test_no_script_speaks_for_another_epoch",
+    ),
+    Mutant(
+        "epoch-read-at-insert-time",
+        "hold/test_rebuild.py",
+        "test_an_old_primary_that_goes_on_serving_grants_nothing",
+        fault="redis-old-primary",
+        workload="duel",
+    ),
+    Mutant(
+        "release-without-tombstone",
+        "hold/test_lua.py",
+        "test_a_release_before_its_hold_leaves_a_tombstone",
+    ),
+    Mutant(
+        "unpin-after-an-unknown-commit",
+        "booking/test_failures.py",
+        "test_an_answer_lost_on_commit_is_found_out_again",
+        fault="postgres-replies-dropped",
+        workload="confirm-expiry",
+    ),
+    Mutant(
+        "unpin-without-a-raised-fence",
+        "hold/findings/test_fences.py",
+        "test_who_lets_go_of_a_failed_booking_has_stopped_its_retry_first",
+        fault="postgres-backend-freeze",
+        workload="confirm-expiry",
+    ),
+    Mutant(
+        "no-fence-in-the-where",
+        "hold/findings/test_fences.py",
+        "test_who_lets_go_of_a_failed_booking_has_stopped_its_retry_first",
+        fault="api-freeze",
+        workload="confirm-expiry",
+    ),
+    Mutant(
+        "no-state-in-the-where",
+        "booking/test_confirmation.py",
+        "test_released_between_pin_and_transaction_it_is_not_sold",
+        fault="none",
+        workload="release-confirm",
+    ),
+    Mutant(
+        "rebuild-without-cut",
+        "hold/findings/test_loss.py",
+        "test_a_hold_that_had_run_out_is_not_revived_beside_its_heir",
+        fault="redis-flush",
+        workload="rehold",
+    ),
+    Mutant(
+        "cut-over-held-rows-only",
+        "hold/findings/test_loss.py",
+        "test_a_hold_that_had_run_out_is_not_revived_beside_its_heir",
+        fault="redis-flush",
+        workload="confirm-expiry",
+    ),
+    Mutant(
+        "expiry-by-key-ttl",
+        "booking/test_failures.py",
+        "test_a_hold_whose_time_passes_while_its_booking_waits_is_booked_and_nobody_elses",
+        fault="none",
+        workload="confirm-expiry",
+    ),
+    Mutant(
+        "expired-by-postgres-clock",
+        "hold/findings/test_time.py",
+        "test_a_clock_of_postgres_ends_no_hold_and_keeps_none_alive",
+    ),
+    Mutant(
+        "rebuild-without-the-second-reading",
+        "hold/findings/test_loss.py",
+        "test_a_booking_made_while_redis_is_loaded_is_known_when_it_opens",
+        fault="redis-flush",
+        workload="duel",
+    ),
+    Mutant(
+        "cancel-applied-without-version",
+        "hold/findings/test_loss.py",
+        "test_a_cancellation_that_redis_hears_of_twice_frees_its_seat_once",
+        fault="slow",
+        workload="rebook",
+    ),
+    Mutant(
+        "batch-decided-by-row-count",
+        "hold/findings/test_answers.py",
+        "test_each_promise_of_a_batch_is_decided_by_its_own_row",
+        fault="redis-flush",
+        workload="storm",
+    ),
+    Mutant(
+        "outbox-read-by-id-over-cursor",
+        "outbox/test_store.py",
+        "TestNumbering::test_nothing_appears_before_a_cursor_already_handed_out",
+        fault="none",
+        workload="rebook",
+    ),
+    Mutant(
+        "publish-after-mark",
+        "outbox/test_relay_faults.py",
+        "test_killed_between_publishing_and_marking_it_repeats_and_loses_nothing",
+        fault="relay-kill",
+        workload="rebook",
+    ),
+    Mutant(
+        "no-hold-back",
+        "outbox/test_store.py",
+        "TestMarking::test_one_event_of_an_aggregate_is_offered_at_a_time",
+        fault="relay-kill",
+        workload="rebook",
+    ),
+    Mutant(
+        "unsorted-locks",
+        "hold/findings/test_order.py",
+        "test_seats_sold_in_opposite_orders_are_locked_in_one",
+    ),
+    Mutant(
+        "aud-unchecked",
+        "identity/test_verifier.py",
+        "test_forged_token_is_refused",
+    ),
+    Mutant(
+        "unscoped-query",
+        "hold/test_service.py",
+        "test_another_tenant_sees_nothing",
+        fault="none",
+        workload="duel",
+    ),
+    Mutant(
+        "synchronous-commit-off",
+        "storage/test_durability.py",
+        "test_what_was_committed_outlives_a_server_that_is_killed",
+        fault="postgres-kill",
+        workload="duel",
+    ),
+)
