@@ -27,6 +27,7 @@ from app.hold.claim import Claims
 from app.hold.epoch import EpochKeeper
 from app.hold.epoch_store import EpochStore
 from app.hold.expirer import Expirer
+from app.hold.extension import Extensions
 from app.hold.inspection import Inspection
 from app.hold.live import LiveInventory
 from app.hold.placement import OpenOffer, Placement
@@ -73,6 +74,7 @@ class Core:
     redis: Redis
     store: HoldStore
     promises: SharedJournal
+    extensions: Extensions
     seats: SeatStore
     epoch_store: EpochStore
     epochs: EpochKeeper
@@ -106,11 +108,11 @@ class Core:
             self.database,
             self.store,
             self.promises,
+            self.extensions,
             self.epochs,
             self.claims,
             placement,
             self.background,
-            self.clock,
         )
 
     async def check_hold_store(self) -> None:
@@ -172,6 +174,7 @@ def core_on(
         redis=redis,
         store=store,
         promises=SharedJournal(database, batch_max=batch_max),
+        extensions=Extensions(database, clock, batch_max=batch_max),
         seats=seats,
         epoch_store=epoch_store,
         epochs=epochs,

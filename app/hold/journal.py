@@ -7,6 +7,7 @@ gate, epoch, journal by id, booking, inventory by flight and cabin, outbox.
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -159,9 +160,20 @@ _NEWEST_GRANTS = text(
     """
 )
 _EXTEND = text(
-    "UPDATE hold_journal SET expires_at = :expires_at, extensions_used = 1,"
-    " extended_at = clock_timestamp()"
-    " WHERE hold_id = :hold_id AND tenant_id = :tenant_id AND state = 'HELD' AND extensions_used = 0"
+    """
+    WITH asked AS (
+        SELECT hold_journal.hold_id, asked.expires_at
+        FROM unnest(CAST(:hold_ids AS text[]), CAST(:tenant_ids AS text[]),
+                    CAST(:expire_at AS timestamptz[])) AS asked (hold_id, tenant_id, expires_at)
+        JOIN hold_journal ON hold_journal.hold_id = asked.hold_id
+                         AND hold_journal.tenant_id = asked.tenant_id
+        ORDER BY hold_journal.hold_id FOR UPDATE OF hold_journal)
+    UPDATE hold_journal
+    SET expires_at = asked.expires_at, extensions_used = 1, extended_at = clock_timestamp()
+    FROM asked
+    WHERE hold_journal.hold_id = asked.hold_id AND state = 'HELD' AND extensions_used = 0
+    RETURNING hold_journal.hold_id
+    """
 )
 _DROP_ENDED = text(
     "DELETE FROM hold_journal WHERE hold_id IN (SELECT hold_id FROM hold_journal"
@@ -183,6 +195,15 @@ class LiveHold(NamedTuple):
     fence: int
     extensions_used: int
     request_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class NewEnd:
+    """When a tenant's hold runs out once it is extended."""
+
+    tenant_id: TenantId
+    hold_id: HoldId
+    expires_at: datetime
 
 
 async def prove_epoch(session: WriteSession, epoch: int) -> bool:
@@ -331,13 +352,14 @@ async def newest_grants(session: ReadSession, epoch: int) -> list[Grant]:
     ]
 
 
-async def extend(
-    session: WriteSession, tenant_id: TenantId, hold_id: HoldId, expires_at: datetime
-) -> bool:
-    result = await session.execute(
-        _EXTEND, {"hold_id": hold_id, "tenant_id": tenant_id, "expires_at": expires_at}
-    )
-    return result.rowcount == 1
+async def extend(session: WriteSession, ends: Sequence[NewEnd]) -> set[HoldId]:
+    """Moves the end of each that is HELD and was not extended; names those that were moved."""
+    values = {
+        "hold_ids": [end.hold_id for end in ends],
+        "tenant_ids": [end.tenant_id for end in ends],
+        "expire_at": [end.expires_at for end in ends],
+    }
+    return {HoldId(hold_id) for hold_id in (await session.execute(_EXTEND, values)).scalars()}
 
 
 async def raise_fence(session: WriteSession, hold_id: HoldId) -> int:

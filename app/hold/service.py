@@ -1,18 +1,17 @@
 """Place, read, list, extend and release holds: what clients ask, in the order the protocol asks for."""
 
 import asyncio
-from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from app.background import Background
-from app.clock import Clock
 from app.errors import HoldStoreUnavailable, IdempotencyKeyReused, NotFound
-from app.hold import journal
+from app.hold import extension, journal
 from app.hold.claim import Claims
 from app.hold.epoch import EpochKeeper
 from app.hold.errors import ExtensionLimitReached, HoldExpired, HoldNotActive
+from app.hold.extension import Extension, Extensions, extended_before
 from app.hold.model import (
     EXTENSIONS_MAX,
     Extended,
@@ -26,13 +25,12 @@ from app.hold.model import (
 from app.hold.placement import Placement
 from app.hold.shared_journal import SharedJournal
 from app.hold.store import HoldStore
-from app.hold.views import STATES_OF, HoldViews, seconds_between, told_when_extended
+from app.hold.views import STATES_OF, HoldViews
 from app.idempotency import store as idempotency
 from app.idempotency.model import Answered, IdempotencyKey, Record
 from app.ids import HoldId, TenantId
-from app.storage.database import Database, WriteSession
+from app.storage.database import Database
 
-EXTEND_ROUTE: Final = "holds.extend"
 ENDINGS_MAX: Final = 8  # tries to free released seats while the hold store is away
 
 
@@ -42,21 +40,21 @@ class HoldService:
         database: Database,
         store: HoldStore,
         promises: SharedJournal,
+        extensions: Extensions,
         epochs: EpochKeeper,
         claims: Claims,
         placement: Placement,
         background: Background,
-        clock: Clock,
     ) -> None:
         self._database = database
         self._store = store
         self._promises = promises
+        self._extensions = extensions
         self._epochs = epochs
         self._claims = claims
         self._placement = placement
         self._background = background
         self._views = HoldViews(database, store, epochs)
-        self._clock = clock
 
     async def place(
         self, tenant_id: TenantId, request: HoldRequest, key: IdempotencyKey
@@ -109,7 +107,7 @@ class HoldService:
         """One more TTL, once, while live: first in Redis, then promised in the journal."""
         promise, record = await self._promise_and_record(tenant_id, hold_id, key)
         if record is not None:
-            return _extended_before(promise, record)
+            return extended_before(promise, record)
         if promise.state is JournalState.HELD and promise.extensions_used >= EXTENSIONS_MAX:
             (now,) = await self._views.as_they_are([promise])
             raise HoldExpired if now.status is HoldStatus.EXPIRED else ExtensionLimitReached
@@ -122,7 +120,7 @@ class HoldService:
             if outcome is MemoState.PINNED:
                 raise HoldNotActive("The hold is being booked at this moment.")
             raise await self._claims.refusal(epoch, hold_id, outcome)
-        return await self._promise_extension(promise, epoch, outcome, key)
+        return await self._extensions.promise(Extension(promise, epoch, outcome, key))
 
     async def release(self, tenant_id: TenantId, hold_id: HoldId) -> None:
         """The seats are free now. Repeatable, also when it has run out; HoldNotActive once booked."""
@@ -156,48 +154,12 @@ class HoldService:
         async with self._database.reading() as session:
             promise = await journal.read_own(session, tenant_id, hold_id)
             if key is not None:
-                record = await idempotency.find(session, tenant_id, EXTEND_ROUTE, key)
+                record = await idempotency.find(session, tenant_id, extension.ROUTE, key)
         if record is not None and record.subject_id != hold_id:
             raise IdempotencyKeyReused
         if promise is None:
             raise _no_such_hold()
         return promise, record
-
-    async def _promise_extension(
-        self, promise: Promise, epoch: int, extended: Extended, key: IdempotencyKey | None
-    ) -> Answered[Hold]:
-        seconds = seconds_between(extended.now, extended.expires_at)
-        facts = {"expires_at": extended.expires_at.isoformat(), "seconds": seconds}
-        tenant_id, hold_id = promise.tenant_id, promise.hold_id
-
-        async def write(session: WriteSession) -> Record | None:
-            if key is not None:
-                record = await idempotency.claim(
-                    session, tenant_id, EXTEND_ROUTE, key, hold_id, facts, self._clock()
-                )
-                if record is not None:
-                    return record
-            if not await journal.prove_epoch(session, epoch):
-                raise HoldStoreUnavailable
-            if not await journal.extend(session, tenant_id, hold_id, extended.expires_at):
-                now = await journal.read(session, hold_id)
-                if now is not None and now.state is JournalState.HELD:
-                    raise ExtensionLimitReached
-                raise HoldNotActive("The hold ended while it was being extended.")
-            return None
-
-        record = await self._database.run_in_transaction(write)
-        if record is not None:
-            if record.subject_id != hold_id:
-                raise IdempotencyKeyReused
-            return _extended_before(promise, record)
-        return Answered(told_when_extended(promise, extended.expires_at, seconds))
-
-
-def _extended_before(promise: Promise, record: Record) -> Answered[Hold]:
-    facts: Mapping[str, Any] = record.facts
-    expires_at = datetime.fromisoformat(facts["expires_at"])
-    return Answered(told_when_extended(promise, expires_at, facts["seconds"]), replayed=True)
 
 
 def _no_such_hold() -> NotFound:

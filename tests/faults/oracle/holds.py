@@ -7,7 +7,7 @@ from typing import Any
 
 from app.clock import Clock
 from app.errors import DomainError, IdempotencyKeyReused, NotFound, Overloaded
-from app.hold import journal
+from app.hold import extension, journal
 from app.hold.errors import (
     ExtensionLimitReached,
     HoldExpired,
@@ -26,10 +26,10 @@ from app.hold.model import (
 )
 from app.hold.placement import OpenOffer
 from app.hold.pricing import Itinerary, itinerary
-from app.hold.service import EXTEND_ROUTE, HoldService
+from app.hold.service import HoldService
 from app.hold.views import STATES_OF, first_told, told_when_extended
 from app.idempotency import store as idempotency
-from app.idempotency.model import Answered, IdempotencyKey, Record
+from app.idempotency.model import Answered, IdempotencyKey
 from app.ids import HoldId, TenantId, booking_id, hold_id
 from app.inventory.store import read_flights
 from app.storage.database import Database, WriteSession
@@ -231,10 +231,10 @@ class PostgresHolds(HoldService):
         if key is not None:
             facts: dict[str, Any] = {"expires_at": expires_at.isoformat(), "seconds": seconds}
             record = await idempotency.claim(
-                session, tenant_id, EXTEND_ROUTE, key, hold_id, facts, self._clock()
+                session, tenant_id, extension.ROUTE, key, hold_id, facts, self._clock()
             )
             if record is not None:
-                return _extended_before(promise, record)
+                return extension.extended_before(promise, record)
         locked = await rows.lock_hold(session, hold_id)
         assert locked is not None, "it was there a moment ago"
         match JournalState(locked.state):
@@ -285,14 +285,6 @@ def _replayed(row: Promise, key: IdempotencyKey) -> Answered[Hold]:
     if row.request_hash != key.request_hash:
         raise IdempotencyKeyReused
     return Answered(first_told(row), replayed=True)
-
-
-def _extended_before(promise: Promise, record: Record) -> Answered[Hold]:
-    if record.subject_id != promise.hold_id:
-        raise IdempotencyKeyReused
-    expires_at = datetime.fromisoformat(record.facts["expires_at"])
-    told = told_when_extended(promise, expires_at, record.facts["seconds"])
-    return Answered(told, replayed=True)
 
 
 def _no_such_hold() -> NotFound:

@@ -1,0 +1,147 @@
+"""One more TTL, once, while the hold is live: first in Redis, then promised in the journal.
+
+The promises of concurrent requests are written in one transaction; where one cannot be written with the
+others nothing is done, and each has a transaction of its own.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from app.clock import Clock
+from app.errors import HoldStoreUnavailable, IdempotencyKeyReused
+from app.hold import journal
+from app.hold.errors import ExtensionLimitReached, HoldNotActive
+from app.hold.model import Extended, Hold, JournalState, Promise
+from app.hold.views import seconds_between, told_when_extended
+from app.idempotency import store as idempotency
+from app.idempotency.model import Answered, Claim, IdempotencyKey, Record
+from app.storage.coalesce import BATCH_MAX, Coalescer, together_or_alone
+from app.storage.database import Database, WriteSession
+from app.storage.transaction import BE_BRIEF
+
+ROUTE: Final = "holds.extend"
+BATCHES_MAX: Final = 2
+
+
+class _NotTogether(Exception):
+    """One of many cannot be promised as the others; nothing was done."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Extension:
+    """What Redis granted, in `epoch`."""
+
+    promise: Promise
+    epoch: int
+    extended: Extended
+    key: IdempotencyKey | None
+
+    @property
+    def seconds(self) -> int:
+        return seconds_between(self.extended.now, self.extended.expires_at)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        return {"expires_at": self.extended.expires_at.isoformat(), "seconds": self.seconds}
+
+
+class Extensions:
+    def __init__(self, database: Database, clock: Clock, *, batch_max: int = BATCH_MAX) -> None:
+        self._database = database
+        self._clock = clock
+        self._extensions: Coalescer[Extension, Answered[Hold]] = Coalescer(
+            self._write,
+            key=lambda extension: extension.promise.hold_id,
+            batch_max=batch_max,
+            batches_max=BATCHES_MAX,
+        )
+
+    async def promise(self, extension: Extension) -> Answered[Hold]:
+        """Raises ExtensionLimitReached, HoldNotActive, IdempotencyKeyReused, and HoldStoreUnavailable
+        where the epoch is over.
+        """
+        return await self._extensions.do(extension)
+
+    async def _write(
+        self, extensions: Sequence[Extension]
+    ) -> Sequence[Answered[Hold] | asyncio.Task[Answered[Hold]]]:
+        return await together_or_alone(extensions, self._write_together, self._write_alone)
+
+    async def _write_together(self, extensions: Sequence[Extension]) -> list[Answered[Hold]]:
+        epochs = {extension.epoch for extension in extensions}
+        claims = [
+            Claim(
+                extension.promise.tenant_id,
+                extension.key,
+                extension.promise.hold_id,
+                extension.facts,
+            )
+            for extension in extensions
+            if extension.key is not None
+        ]
+
+        async def write(session: WriteSession) -> None:
+            await session.execute(BE_BRIEF)
+            if claims and not await idempotency.claim_all(session, ROUTE, claims, self._clock()):
+                raise _NotTogether
+            if len(epochs) > 1 or not await journal.prove_epoch(session, *epochs):
+                raise _NotTogether
+            if len(await journal.extend(session, _times(extensions))) < len(extensions):
+                raise _NotTogether
+
+        await self._database.run_in_transaction(write)
+        return [_told(extension) for extension in extensions]
+
+    async def _write_alone(self, extension: Extension) -> Answered[Hold]:
+        promise, key = extension.promise, extension.key
+
+        async def write(session: WriteSession) -> Record | None:
+            if key is not None:
+                record = await idempotency.claim(
+                    session,
+                    promise.tenant_id,
+                    ROUTE,
+                    key,
+                    promise.hold_id,
+                    extension.facts,
+                    self._clock(),
+                )
+                if record is not None:
+                    return record
+            if not await journal.prove_epoch(session, extension.epoch):
+                raise HoldStoreUnavailable
+            if not await journal.extend(session, _times([extension])):
+                now = await journal.read(session, promise.hold_id)
+                if now is not None and now.state is JournalState.HELD:
+                    raise ExtensionLimitReached
+                raise HoldNotActive("The hold ended while it was being extended.")
+            return None
+
+        record = await self._database.run_in_transaction(write)
+        return _told(extension) if record is None else extended_before(promise, record)
+
+
+def extended_before(promise: Promise, record: Record) -> Answered[Hold]:
+    """The first answer again; raises IdempotencyKeyReused where it was about another hold."""
+    if record.subject_id != promise.hold_id:
+        raise IdempotencyKeyReused
+    facts: Mapping[str, Any] = record.facts
+    expires_at = datetime.fromisoformat(facts["expires_at"])
+    return Answered(told_when_extended(promise, expires_at, facts["seconds"]), replayed=True)
+
+
+def _times(extensions: Sequence[Extension]) -> list[journal.NewEnd]:
+    return [
+        journal.NewEnd(
+            extension.promise.tenant_id, extension.promise.hold_id, extension.extended.expires_at
+        )
+        for extension in extensions
+    ]
+
+
+def _told(extension: Extension) -> Answered[Hold]:
+    expires_at = extension.extended.expires_at
+    return Answered(told_when_extended(extension.promise, expires_at, extension.seconds))
