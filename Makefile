@@ -30,8 +30,10 @@ test-browser: chromium .venv/installed-outside ## the docs page in headless Chro
 test-clients: .venv/installed-outside ## generate clients in Python and TypeScript from the OpenAPI document, and sell with them
 	@exec env PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest tests/clients
 
-faults: .venv/installed-test ## break a real stack under load and judge it; MINUTES, SEED, FAULTS, WORKLOADS; HELP=1 explains
-	@exec $(BIN)/python -m tests.faults $(if $(HELP),--help) \
+faults: .venv/installed-test ## break a real stack under load and judge it; MINUTES, SEED, FAULTS, WORKLOADS, or SCENARIO=all; HELP=1 explains
+	@$(if $(SCENARIO),exec $(BIN)/python -m tests.faults.scenarios \
+		$(if $(HELP),--help) $(filter-out all,$(SCENARIO)),:)
+	@$(if $(SCENARIO),:,exec $(BIN)/python -m tests.faults) $(if $(HELP),--help) \
 		$(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) \
 		$(if $(FAULTS),--faults $(FAULTS)) $(if $(WORKLOADS),--workloads $(WORKLOADS)) \
 		$(if $(EPISODES),--episodes $(EPISODES)) $(if $(FIRST),--first $(FIRST))

@@ -42,6 +42,7 @@ class Crowd:
         seconds: float = ANSWER_SECONDS,
     ) -> Reply:
         """One delivery; raises Lost."""
+        self.stack.keep_tokens_good()
         apis = self.stack.apis
         asked = api or apis[next(self._turns) % len(apis)]
         headers = {"Authorization": f"Bearer {asked.tokens[tenant]}"}

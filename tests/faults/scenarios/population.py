@@ -4,10 +4,11 @@ Holds over HTTP cost milliseconds each. What is made here goes the same way with
 grants each, and the journal's own statement writes it, under the same epoch.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 
 from app.hold import journal
 from app.hold.model import Granted, Promise
@@ -52,7 +53,7 @@ async def populate(core: Core, flights: int, holds: int, *, reserved: int) -> Po
     """
     on_sale = _flights(flights, holds, reserved)
     for part in parts(on_sale, 1000):
-        await core.database.run_in_transaction(lambda session, part=part: insert(session, part))
+        await core.database.run_in_transaction(partial(insert, flights=part))
         async with core.database.reading() as session:
             rows = await read_rows(session, [one.flight_id for one in part])
         for some in parts(rows, _WRITTEN_TOGETHER):
@@ -63,7 +64,7 @@ async def populate(core: Core, flights: int, holds: int, *, reserved: int) -> Po
     return Population([one.flight_id for one in on_sale], held)
 
 
-async def _held(core: Core, on_sale: list[Flight], numbers: range) -> list[Promise]:
+async def _held(core: Core, on_sale: list[Flight], numbers: Sequence[int]) -> list[Promise]:
     epoch = await core.epochs.current()
 
     async def grant(number: int) -> Promise:
