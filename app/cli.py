@@ -6,14 +6,18 @@ import os
 import shutil
 import signal
 import sys
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from app import __version__
 from app.errors import DomainError
 from app.settings import Environment, Settings, SettingsError
+
+if TYPE_CHECKING:
+    from app.doctor.model import Finding
 
 EXIT_BROKEN = 2
 DRAIN_SECONDS = 15
@@ -145,6 +149,41 @@ def import_(
 
 
 @app.command()
+def doctor(
+    as_json: Json = False,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Mend what Redis and PostgreSQL differ in.")
+    ] = False,
+) -> None:
+    """Says what endangers the promises of this deployment, why, and the fix; 1 where anything does."""
+    settings = _with_running_stores(_settings())
+    from app.doctor.model import is_dangerous, verdict
+    from app.telemetry import configure_logging
+
+    configure_logging("CRITICAL")  # everything is said below
+    try:
+        findings = asyncio.run(_examine(settings, repairs=repair))
+    except SettingsError as error:
+        _fail(str(error))
+    if as_json:
+        typer.echo(
+            json.dumps(
+                {
+                    "findings": [asdict(found) for found in findings],
+                    "verdict": verdict(findings),
+                    "dangerous": is_dangerous(findings),
+                },
+                indent=2,
+            )
+        )
+    else:
+        for found in findings:
+            typer.echo(found.line)
+        typer.echo(verdict(findings))
+    raise typer.Exit(1 if is_dangerous(findings) else 0)
+
+
+@app.command()
 def sample() -> None:
     """Tops the sample network up to sixty days ahead, as `holdfast dev` does."""
     settings = _with_running_stores(_settings())
@@ -202,6 +241,22 @@ async def _relay(settings: Settings) -> None:
     finally:
         await publisher.close()
         await database.close()
+
+
+async def _examine(settings: Settings, *, repairs: bool) -> "list[Finding]":
+    from app.wiring import core_of, doctor_of
+
+    core = core_of(settings)
+    assert settings.database_url is not None
+    assert settings.redis_url is not None
+    try:
+        return await doctor_of(settings, core).examine(
+            settings.database_url.get_secret_value(),
+            settings.redis_url.get_secret_value(),
+            repairs=repairs,
+        )
+    finally:
+        await core.close()
 
 
 async def _import(settings: Settings, file: Path) -> tuple[int, int]:

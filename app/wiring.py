@@ -21,6 +21,8 @@ from app.adapters.oidc import OidcKeys
 from app.background import Background, repeat
 from app.booking.service import BookingService
 from app.clock import Clock, utc_now
+from app.doctor.rules import Deployment
+from app.doctor.service import Doctor
 from app.errors import DomainError, HoldStoreUnavailable
 from app.hold import expirer, resolver, retention, sweeper, sync, tighten
 from app.hold.claim import Claims
@@ -54,7 +56,7 @@ from app.outbox.service import Events
 from app.schedule.service import ScheduleService
 from app.search.offer_token import OfferTokens
 from app.search.service import SearchService
-from app.settings import EventBus, Settings, SettingsError
+from app.settings import Environment, EventBus, Settings, SettingsError
 from app.storage.coalesce import BATCH_MAX
 from app.storage.database import Database
 from app.storage.durability import UnsafeDatabase
@@ -305,6 +307,21 @@ def publisher_of(settings: Settings) -> Publisher:
             return LogBus()
         case EventBus.NULL:
             return NullBus()
+
+
+def doctor_of(settings: Settings, core: Core) -> Doctor:
+    # Here, because what migrates takes long to load, and no other role needs it.
+    from app.storage.migrations import head
+
+    keys = settings.signing_keys
+    chosen = Deployment(
+        workers=settings.workers,
+        hold_ttl_seconds=settings.hold_ttl_seconds,
+        signing_keys=None if keys is None else len(keys),
+        serves_dev_identity=settings.serves_dev_identity,
+        is_production=settings.environment is Environment.PRODUCTION,
+    )
+    return Doctor(chosen, head(), core.reconciler, core.repair)
 
 
 def database_of(settings: Settings) -> Database:

@@ -43,7 +43,7 @@ async def holdfast(*arguments: str, **settings: str) -> Ended:
 async def test_help_names_every_role() -> None:
     ended = await holdfast("--help")
     assert ended.code == 0
-    for role in ("dev", "api", "relay", "migrate", "import", "sample", "token"):
+    for role in ("dev", "api", "relay", "migrate", "import", "doctor", "sample", "token"):
         assert f" {role} " in ended.out
     assert "\x1b[" not in ended.out, "colours only on a terminal"
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from alembic.script import ScriptDirectory
 
 _ROOT = Path(__file__).resolve().parents[2]
 
@@ -11,6 +12,13 @@ _ROOT = Path(__file__).resolve().parents[2]
 def upgrade(database_url: str) -> None:
     """Runs every migration that the database has not seen. Blocking: call it outside the event loop."""
     command.upgrade(configuration(database_url), "head")
+
+
+def head() -> str:
+    """The revision that `upgrade` leads to."""
+    revision = ScriptDirectory.from_config(configuration("")).get_current_head()
+    assert revision is not None, "there are migrations"
+    return revision
 
 
 def configuration(database_url: str) -> Config:
