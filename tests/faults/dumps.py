@@ -196,7 +196,10 @@ class Dumps:
 
 async def take(database_url: str, redis_url: str | None, bus_log_path: Path | None) -> Dumps:
     """Everything as it is now; the caller has seen to it that nothing is under way."""
-    connection = await asyncpg.connect(database_url.replace("+asyncpg", ""))
+    connection = await asyncpg.connect(
+        database_url.replace("+asyncpg", ""),
+        server_settings={"idle_in_transaction_session_timeout": "0"},  # rows are read here between
+    )
     try:
         await connection.set_type_codec(
             "jsonb", schema="pg_catalog", encoder=json.dumps, decoder=json.loads

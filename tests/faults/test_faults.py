@@ -23,7 +23,7 @@ FAULTS = (
     "clients-hang-up",
 )
 SECONDS = 20
-PATIENCE_SECONDS = 420.0
+PATIENCE_SECONDS = 600.0  # of a busy machine; else it takes three minutes
 
 
 async def test_what_clients_were_told_outlasts_eight_faults(tmp_path: Path) -> None:
