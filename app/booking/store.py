@@ -1,12 +1,14 @@
 """The only SQL on bookings; takes a session, never commits. Every query names the tenant."""
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import RowMapping, func, select, text, update
+from sqlalchemy import RowMapping, select, text, tuple_
 
 from app.booking.model import Booking, BookingStatus, Contact, Passenger, Payment
 from app.booking.rules import folded
@@ -23,6 +25,24 @@ _REFERRED_TO = text(
     SELECT tenant_id, client_reference, booking_id FROM bookings
     WHERE (tenant_id, client_reference) IN (
         SELECT * FROM unnest(CAST(:tenant_ids AS text[]), CAST(:client_references AS text[])))
+    """
+)
+_THEIR_OWN = tuple_(bookings.c.tenant_id, bookings.c.booking_id)
+_CANCEL = text(
+    """
+    WITH asked AS (
+        SELECT bookings.booking_id
+        FROM unnest(CAST(:booking_ids AS text[]), CAST(:tenant_ids AS text[]))
+             AS asked (booking_id, tenant_id)
+        JOIN bookings ON bookings.booking_id = asked.booking_id
+                     AND bookings.tenant_id = asked.tenant_id
+        ORDER BY bookings.booking_id FOR UPDATE OF bookings)
+    UPDATE bookings
+    SET status = 'cancelled', version = version + 1,
+        cancelled_at = greatest(CAST(:now AS timestamptz), created_at)
+    FROM asked
+    WHERE bookings.booking_id = asked.booking_id AND status = 'confirmed'
+    RETURNING bookings.booking_id
     """
 )
 _ADD = text(
@@ -79,18 +99,24 @@ async def add(session: WriteSession, added: Sequence[NewBooking]) -> set[Booking
 async def read_own(
     session: ReadSession, tenant_id: TenantId, booking_id: BookingId
 ) -> Booking | None:
-    row = (
-        (
-            await session.execute(
-                select(bookings).where(
-                    bookings.c.tenant_id == tenant_id, bookings.c.booking_id == booking_id
-                )
-            )
+    found = await read_all(session, [(tenant_id, booking_id)])
+    return found[booking_id][0] if booking_id in found else None
+
+
+async def read_all(
+    session: ReadSession, asked: Collection[tuple[TenantId, BookingId]]
+) -> dict[BookingId, tuple[Booking, tuple[SeatLine, ...]]]:
+    """Of those that the tenant named has: each booking with what it took out of the inventory."""
+    found = await session.execute(select(bookings).where(_THEIR_OWN.in_(list(asked))))
+    rows = found.mappings().all()
+    passengers = await _passengers(session, [row["booking_id"] for row in rows])
+    return {
+        BookingId(row["booking_id"]): (
+            _booking(row, passengers[row["booking_id"]]),
+            lines_from_json(row["lines"]),
         )
-        .mappings()
-        .one_or_none()
-    )
-    return None if row is None else await _with_passengers(session, row)
+        for row in rows
+    }
 
 
 async def find(
@@ -109,7 +135,9 @@ async def find(
         )
     )
     row = found.mappings().one_or_none()
-    return None if row is None else await _with_passengers(session, row)
+    if row is None:
+        return None
+    return _booking(row, (await _passengers(session, [row["booking_id"]]))[row["booking_id"]])
 
 
 async def with_client_references(
@@ -127,35 +155,19 @@ async def with_client_references(
 
 
 async def cancel(
-    session: WriteSession, tenant_id: TenantId, booking_id: BookingId, now: datetime
-) -> bool:
-    """confirmed → cancelled, once; locks the row until the end. Never before it was made."""
-    result = await session.execute(
-        update(bookings)
-        .where(
-            bookings.c.tenant_id == tenant_id,
-            bookings.c.booking_id == booking_id,
-            bookings.c.status == BookingStatus.CONFIRMED.value,
-        )
-        .values(
-            status=BookingStatus.CANCELLED.value,
-            version=bookings.c.version + 1,
-            cancelled_at=func.greatest(now, bookings.c.created_at),
-        )
-    )
-    return result.rowcount == 1
+    session: WriteSession, asked: Sequence[tuple[TenantId, BookingId]], now: datetime
+) -> set[BookingId]:
+    """confirmed → cancelled, once; names those that were, and locks them until the end.
 
-
-async def lines_of(
-    session: ReadSession, tenant_id: TenantId, booking_id: BookingId
-) -> tuple[SeatLine, ...]:
-    """What an existing booking took out of the inventory."""
-    found = await session.execute(
-        select(bookings.c.lines).where(
-            bookings.c.tenant_id == tenant_id, bookings.c.booking_id == booking_id
-        )
-    )
-    return lines_from_json(found.scalar_one())
+    None is cancelled before it was made.
+    """
+    values = {
+        "tenant_ids": [tenant_id for tenant_id, _ in asked],
+        "booking_ids": [booking_id for _, booking_id in asked],
+        "now": now,
+    }
+    cancelled = await session.execute(_CANCEL, values)
+    return {BookingId(booking_id) for booking_id in cancelled.scalars()}
 
 
 def _row(new: NewBooking) -> dict[str, Any]:
@@ -195,16 +207,27 @@ def _passenger_rows(booking: Booking) -> list[dict[str, Any]]:
     ]
 
 
-async def _with_passengers(session: ReadSession, row: RowMapping | Mapping[str, Any]) -> Booking:
+async def _passengers(
+    session: ReadSession, booking_ids: Collection[str]
+) -> dict[str, tuple[Passenger, ...]]:
+    """Those of each booking, as they were sent."""
+    if not booking_ids:
+        return {}
     found = await session.execute(
         select(booking_passengers)
-        .where(booking_passengers.c.booking_id == row["booking_id"])
-        .order_by(booking_passengers.c.place)
+        .where(booking_passengers.c.booking_id.in_(list(booking_ids)))
+        .order_by(booking_passengers.c.booking_id, booking_passengers.c.place)
     )
-    passengers = tuple(
-        Passenger(one["type"], one["given_name"], one["family_name"], one["born_on"])
-        for one in found.mappings()
-    )
+    return {
+        booking_id: tuple(
+            Passenger(one["type"], one["given_name"], one["family_name"], one["born_on"])
+            for one in ones
+        )
+        for booking_id, ones in groupby(found.mappings(), key=itemgetter("booking_id"))
+    }
+
+
+def _booking(row: RowMapping, passengers: tuple[Passenger, ...]) -> Booking:
     cancelled_at: datetime | None = row["cancelled_at"]
     return Booking(
         booking_id=BookingId(row["booking_id"]),

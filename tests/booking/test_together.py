@@ -6,7 +6,7 @@ from collections import Counter
 from sqlalchemy import text
 
 from app.booking.errors import DuplicateBooking
-from app.booking.model import Booking
+from app.booking.model import Booking, BookingStatus
 from app.booking.service import BookingService
 from app.dev.postgres import Postgres
 from app.hold.errors import HoldNotActive
@@ -127,3 +127,21 @@ async def test_seats_of_one_class_are_counted_together_and_never_past_the_ceilin
     assert sum(isinstance(answer, Answered) for answer in answers) == 3
     (row,) = await rows("SELECT sold FROM inventory WHERE flight_id = 'flt_south'")
     assert row["sold"] == [0, 4]
+
+
+async def test_many_cancelled_at_once_give_back_each_seat_once(
+    bookings: BookingService, core: Core, place: Place, rows: Rows, counts: Counts
+) -> None:
+    holds = await held(place, 6)
+    booked = await asyncio.gather(*(bookings.confirm(DEMO, wanted(hold), key()) for hold in holds))
+    ids = [answer.value.booking_id for answer in booked]
+    again = [ids[0], ids[0]]  # one of them twice more, under keys of their own
+    answers = await asyncio.gather(*(bookings.cancel(DEMO, id_, key()) for id_ in [*ids, *again]))
+    assert {answer.value.status for answer in answers} == {BookingStatus.CANCELLED}
+    assert [answer.value.booking_id for answer in answers] == [*ids, *again]
+    written = await rows("SELECT DISTINCT xmin::text FROM outbox WHERE sequence = 2")
+    assert len(written) <= 3
+    assert len(await rows("SELECT 1 FROM outbox WHERE sequence = 2")) == 6
+    await core.background.drain(5)
+    for flight_id in (SOUTH, NORTH):
+        assert (await counts(flight_id)).sold == (0, 0)
