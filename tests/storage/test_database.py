@@ -172,9 +172,10 @@ async def _backend_in(database: Database, statement: str) -> int | None:
 async def test_a_server_that_may_forget_is_not_worked_with(start_postgres: StartPostgres) -> None:
     server = await start_postgres(durable=False)
     database = Database(server.url)
+    with pytest.raises(UnsafeDatabase) as refused:
+        await database.ping()
     for name in NEEDED:
-        with pytest.raises(UnsafeDatabase, match=f"{name}=off") as refused:
-            await database.ping()
+        assert f"{name}=off" in refused.value.detail
     assert "Set fsync = on, full_page_writes = on, synchronous_commit = on" in refused.value.detail
     await database.close()
 
