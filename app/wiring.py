@@ -247,11 +247,12 @@ class Services:
 
 def services_of(core: Core, signing_keys: Sequence[str]) -> Services:
     tokens = OfferTokens(signing_keys)
+    search = SearchService(core.database, core.live, tokens, core.clock, core.background)
     return Services(
-        search=SearchService(core.database, core.live, tokens, core.clock),
+        search=search,
         holds=core.holds(tokens.open_offer),
         bookings=BookingService(core.database, core.claims, core.live, core.background, core.clock),
-        schedule=ScheduleService(core.database, core.live, core.clock),
+        schedule=ScheduleService(core.database, core.live, core.clock, search.schedule_changed),
         ledger=LedgerService(core.database),
         events=Events(core.database),
     )

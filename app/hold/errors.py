@@ -91,8 +91,8 @@ class OfferExpired(DomainError):
     code = "offer_expired"
     title = "The offer has ended"
 
-    def __init__(self) -> None:
-        super().__init__("An offer stands for 20 minutes; search again.")
+    def __init__(self, detail: str = "An offer stands for 20 minutes; search again.") -> None:
+        super().__init__(detail)
 
 
 def _counted(count: int, noun: str) -> str:

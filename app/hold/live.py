@@ -58,7 +58,9 @@ class LiveInventory:
         async with self._database.reading() as session:
             rows = await read_rows(session, {flight_id for flight_id, _ in cabins})
         known = {
-            (row.flight_id, row.cabin): CabinCounts(row.limits, row.sold, (0,) * len(row.sold))
+            (row.flight_id, row.cabin): CabinCounts(
+                row.limits, row.sold, (0,) * len(row.sold), row.flight_version
+            )
             for row in rows
         }
         return [known.get(cabin) for cabin in cabins]

@@ -53,12 +53,17 @@ class ClassChoice:
 
 @dataclass(frozen=True, slots=True)
 class OfferTerms:
-    """What a signed offer says: the same choice, at a price."""
+    """What a signed offer says: the same choice, at a price, at these times.
+
+    `times` is a digest of stations and times; `turn` is how many segments the first slice has.
+    """
 
     segments: tuple[ClassChoice, ...]
     passengers: PassengerCounts
     price: Price
     expires_at: datetime
+    times: int
+    turn: int
 
 
 @dataclass(frozen=True, slots=True)

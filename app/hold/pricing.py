@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from app.errors import ValidationFailed, Violation
-from app.hold.errors import NotForSale, PriceChanged
+from app.hold.errors import NotForSale, OfferExpired, PriceChanged
 from app.hold.model import ClassChoice, OfferTerms
 from app.ids import FlightId
-from app.inventory.itinerary import PassengerCounts, Price, Segment, price
+from app.inventory.itinerary import PassengerCounts, Price, Segment, price, times_of
 from app.inventory.model import Flight, SeatLine
 
 
@@ -34,7 +34,9 @@ def itinerary(
     now: datetime,
     offer: OfferTerms | None,
 ) -> Itinerary:
-    """Raises ValidationFailed, NotForSale, or PriceChanged where an offer's price no longer stands."""
+    """Raises ValidationFailed, NotForSale; of an offer also OfferExpired where its times
+    no longer stand, and PriceChanged where its price does not.
+    """
 
     def violation(pointer: str, code: str, detail: str) -> Violation:
         return Violation("pointer", pointer if offer is None else "/offer_id", code, detail)
@@ -64,6 +66,8 @@ def itinerary(
     for segment in segments:
         if segment.departing_at.utc <= now:
             raise NotForSale(f"Flight {segment.carrier}{segment.flight_number} has departed.")
+    if offer is not None and offer.times != times_of(segments):
+        raise OfferExpired("A flight's times were changed since; search again.")
     total = price(segments, passengers)
     if offer is not None and total != offer.price:
         raise PriceChanged(total)

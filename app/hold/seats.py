@@ -44,10 +44,12 @@ class SeatStore:
             [keys.EPOCH, *(names.flight(flight_id) for flight_id, _ in cabins)],
             [epoch, *(cabin.value for _, cabin in cabins)],
         )
-        packed = zip(answer[1::3], answer[2::3], answer[3::3], strict=True)
+        packed = zip(answer[1::4], answer[2::4], answer[3::4], answer[4::4], strict=True)
         return [
-            CabinCounts(_numbers(limits), _numbers(sold), _numbers(held)) if limits else None
-            for limits, sold, held in packed
+            CabinCounts(_numbers(limits), _numbers(sold), _numbers(held), int(version))
+            if limits
+            else None
+            for limits, sold, held, version in packed
         ]
 
     async def taken(

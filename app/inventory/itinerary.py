@@ -4,6 +4,7 @@ Pure values, and their one JSON form for storage (`to_json` / `from_json`): a ho
 the terms they were made on, whatever becomes of the flight's row.
 """
 
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -139,6 +140,20 @@ def price(segments: Sequence[Segment], passengers: PassengerCounts) -> Price:
     )
     total = sum((line.each * line.count for line in lines), start=Money(0, currency))
     return Price(total, tuple(line for line in lines if line.count))
+
+
+def times_of(segments: Sequence[Segment]) -> int:
+    """A digest of where and when: another one means that the schedule was changed."""
+    parts = (
+        (
+            one.origin,
+            one.destination,
+            *_time_to_json(one.departing_at),
+            *_time_to_json(one.arriving_at),
+        )
+        for one in segments
+    )
+    return zlib.crc32("\n".join(" ".join(part) for part in parts).encode())
 
 
 def _time_to_json(time: LocalTime) -> list[str]:

@@ -11,7 +11,7 @@ one by property tests.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import accumulate
@@ -105,6 +105,7 @@ class CabinCounts:
     limits: tuple[int, ...]
     sold: tuple[int, ...]
     held: tuple[int, ...]
+    flight_version: int | None = field(default=None, compare=False)  # of the terms counted by
 
     @property
     def open(self) -> tuple[int, ...]:

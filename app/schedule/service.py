@@ -8,7 +8,7 @@ fence's epoch still lasts and that nothing is sold.
 
 import asyncio
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Protocol
 
@@ -49,10 +49,18 @@ class HoldInventory(Protocol):
 
 
 class ScheduleService:
-    def __init__(self, database: Database, hold_store: HoldInventory, clock: Clock) -> None:
+    def __init__(
+        self,
+        database: Database,
+        hold_store: HoldInventory,
+        clock: Clock,
+        on_change: Callable[[Flight], None] = lambda _: None,
+    ) -> None:
+        """`on_change` hears of a flight as it is now, after each change made by this process."""
         self._database = database
         self._hold_store = hold_store
         self._clock = clock
+        self._on_change = on_change
 
     async def get(self, flight_id: FlightId) -> Flight:
         async with self._database.reading() as session:
@@ -63,19 +71,9 @@ class ScheduleService:
 
     async def put(self, flight: Flight) -> tuple[Flight, bool]:
         """The flight as it is now, and whether it is new. Raises FlightInUse."""
-        for _ in range(TRIES_MAX):
-            known, rows, is_new = await self._database.run_in_transaction(
-                lambda session: self._insert_or_change(session, flight)
-            )
-            if rows:
-                await self._hold_store.apply(rows)
-            if known is not None and same_shape(known, flight):
-                return known, is_new
-            if known is not None:
-                replaced = await self._replace(known, flight)
-                if replaced is not None:
-                    return replaced, False
-        raise Overloaded("Others are changing this flight at the same time; retry shortly.")
+        stored, is_new = await self._put(flight)
+        self._on_change(stored)
+        return stored, is_new
 
     async def patch(
         self, flight_id: FlightId, changes: Sequence[CabinChange]
@@ -90,7 +88,23 @@ class ScheduleService:
 
         flight, rows = await self._database.run_in_transaction(work)
         await self._hold_store.apply(rows)
+        self._on_change(flight)
         return flight, await self._counts(flight, rows)
+
+    async def _put(self, flight: Flight) -> tuple[Flight, bool]:
+        for _ in range(TRIES_MAX):
+            known, rows, is_new = await self._database.run_in_transaction(
+                lambda session: self._insert_or_change(session, flight)
+            )
+            if rows:
+                await self._hold_store.apply(rows)
+            if known is not None and same_shape(known, flight):
+                return known, is_new
+            if known is not None:
+                replaced = await self._replace(known, flight)
+                if replaced is not None:
+                    return replaced, False
+        raise Overloaded("Others are changing this flight at the same time; retry shortly.")
 
     async def _insert_or_change(
         self, session: WriteSession, flight: Flight

@@ -1,13 +1,14 @@
 """What is searched for, and what is found: pure values."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import date, datetime
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 
 from app.ids import FlightId
 from app.inventory.itinerary import PassengerCounts, Price, Segment
 from app.inventory.model import CabinCounts, CabinName, Flight
+from app.money import Money
 
 Path = tuple[Flight, ...]
 """Flights that follow each other from one place to another: one, or two that connect."""
@@ -28,6 +29,19 @@ class SearchQuery:
     cabin: CabinName = CabinName.ECONOMY
     sort: Sort = Sort.PRICE
     max_connections: int = 1
+    return_date: date | None = None  # by the destination's own calendar
+
+    @property
+    def back(self) -> "SearchQuery":
+        """The way back, asked for by itself."""
+        assert self.return_date is not None, "it is a round trip"
+        return replace(
+            self,
+            origin=self.destination,
+            destination=self.origin,
+            departure_date=self.return_date,
+            return_date=None,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +68,26 @@ class Slice:
     def flight_ids(self) -> tuple[FlightId, ...]:
         return tuple(one.segment.flight_id for one in self.segments)
 
+    @property
+    def duration(self) -> timedelta:
+        return self.last.arriving_at.utc - self.first.departing_at.utc
+
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """A path in the cheapest classes that have the seats asked for, and its price."""
+    """One way, or there and back, in the cheapest classes that have the seats asked for; its price."""
 
-    slice: Slice
+    slices: tuple[Slice, ...]
     price: Price
+
+    @property
+    def slice(self) -> Slice:
+        """The way there."""
+        return self.slices[0]
+
+    @property
+    def flight_ids(self) -> tuple[FlightId, ...]:
+        return tuple(flight_id for slice_ in self.slices for flight_id in slice_.flight_ids)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +100,14 @@ class Offer:
     slices: tuple[Slice, ...]
     price: Price
     supersedes: str | None = None  # the offer that this one stands for, at another price
+
+
+@dataclass(frozen=True, slots=True)
+class CalendarDay:
+    """`lowest_price` of one adult, None where nothing can be held."""
+
+    day: date
+    lowest_price: Money | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """Offers that nobody has to keep: an offer's id is the offer, signed, and bound to its tenant.
 
-An id says which seats at which price until when; it hides nothing and cannot be made up, changed or
+An id says which seats at which times and price until when; it hides nothing and cannot be made up, changed or
 handed to another tenant. It is deterministic, has a version, and is never longer than `OFFER_ID_MAX`.
 """
 
@@ -20,7 +20,7 @@ from app.signing import Signer
 OFFER_ID_MAX: Final = 2048  # characters; six segments with the longest flight ids take about half
 OFFER_LASTS: Final = timedelta(minutes=20)
 _PREFIX = "off_"
-_VERSION = 1
+_VERSION = 2
 _DIGEST_BYTES = 12
 _TYPES: tuple[PassengerType, ...] = get_args(PassengerType)
 
@@ -78,11 +78,13 @@ def _packed(terms: OfferTerms) -> list[Any]:
         terms.price.total.currency,
         [line.each.minor for line in terms.price.passengers],
         [[choice.flight_id, choice.booking_class] for choice in terms.segments],
+        terms.times,
+        terms.turn,
     ]
 
 
 def _unpacked(packed: list[Any]) -> OfferTerms:
-    expires_ms, counts, currency, each, segments = packed
+    expires_ms, counts, currency, each, segments, times, turn = packed
     travelling = [(type_, count) for type_, count in zip(_TYPES, counts, strict=True) if count]
     lines = tuple(
         PassengerPrice(type_, count, Money(minor, currency))
@@ -94,6 +96,8 @@ def _unpacked(packed: list[Any]) -> OfferTerms:
         PassengerCounts(*counts),
         Price(total, lines),
         instant_of(expires_ms * 1000),
+        times,
+        turn,
     )
 
 

@@ -8,6 +8,7 @@ does not come again. Where the day's flights themselves were changed, the place 
 
 import zlib
 from collections.abc import Sequence
+from datetime import timedelta
 
 from app.hold.model import microseconds
 from app.ids import FlightId
@@ -38,24 +39,25 @@ def page_of(
         rest = [
             quote
             for quote in rest
-            if _place(quote, sort) > tuple(place) and not told & bits[quote.slice.flight_ids]
+            if _place(quote, sort) > tuple(place) and not told & bits[quote.flight_ids]
         ]
     page = rest[:limit]
     if len(rest) <= limit:
         return page, None
     for quote in page:
-        told |= bits[quote.slice.flight_ids]
+        told |= bits[quote.flight_ids]
     return page, (*_place(page[-1], sort), told, digest)
 
 
 def _place(quote: Quote, sort: Sort) -> Position:
     """A total order: ties are broken by departure and then by the flights' ids."""
     departure = microseconds(quote.slice.first.departing_at.utc)
-    by_departure: Position = (departure, " ".join(quote.slice.flight_ids))
+    by_departure: Position = (departure, " ".join(quote.flight_ids))
     match sort:
         case Sort.PRICE:  # amounts of two currencies cannot be compared: each currency by itself
             return (quote.price.total.currency, quote.price.total.minor, *by_departure)
         case Sort.DEPARTURE:
             return by_departure
         case Sort.DURATION:
-            return (microseconds(quote.slice.last.arriving_at.utc) - departure, *by_departure)
+            lasting = sum((one.duration for one in quote.slices), start=timedelta(0))
+            return (lasting // timedelta(microseconds=1), *by_departure)

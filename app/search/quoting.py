@@ -33,7 +33,7 @@ def quote(
     found = tuple(one for flight in path if (one := open_[flight.flight_id]) is not None)
     if len(found) < len(path):
         return None
-    return Quote(Slice(found), price([one.segment for one in found], passengers))
+    return Quote((Slice(found),), price([one.segment for one in found], passengers))
 
 
 def offered(

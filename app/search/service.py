@@ -4,8 +4,14 @@ Flights and fares come from Postgres, seats from the hold store, all of an answe
 Nothing here promises a seat: an offer is a price with a signature, and the hold decides.
 """
 
-from itertools import pairwise
+import asyncio
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import date
+from itertools import islice, pairwise, product
+from typing import Final, TypeVar
 
+from app.background import Background
 from app.clock import Clock
 from app.errors import NotFound, ValidationFailed, Violation
 from app.hold.errors import NotForSale, OfferExpired, SoldOut
@@ -13,54 +19,139 @@ from app.hold.live import LiveInventory
 from app.hold.model import ClassChoice, Full, OfferTerms
 from app.ids import FlightId, TenantId
 from app.inventory import store as inventory_store
-from app.inventory.itinerary import SEATS_MAX, PassengerCounts, Price, price
-from app.inventory.model import CabinCounts, Flight
+from app.inventory.itinerary import SEATS_MAX, PassengerCounts, Price, price, times_of
+from app.inventory.model import CabinCounts, CabinName, Flight
 from app.search import store
-from app.search.connections import connects, sensible, undominated
-from app.search.model import FlightAvailability, Offer, Route, SearchQuery, Slice
+from app.search.calendar import days_of_month, lowest_price
+from app.search.connections import connects, undominated
+from app.search.itineraries import Itineraries
+from app.search.model import (
+    CalendarDay,
+    FlightAvailability,
+    Offer,
+    Path,
+    Quote,
+    Route,
+    SearchQuery,
+    Slice,
+)
 from app.search.offer_token import OfferTokens, expiry_of
 from app.search.paging import Position, page_of
-from app.search.quoting import cheapest, offered, quote
+from app.search.quoting import Counts, cheapest, offered, quote
+from app.search.round_trips import combined, turns_in_time, worth_combining
 from app.storage.database import Database
+
+READINGS_MAX: Final = 2  # of days, where flights were changed since they were kept
+FLIGHTS_A_CALL: Final = 2000  # more than two days of any market have; a month is asked for in parts
+DAYS_AT_A_TIME: Final = 4
+
+T = TypeVar("T")
 
 
 class SearchService:
     def __init__(
-        self, database: Database, live: LiveInventory, tokens: OfferTokens, clock: Clock
+        self,
+        database: Database,
+        live: LiveInventory,
+        tokens: OfferTokens,
+        clock: Clock,
+        background: Background | None = None,
     ) -> None:
         self._database = database
         self._live = live
         self._tokens = tokens
         self._clock = clock
+        self._itineraries = Itineraries(database, background or Background())
+
+    def schedule_changed(self, flight: Flight) -> None:
+        """For whoever changes flights in this process: searches find it at once."""
+        self._itineraries.changed(flight)
 
     async def offers(
         self, tenant_id: TenantId, query: SearchQuery, after: Position | None, limit: int
     ) -> tuple[list[Offer], Position | None]:
         """One page of what can be held now, each flight in its cheapest class that has the seats."""
         _check(query)
-        async with self._database.reading() as session:
-            day = sensible(await store.read_paths(session, query))
+        ways = [query] if query.return_date is None else [query, query.back]
+        days, counts = await self._counted(ways)
+        if len(ways) > 1:
+            days = [worth_combining(day) for day in days]
+        quotes, *back = (self._quotes(day, counts, query.passengers) for day in days)
+        if back:
+            quotes = combined(quotes, back[0], query.passengers)
+        told_apart = [
+            tuple(flight.flight_id for path in paths for flight in path) for paths in product(*days)
+        ]
+        page, position = page_of(quotes, told_apart, query.sort, after, limit)
+        return [
+            self._new_offer(tenant_id, one.slices, query.passengers, one.price, supersedes=None)
+            for one in page
+        ], position
+
+    async def calendar(self, origin: str, destination: str, month: date) -> list[CalendarDay]:
+        """Each day of the month that begins on that date: what one adult can hold, and from what price."""
+        first = SearchQuery(origin, destination, month, PassengerCounts(1))
+        _check(first)
+        dates = days_of_month(month)
+        earliest = (self._clock() - store.LOCAL_BEHIND_UTC).date()
+        ways = [replace(first, departure_date=day) for day in dates if day >= earliest]
+        days, counts = await self._counted(ways)
+        lowest = {
+            way.departure_date: lowest_price(self._quotes(day, counts, first.passengers))
+            for way, day in zip(ways, days, strict=True)
+        }
+        return [CalendarDay(day, lowest.get(day)) for day in dates]
+
+    async def _counted(self, ways: Sequence[SearchQuery]) -> tuple[list[Sequence[Path]], Counts]:
+        """The ways of each day, and the live numbers of all their flights that are still to leave."""
+        days: list[Sequence[Path]] = []
+        counts: dict[FlightId, Mapping[CabinName, CabinCounts]] = {}
+        for _ in range(READINGS_MAX):
+            days = await self._days(ways)
+            now = self._clock()
+            flights = {
+                flight.flight_id: flight
+                for day in days
+                for path in day
+                if path[0].departing_at.utc > now
+                for flight in path
+            }
+            counts = {}
+            for some in batched(flights.values(), FLIGHTS_A_CALL):
+                counts |= await self._live.availability(some)
+            outdated = [
+                self._itineraries.outdated(way, day, counts)
+                for way, day in zip(ways, days, strict=True)
+            ]
+            if not any(outdated):
+                break
+        return days, counts
+
+    async def _days(self, ways: Sequence[SearchQuery]) -> list[Sequence[Path]]:
+        """A few at a time: a calendar must not take all connections to the database."""
+        days: list[Sequence[Path]] = []
+        for some in batched(ways, DAYS_AT_A_TIME):
+            days += await asyncio.gather(*map(self._itineraries.of_day, some))
+        return days
+
+    def _quotes(
+        self, day: Sequence[Path], counts: Counts, passengers: PassengerCounts
+    ) -> list[Quote]:
         now = self._clock()
-        sellable = [path for path in day if path[0].departing_at.utc > now]
-        if not sellable:
-            return [], None
+        sellable = [
+            path
+            for path in day
+            if path[0].departing_at.utc > now and all(one.flight_id in counts for one in path)
+        ]
         flights = {flight.flight_id: flight for path in sellable for flight in path}
-        counts = await self._live.availability(flights.values())
-        passengers = query.passengers
         open_ = {
             flight_id: cheapest(flight, counts, passengers) for flight_id, flight in flights.items()
         }
         quoted = (quote(path, open_, passengers) for path in sellable)
-        quotes = undominated(one for one in quoted if one is not None)
-        told_apart = [tuple(flight.flight_id for flight in path) for path in day]
-        page, position = page_of(quotes, told_apart, query.sort, after, limit)
-        return [
-            self._new_offer(tenant_id, (one.slice,), passengers, one.price, supersedes=None)
-            for one in page
-        ], position
+        return undominated(one for one in quoted if one is not None)
 
     async def offer(self, tenant_id: TenantId, offer_id: str) -> Offer:
-        """The offer as it stands now, or one that supersedes it where its price no longer does.
+        """The offer as it stands now, or one that supersedes it where price or times no longer do.
 
         Raises NotFound, OfferExpired, NotForSale, SoldOut.
         """
@@ -88,8 +179,13 @@ class SearchService:
         if min(open_seats) < terms.passengers.seats:
             full = Full(open_seats, None)
             raise SoldOut.of(terms.segments, terms.passengers.seats, full, by_offer=True)
-        total = price([one.segment for one in open_], terms.passengers)
-        return self._rechecked(tenant_id, offer_id, terms, (Slice(open_),), total)
+        segments = [one.segment for one in open_]
+        total = price(segments, terms.passengers)
+        there, back = open_[: terms.turn], open_[terms.turn :]
+        slices = (Slice(there), Slice(back)) if back else (Slice(there),)
+        if total == terms.price and times_of(segments) == terms.times:
+            return Offer(offer_id, terms.expires_at, terms.passengers, slices, total)
+        return self._new_offer(tenant_id, slices, terms.passengers, total, supersedes=offer_id)
 
     async def routes(
         self, after: tuple[str, str] | None, limit: int
@@ -122,25 +218,17 @@ class SearchService:
         minutes: dict[str, int] = {}
         async with self._database.reading() as session:
             flights = await inventory_store.read_flights(session, wanted)
-            path = [flights[flight_id] for flight_id in wanted if flight_id in flights]
-            if len(path) > 1:
-                stations = [flight.origin for flight in path[1:]]
+            if len(wanted) > 1:
+                stations = [flight.origin for flight in flights.values()]
                 minutes = await store.read_connection_times(session, stations)
-        if not all(connects(first, second, minutes) for first, second in pairwise(path)):
-            raise OfferExpired
+        for place, (first_id, second_id) in enumerate(pairwise(wanted), start=1):
+            first, second = flights.get(first_id), flights.get(second_id)
+            if first is None or second is None:
+                continue  # it is sold out, with the rest told
+            turns = place == terms.turn
+            if not (turns_in_time(first, second) if turns else connects(first, second, minutes)):
+                raise OfferExpired("The flights no longer connect; search again.")
         return flights
-
-    def _rechecked(
-        self,
-        tenant_id: TenantId,
-        offer_id: str,
-        terms: OfferTerms,
-        slices: tuple[Slice, ...],
-        total: Price,
-    ) -> Offer:
-        if total == terms.price:
-            return Offer(offer_id, terms.expires_at, terms.passengers, slices, total)
-        return self._new_offer(tenant_id, slices, terms.passengers, total, supersedes=offer_id)
 
     def _new_offer(
         self,
@@ -157,13 +245,19 @@ class SearchService:
             for slice_ in slices
             for one in slice_.segments
         )
-        offer_id = self._tokens.seal(tenant_id, OfferTerms(choices, passengers, total, expires_at))
+        segments = [one.segment for slice_ in slices for one in slice_.segments]
+        turn = len(slices[0].segments)
+        terms = OfferTerms(choices, passengers, total, expires_at, times_of(segments), turn)
+        offer_id = self._tokens.seal(tenant_id, terms)
         return Offer(offer_id, expires_at, passengers, slices, total, supersedes)
 
 
 def _check(query: SearchQuery) -> None:
     wrong: list[Violation] = []
     passengers = query.passengers
+    if query.return_date is not None and query.return_date < query.departure_date:
+        detail = "The way back is not before `departure_date`."
+        wrong.append(Violation("parameter", "return_date", "out_of_range", detail))
     if query.origin == query.destination:
         wrong.append(
             Violation("parameter", "destination", "invalid", "This has to differ from `origin`.")
@@ -176,3 +270,9 @@ def _check(query: SearchQuery) -> None:
         wrong.append(Violation("parameter", "infants", "out_of_range", detail))
     if wrong:
         raise ValidationFailed("This cannot be searched for; see errors.", violations=wrong)
+
+
+def batched(values: Iterable[T], size: int) -> Iterator[list[T]]:
+    rest = iter(values)
+    while some := list(islice(rest, size)):
+        yield some

@@ -14,7 +14,7 @@ from app.storage.database import ReadSession
 
 DIRECT_MAX: Final = 500  # of one market and day: more than any market has
 CONNECTIONS_MAX: Final = 200  # of one market and day: the fastest
-_LOCAL_BEHIND_UTC = timedelta(days=1)  # no calendar is further behind
+LOCAL_BEHIND_UTC: Final = timedelta(days=1)  # no calendar is further behind
 
 # First legs through ix_flights_departures, for each of them the second legs through ix_flights_market;
 # their dates by UTC and a day more on either side, whatever calendar the station keeps. A limit of 0 is
@@ -158,7 +158,7 @@ async def read_routes(
         {
             "origin": origin,
             "destination": destination,
-            "since": (now - _LOCAL_BEHIND_UTC).date(),
+            "since": (now - LOCAL_BEHIND_UTC).date(),
             "now": now,
             "count": count,
         },

@@ -21,9 +21,11 @@ from app.inventory.itinerary import (
     Price,
     Segment,
     price,
+    times_of,
 )
 from app.inventory.model import CabinName, Flight, SeatLine
 from app.money import Money
+from app.schedule.service import ScheduleService
 from app.search.model import Offer, OfferedSegment, Quote, SearchQuery, Slice, Sort
 from app.search.offer_token import OfferTokens
 from app.search.service import SearchService
@@ -66,7 +68,14 @@ class Shop:
 
     @property
     def search(self) -> SearchService:
-        return SearchService(self.core.database, self.core.live, self.tokens, self.moment)
+        """One that has read nothing yet."""
+        core = self.core
+        return SearchService(core.database, core.live, self.tokens, self.moment, core.background)
+
+    @property
+    def schedule(self) -> ScheduleService:
+        """Of another process: searches hear of its changes by themselves."""
+        return ScheduleService(self.core.database, self.core.live, self.moment)
 
     @property
     def holds(self) -> HoldService:
@@ -143,10 +152,18 @@ def query(
     cabin: CabinName = CabinName.ECONOMY,
     sort: Sort = Sort.PRICE,
     max_connections: int = 1,
+    return_date: date | None = None,
 ) -> SearchQuery:
     passengers = PassengerCounts(adults, children, infants)
     return SearchQuery(
-        origin, destination, departure_date, passengers, cabin, sort, max_connections
+        origin,
+        destination,
+        departure_date,
+        passengers,
+        cabin,
+        sort,
+        max_connections,
+        return_date,
     )
 
 
@@ -179,7 +196,7 @@ def quote(
 def quote_of(*segments: Segment) -> Quote:
     """For one adult, with seats enough on every segment."""
     slice_ = Slice(tuple(OfferedSegment(segment, 9) for segment in segments))
-    return Quote(slice_, price(segments, PassengerCounts(1)))
+    return Quote((slice_,), price(segments, PassengerCounts(1)))
 
 
 def terms(
@@ -187,8 +204,9 @@ def terms(
     passengers: PassengerCounts = _FAMILY,
     each: Sequence[Money] = (Money(89_900, "CLP"), Money(89_900, "CLP"), Money(0, "CLP")),
     expires_at: datetime = NOW + timedelta(minutes=20),
+    flights: Sequence[Flight] = (),
 ) -> OfferTerms:
-    """`each` is the price of an ADT, a CHD and an INF."""
+    """`each` is the price of an ADT, a CHD and an INF; `flights` are as `flight()` unless given."""
     counts = (passengers.adults, passengers.children, passengers.infants)
     lines = tuple(
         PassengerPrice(type_, count, money)
@@ -200,4 +218,9 @@ def terms(
         ClassChoice(FlightId(flight_id), letter)
         for flight_id, letter in choices or (("flt_a", "M"),)
     )
-    return OfferTerms(segments, passengers, Price(total, lines), expires_at)
+    known = {one.flight_id: one for one in flights}
+    dated = [
+        known.get(choice.flight_id) or flight(flight_id=choice.flight_id) for choice in segments
+    ]
+    times = times_of([Segment.of(one, one.cabins[0], 1) for one in dated])
+    return OfferTerms(segments, passengers, Price(total, lines), expires_at, times, len(segments))

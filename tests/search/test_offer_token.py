@@ -98,7 +98,7 @@ def test_text_that_was_never_an_offer(text: str) -> None:
 def test_an_oversized_text_is_refused_even_where_it_is_signed() -> None:
     payload = payload_of(TOKENS.seal(DEMO, terms()))
     digest, packed = payload[:12], json.loads(payload[12:])
-    packed[-1] *= 2 * OFFER_ID_MAX // len('["flt_a","M"]')
+    packed[-3] *= 2 * OFFER_ID_MAX // len('["flt_a","M"]')
     signed = Signer(SIGNING_KEYS, "offer").sign(digest + json.dumps(packed).encode())
     assert len(signed) > OFFER_ID_MAX
     refuse("off_" + signed)
@@ -116,7 +116,7 @@ def test_another_version_is_not_guessed_at() -> None:
     digest, packed = payload[:12], json.loads(payload[12:])
     again = Signer(SIGNING_KEYS, "offer")
     assert TOKENS.read(DEMO, "off_" + again.sign(payload)) == terms()
-    packed[0] = 2
+    packed[0] = 1
     refuse("off_" + again.sign(digest + json.dumps(packed).encode()))
 
 

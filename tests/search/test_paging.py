@@ -195,4 +195,4 @@ def flight_ids(one: Quote) -> Ids:
 
 def at_price(one: Quote, minor: int) -> Quote:
     total = Money(minor, one.price.total.currency)
-    return Quote(one.slice, replace(one.price, total=total))
+    return Quote(one.slices, replace(one.price, total=total))

@@ -4,7 +4,8 @@
 -- KEYS[2..] flight of each cabin asked for
 -- ARGV[1] epoch
 -- ARGV[2..] cabin asked for, one for each flight key
--- RETURNS EPOCH | READ, then for each cabin: limits, sold, held as packed lists ('' where unknown)
+-- RETURNS EPOCH | READ, then for each cabin: limits, sold, held as packed lists, and the flight's
+--   version ('' where unknown)
 --@include frame
 
 if not is_current() then
@@ -14,9 +15,10 @@ local answer = { 'READ' }
 for i = 2, #KEYS do
   local cabin = ARGV[i]
   local packed =
-    redis.call('HMGET', KEYS[i], cabin .. ':limits', cabin .. ':sold', cabin .. ':held')
+    redis.call('HMGET', KEYS[i], cabin .. ':limits', cabin .. ':sold', cabin .. ':held', 'version')
   answer[#answer + 1] = packed[1] or ''
   answer[#answer + 1] = packed[2] or ''
   answer[#answer + 1] = packed[3] or ''
+  answer[#answer + 1] = packed[4] or ''
 end
 return answer
