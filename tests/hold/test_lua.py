@@ -24,6 +24,7 @@ from app.hold.model import (
     Pinned,
     Remembered,
     Stale,
+    microseconds,
 )
 from app.hold.scripts import EpochMoved, Scripts
 from app.hold.seats import SeatStore
@@ -170,6 +171,27 @@ async def test_what_ran_out_is_taken_back_by_whoever_asks(client: Redis) -> None
     assert await held(client) == (2,)
     assert await held(client, OTHER) == (0,), "the other flight's seats came back with it"
     assert await store.taken_back(EPOCH) == ["hold_a"]
+
+
+async def test_no_clock_runs_behind_a_hold_that_was_taken_back(client: Redis) -> None:
+    """Else the next grant may look older than that hold's end, and a rebuild, which goes by the latest
+    grant, revives it.
+    """
+    store = await opened(client, row((1,)), ttl=timedelta(milliseconds=20))
+    for name, take_back in (
+        ("hold_a", lambda: store.pin(EPOCH, HoldId("hold_a"))),
+        ("hold_b", lambda: store.take_back_expired(EPOCH)),
+        ("hold_c", lambda: place(store, "hold_d", line(1, 2))),
+    ):
+        granted = await place(store, name, line(1, 1))
+        assert isinstance(granted, Granted)
+        while await client_time(client) <= granted.expires_at:
+            pass
+        await client.delete(keys.CLOCK)
+        await take_back()
+        kept = await client.get(keys.CLOCK)
+        assert kept is not None
+        assert int(kept) >= microseconds(granted.expires_at)
 
 
 async def test_more_than_one_call_takes_back_is_asked_again_and_never_called_full(

@@ -23,7 +23,7 @@ if not memo[1] then
 end
 if memo[1] == 'HELD' then
   if tonumber(memo[3]) <= now then
-    take_back(prefix, hold_id)
+    take_back(prefix, hold_id, now)
     return { hold_id, 'EXPIRED' }
   end
   redis.call('HSET', KEYS[3], 'state', 'PINNED')
