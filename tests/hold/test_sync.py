@@ -1,5 +1,6 @@
 """What Postgres knows and Redis did not hear of reaches it, by version, whoever ended in the middle."""
 
+from app.hold.keys import Keys
 from app.ids import FlightId, TenantId
 from app.inventory import store as inventory_store
 from app.inventory.model import CabinName, SeatLine
@@ -53,6 +54,28 @@ async def test_a_change_that_never_reached_redis_is_brought_there(core: Core) ->
         assert await core.sync.once() == 1
         assert await sold(core) == expected
         assert await core.sync.once() == 0
+
+
+async def test_what_was_followed_in_another_epoch_is_followed_again(core: Core) -> None:
+    """It may have gone to an old primary, when the rebuild had read the rows already."""
+    await sell_from(core, flight(flight_id=SOUTH))
+
+    async def sell(session: WriteSession) -> None:
+        await inventory_store.sell(session, [LINE])
+        await outbox.append(session, fact(1, EventType.BOOKING_CONFIRMED))
+
+    await core.database.run_in_transaction(sell)
+    await core.database.run_in_transaction(lambda session: outbox.number(session, 10))
+    assert await core.sync.once() == 1
+    await core.redis.flushdb()
+    await core.guardian.ensure_open()
+    names = Keys(await core.epochs.current())
+    behind = {"economy:version": 0, "economy:sold": "0"}
+    await core.redis.hset(names.flight(SOUTH), mapping=behind)
+    assert await sold(core) == 0
+    assert await core.sync.once() == 1
+    assert await sold(core) == 2
+    assert await core.sync.once() == 0
 
 
 async def test_a_flight_that_never_reached_redis_is_found_by_whoever_asks(core: Core) -> None:
