@@ -98,8 +98,13 @@ class Real:
 
     def query(self, operation: str, choose: random.Random) -> dict[str, str]:
         match operation:
+            case "GET /v1/offers" if choose.random() < 0.3:
+                return {**MARKET, "return_date": DEPARTURE_DATE.isoformat()}
             case "GET /v1/offers":
                 return MARKET
+            case "GET /v1/calendar":
+                month = f"{DEPARTURE_DATE:%Y-%m}"
+                return {"origin": "SCL", "destination": "GRU", "month": month}
             case "GET /v1/bookings":
                 locator = choose.choice(self.bookings)["record_locator"]
                 return {"record_locator": locator, "family_name": "PEREZ"}

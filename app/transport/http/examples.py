@@ -20,14 +20,15 @@ from app.inventory.itinerary import PassengerCounts, Segment, price
 from app.inventory.model import Cabin, CabinCounts, CabinName, Flight
 from app.ledger.model import CabinTotals, ClassTotals, EntryKind, LedgerEntry, LedgerPage
 from app.outbox.model import Aggregate, Event
-from app.search.model import Offer, OfferedSegment, Route, Slice
+from app.search.calendar import days_of_month
+from app.search.model import CalendarDay, Offer, OfferedSegment, Route, Slice
 from app.transport.http.availability import availability_out
 from app.transport.http.routers.booking import booking_out
 from app.transport.http.routers.events import EventListing, EventMeta, event_out
 from app.transport.http.routers.flights import flight_out
 from app.transport.http.routers.hold import hold_out
 from app.transport.http.routers.ledger import ledger_out
-from app.transport.http.routers.search import offer_out, route_out
+from app.transport.http.routers.search import calendar_out, offer_out, route_out
 from app.transport.http.schemas import listing
 
 DAYS_AHEAD = timedelta(days=14)
@@ -104,6 +105,14 @@ def _search(flight: Flight, asked_at: datetime) -> Examples:
             },
             answers={"200": _listed(offer_out(offer))},
         ),
+        "read_calendar": Example(
+            parameters={
+                "origin": flight.origin,
+                "destination": flight.destination,
+                "month": f"{flight.departing_at.local:%Y-%m}",
+            },
+            answers={"200": _json(calendar_out(_month(flight)))},
+        ),
         "read_offer": Example(
             parameters={"offer_id": _OFFER_ID}, answers={"200": _json(offer_out(offer))}
         ),
@@ -117,6 +126,16 @@ def _search(flight: Flight, asked_at: datetime) -> Examples:
             },
         ),
     }
+
+
+def _month(flight: Flight) -> list[CalendarDay]:
+    """On other days nothing is open."""
+    day = flight.departing_at.local.date()
+    lowest = _segment(flight, cheapest=True).fare
+    return [
+        CalendarDay(one, lowest if one == day else None)
+        for one in days_of_month(day.replace(day=1))
+    ]
 
 
 def _hold(flight: Flight, asked_at: datetime) -> Examples:

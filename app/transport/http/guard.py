@@ -9,7 +9,7 @@ parsed once. A `ScopedRouter` declares a scope once, for the check and for OpenA
 """
 
 import re
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, ClassVar
@@ -31,6 +31,7 @@ from app.transport.http.context import context_of
 from app.transport.http.dependencies import optional_idempotency, required_idempotency
 from app.transport.http.problems import IdempotencyKeyMissing
 from app.transport.http.refusals import documented, merged
+from app.transport.http.violations import VIOLATIONS_MAX
 
 Authenticate = Callable[[str], Awaitable[Principal]]
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
@@ -82,6 +83,7 @@ class _GuardedRoute(APIRoute):
         expects_body = self.body_field is not None
         key_required = _depends(self.dependant, required_idempotency)
         key_honoured = _honours_keys(self)
+        parameters = frozenset(_parameters(self.dependant))
         assert reads_body or not expects_body, "a body of a GET is never read"
 
         async def guard(request: Request) -> Response:
@@ -95,6 +97,7 @@ class _GuardedRoute(APIRoute):
                 request, given = await _with_body(request, expected=expects_body)
             if key_honoured:
                 context.idempotency = _idempotency(request, given, required=key_required)
+            _check_parameters(request, parameters)
             _check_texts(request, given, members_known=expects_body)
             with bound_contextvars(tenant_id=caller.tenant_id, client_id=caller.client_id):
                 async with rim.admission.turn():
@@ -168,6 +171,27 @@ def _key_refused(code: str, detail: str) -> IdempotencyKeyMissing:
     )
 
 
+def _check_parameters(request: Request, known: Collection[str]) -> None:
+    """A name that nobody knows is a filter that would not filter."""
+    if not request.scope["query_string"]:
+        return
+    violations = [
+        Violation(
+            "parameter",
+            name.replace("\0", "")[:64],
+            "unknown_parameter",
+            "This parameter is not known here.",
+        )
+        for name in dict.fromkeys(request.query_params.keys())
+        if name not in known
+    ]
+    if violations:
+        raise ValidationFailed(
+            "Some parameters are not known; see errors.",
+            violations=violations[:VIOLATIONS_MAX],
+        )
+
+
 def _check_texts(request: Request, given: Any, *, members_known: bool) -> None:
     violations = body.unstorable(given)
     if not members_known:
@@ -204,6 +228,12 @@ def _honours_keys(route: APIRoute) -> bool:
     return _depends(route.dependant, required_idempotency) or _depends(
         route.dependant, optional_idempotency
     )
+
+
+def _parameters(dependant: Dependant) -> Iterator[str]:
+    yield from (one.alias for one in dependant.query_params)
+    for inner in dependant.dependencies:
+        yield from _parameters(inner)
 
 
 def _depends(dependant: Dependant, call: Callable[..., Any]) -> bool:

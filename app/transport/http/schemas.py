@@ -32,6 +32,7 @@ from app.transport.http.violations import refuse
 T = TypeVar("T")
 
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_MONTH = re.compile(r"[0-9]{4}-(0[1-9]|1[0-2])")
 _LOCAL = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}")
 
 
@@ -62,6 +63,13 @@ def _day(value: object) -> object:
     raise refuse("wrong_type", "This takes a date such as 2026-12-10.")
 
 
+def _month(value: object) -> object:
+    is_month = isinstance(value, str) and _MONTH.fullmatch(value) is not None
+    if not is_month or str(value) < "0001":
+        raise refuse("invalid", "This takes a month such as 2026-12.")
+    return date.fromisoformat(f"{value}-01")
+
+
 def _local(value: object) -> object:
     if isinstance(value, datetime):
         return value
@@ -76,6 +84,12 @@ Instant = Annotated[
     WithJsonSchema({"type": "string", "format": "date-time"}),
 ]
 Day = Annotated[date, BeforeValidator(_day), WithJsonSchema({"type": "string", "format": "date"})]
+Month = Annotated[
+    date,
+    BeforeValidator(_month),
+    WithJsonSchema({"type": "string", "pattern": f"^{_MONTH.pattern}$"}),
+]
+"""Its first day."""
 LocalDateTime = Annotated[
     datetime,
     BeforeValidator(_local),

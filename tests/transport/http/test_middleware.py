@@ -65,7 +65,7 @@ async def test_one_line_a_request(logged: io.StringIO) -> None:
     lines: list[dict[str, Any]] = [json.loads(line) for line in logged.getvalue().splitlines()]
     seen = [(line["method"], line["route"], line["status"], line.get("code")) for line in lines]
     assert seen == [
-        ("GET", "/v1/holds/{hold_id}", 200, None),
+        ("GET", "/v1/holds/{hold_id}", 422, "validation_error"),
         ("GET", "unmatched", 404, "not_found"),
         ("POST", "/v1/holds", 400, "idempotency_key_missing"),
     ]
