@@ -39,7 +39,7 @@ LOOK_SECONDS = 1.0  # an answer that takes longer is none
 AWAY_SECONDS = 1.5  # longer than it takes any process to look and to say that it is not
 LEASE_SECONDS = 15
 RENEWED_AFTER_SECONDS = 3.0
-EXPIRED_AT_ONCE = 5000
+EXPIRED_AT_ONCE = 1000  # holds that are looked at in one statement
 _PASSING: tuple[type[Exception], ...] = (DomainError, EpochMoved, *UNREACHABLE)  # tried again
 _AWAY: tuple[type[Exception], ...] = (HoldStoreUnavailable, *UNREACHABLE)
 DEPARTED_FOR = timedelta(days=1)  # flights that left longer ago take part in nothing
@@ -71,10 +71,20 @@ _BUMP = text(
     RETURNING epoch, cut
     """
 )
+# By pages of what is held, not of what has run out, and each page once: no statement outlasts its
+# timeout, however many there are of either.
 _EXPIRE_BEFORE_CUT = text(
-    "UPDATE hold_journal SET state = 'EXPIRED', ended_at = clock_timestamp()"
-    " WHERE hold_id IN (SELECT hold_id FROM hold_journal"
-    "   WHERE state = 'HELD' AND expires_at <= :cut ORDER BY hold_id LIMIT :count)"
+    """
+    WITH page AS MATERIALIZED (
+        SELECT hold_id, expires_at FROM hold_journal
+        WHERE state = 'HELD' AND hold_id > :after ORDER BY hold_id LIMIT :count),
+    ended AS (
+        UPDATE hold_journal SET state = 'EXPIRED', ended_at = clock_timestamp()
+        WHERE hold_id = ANY(ARRAY(
+                SELECT hold_id FROM page WHERE expires_at <= :cut ORDER BY hold_id))
+          AND state = 'HELD')
+    SELECT max(hold_id) FROM page
+    """
 )
 _FLIP = text(
     "UPDATE redis_epoch SET mode = 'redis', incarnation = :incarnation"
@@ -269,9 +279,10 @@ async def _bump(session: WriteSession, seen: int) -> tuple[int, datetime]:
     if number != seen:
         raise HoldStoreUnavailable("Another process has begun a newer epoch.")
     epoch, cut = (await session.execute(_BUMP)).one()
-    values = {"cut": cut, "count": EXPIRED_AT_ONCE}  # no statement outlasts its timeout
-    while (await session.execute(_EXPIRE_BEFORE_CUT, values)).rowcount == EXPIRED_AT_ONCE:
-        pass
+    after: str | None = ""
+    while after is not None:
+        values = {"cut": cut, "after": after, "count": EXPIRED_AT_ONCE}
+        after = (await session.execute(_EXPIRE_BEFORE_CUT, values)).scalar_one()
     return int(epoch), cut.astimezone(UTC)
 
 

@@ -15,6 +15,7 @@ from app.hold.errors import SoldOut
 from app.hold.keys import Keys
 from app.hold.loading import Loading
 from app.hold.model import Hold, HoldStatus
+from app.hold.rebuild import EXPIRED_AT_ONCE
 from app.hold.scripts import EpochMoved
 from app.hold.service import HoldService
 from app.ids import FlightId
@@ -253,3 +254,39 @@ async def test_a_rebuilder_that_was_overtaken_opens_nothing(start_core: StartCor
     assert not await core.epoch_store.begin_loading(epoch + 4)
     with pytest.raises(EpochMoved):
         await core.epoch_store.open_epoch(epoch + 4, TEN_SEATS.departing_at.utc)
+
+
+async def test_what_ran_out_is_ended_page_by_page(start_core: StartCore) -> None:
+    """More than one statement looks at; what was alive among it stays, and what was released too."""
+    core = await start_core()
+    await sell_from(core, TEN_SEATS)
+    kept = await place(core.holds(no_offers))
+
+    async def copies(session: WriteSession) -> None:
+        await session.execute(
+            text(
+                """
+                INSERT INTO hold_journal (
+                    hold_id, tenant_id, idempotency_key, attempt, request_hash, lines, segments,
+                    passengers, price, epoch, granted_at, expires_at, first_expires_at, state)
+                SELECT 'hold_' || number, tenant_id, number, 1, request_hash, lines, segments,
+                    passengers, price, epoch, granted_at - interval '1 hour',
+                    granted_at - interval '1 minute', granted_at - interval '1 minute',
+                    CASE WHEN number % 10 = 0 THEN 'RELEASED' ELSE 'HELD' END
+                FROM hold_journal, generate_series(1, :count) AS number
+                """
+            ),
+            {"count": EXPIRED_AT_ONCE * 2 + 100},
+        )
+
+    await core.database.run_in_transaction(copies)
+    await core.redis.flushall()
+    await core.guardian.ensure_open()
+    async with core.database.reading() as session:
+        counted = await session.execute(
+            text("SELECT state, count(*) FROM hold_journal GROUP BY state")
+        )
+        states = dict(counted.tuples().all())
+    assert states == {"HELD": 1, "EXPIRED": 1890, "RELEASED": 210}
+    assert (await core.holds(no_offers).get(DEMO, kept.hold_id)).status is HoldStatus.ACTIVE
+    assert await open_seats(core) == 9
