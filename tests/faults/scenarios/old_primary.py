@@ -17,7 +17,8 @@ from tests.faults.stores import Persistence, Store
 from tests.faults.wire import Lost
 
 TTL_SECONDS = 600
-FLIGHTS = 12
+SEATS = 1  # of each flight: both processes are asked for the same one at the same time
+FLIGHTS_A_SECOND = 20
 CALLERS = 8  # a process
 _SYNCED_SECONDS = 15.0
 
@@ -31,11 +32,11 @@ class _Answers:
     sold_out: int = 0
 
 
-async def play(folder: Path, *, seconds: float, seats: int) -> str:
-    """`seats` of each flight; both processes are asked for them all the time."""
+async def play(folder: Path, *, seconds: float, flights: int) -> str:
+    """Both processes are asked for the same seats, one flight after the other."""
     async with running(folder, ttl_seconds=TTL_SECONDS) as stack:
         crowd = Crowd(stack, "primary")
-        flights = await each(range(FLIGHTS), lambda _: crowd.put_flight(seats))
+        on_sale = await each(range(flights), lambda _: crowd.put_flight(SEATS))
         left_behind, moved = stack.apis
         replica = stack.new_store(Persistence.APPENDED)
         await replica.start()
@@ -44,7 +45,7 @@ async def play(folder: Path, *, seconds: float, seats: int) -> str:
             over = asyncio.Event()
             answers = {api.called: _Answers() for api in stack.apis}
             callers = [
-                asyncio.create_task(_call(crowd, api, flights, answers[api.called], over))
+                asyncio.create_task(_call(crowd, api, on_sale, answers[api.called], over))
                 for api in stack.apis
                 for _ in range(CALLERS)
             ]
@@ -66,7 +67,7 @@ async def play(folder: Path, *, seconds: float, seats: int) -> str:
             await assert_sound(stack)
             stack.lead_to(replica, [left_behind])
             assert not await stack.until_ready(60.0)
-            await _fill(crowd, flights)
+            await _fill(crowd, on_sale)
             await assert_sound(stack, full=True)
         finally:
             stack.undo_links()
@@ -94,10 +95,9 @@ async def _follow(replica: Store, primary: Store) -> None:
 async def _call(
     crowd: Crowd, api: ApiProcess, flights: list[str], answers: _Answers, over: asyncio.Event
 ) -> None:
-    turn = 0
     while not over.is_set():
-        turn += 1
-        body = hold_body((flights[turn % len(flights)], "Y"))
+        place = int(time.monotonic() * FLIGHTS_A_SECOND) % len(flights)
+        body = hold_body((flights[place], "Y"))
         try:
             reply = await crowd.ask("POST", "/v1/holds", body, key=crowd.new_key(), api=api)
         except Lost:

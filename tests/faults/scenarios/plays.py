@@ -52,7 +52,7 @@ SCENARIOS: Final[dict[str, Scenario]] = {
     ),
     "old-primary": Scenario(
         "an old primary goes on serving half of the processes after a replica took over",
-        partial(old_primary.play, seconds=5, seats=40),
-        partial(old_primary.play, seconds=40, seats=400),
+        partial(old_primary.play, seconds=5, flights=150),
+        partial(old_primary.play, seconds=40, flights=1500),
     ),
 }
