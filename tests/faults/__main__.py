@@ -3,6 +3,7 @@
 import argparse
 import secrets
 import shlex
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,6 +36,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = _parser()
     order = _order(parser, arguments)
     print(f"seed {order.seed}, faults {','.join(order.faults)}", flush=True)
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         report = uvloop.run(run(order))
     except KeyboardInterrupt:

@@ -190,7 +190,10 @@ class Client:
         """Asks until the answer is one, with the same key; mostly at home, sometimes elsewhere."""
         operation = await self.ask(request)
         while not _is_settled(operation) and not self.scene.is_closed:
-            await asyncio.sleep(self.chance.uniform(0.02, 0.3))
+            away = operation.outcome == UNKNOWN  # and perhaps not even started yet
+            await asyncio.sleep(
+                self.chance.uniform(0.2, 0.8) if away else self.chance.uniform(0.02, 0.3)
+            )
             elsewhere = self.chance.random() < 0.4
             operation = await self.ask(request, process=self.home + elsewhere)
         return operation

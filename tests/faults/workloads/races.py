@@ -83,6 +83,7 @@ class CancelAndRebook(Workload):
 
     async def prepare(self) -> None:
         self._flights = await self.put(_CLASSES, 3)
+        self._cursors: dict[str, str] = {}  # by tenant
 
     async def run(self) -> None:
         await asyncio.gather(
@@ -103,7 +104,14 @@ class CancelAndRebook(Workload):
         await client.cancel(booked["id"])
         await client.get_booking(booked["id"])
         if client.chance.random() < 0.2:
-            await client.events("?limit=50")
+            await self._read_on(client)
+
+    async def _read_on(self, client: Client) -> None:
+        """The partner's facts, from where its clients had come."""
+        cursor = self._cursors.get(client.tenant)
+        page = answered(await client.events("?limit=50" + (f"&after={cursor}" if cursor else "")))
+        if page is not None and page["meta"]["after"] is not None:
+            self._cursors[client.tenant] = page["meta"]["after"]
 
     async def _move_limits(self) -> None:
         """Down and up again, as revenue management does: what is held or sold stays."""
