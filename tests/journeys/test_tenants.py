@@ -27,6 +27,7 @@ SHARED = {
     "GET /v1/flights/{flight_id}",
     "PUT /v1/flights/{flight_id}",
     "PATCH /v1/flights/{flight_id}/inventory",
+    "GET /v1/flights/{flight_id}/ledger",
 }
 """Flights are everybody's; what is exact about them is asked with a scope."""
 
