@@ -13,7 +13,7 @@ CHROMIUM ?= /usr/bin/chromium
 export CHROMIUM
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-browser test-clients faults mutants check lint-openapi format lock clean chromium
+.PHONY: help run test test-browser test-clients faults mutants model check lint-openapi format lock clean chromium
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ faults: .venv/installed-test ## break a real stack under load and judge it; MINU
 
 mutants: .venv/installed-test ## plant each known fault in a copy of the code, and tell what catches it; NAMES="…" for some, ALL=1 to ask every catcher
 	@exec $(BIN)/python -m tests.mutants $(NAMES) $(if $(ALL),--all-catchers)
+
+model: .venv/installed-test ## explore the hold protocol, every order of steps; ARGS="confirm -fence_raise" explores one world, ARGS=--list names all
+	@exec $(BIN)/python -m tests.model $(ARGS)
 
 check: .venv/installed-test ## lint, format, types, import direction, migrations in step with the tables, OpenAPI
 	$(BIN)/ruff check .

@@ -1,0 +1,181 @@
+"""Every step that may come next: of any part, of what is still on its way, of time, and of what fails."""
+
+from collections.abc import Callable
+
+from tests.model import booking, changing, placing, rebuilding, transactions
+from tests.model.properties import see_clock
+from tests.model.steps import Kind, Steps, go
+from tests.model.world import DONE, ENDED, Fault, Part, Pc, Redis, World, put, spend
+
+KINDS: dict[str, tuple[Kind, Pc]] = {
+    "hold": (placing.hold, ("place", 1, 0, 0, 0, 0)),
+    "batch": (placing.batch, ("place", 1, 0, ())),
+    "sweep": (placing.sweep, ("look", 1, 0, "", ())),
+    "expire": (placing.expire, ("look", 1, 0)),
+    "look": (placing.look, ("look", 1, 0)),
+    "confirm": (booking.confirm, ("pin", 1, 0, 0, ())),
+    "book together": (booking.book_together, ("pin", 1, 0, (), ())),
+    "resolve": (booking.resolve, ("settle", 1, 0, (), ())),
+    "release": (changing.release, ("journal", 1, 0, "")),
+    "extend": (changing.extend, ("extend", 1, 0, 0)),
+    "cancel": (changing.cancel, ("journal", 1, 0, ())),
+    "patch": (changing.patch, ("journal", 1, 0, ())),
+    "tighten": (changing.tighten, ("look", 1, 0, ())),
+    "sync": (changing.sync, ("look", 1, 0, ())),
+    "rebuild": (rebuilding.rebuild, ("bump", 0, 0, 0, ())),
+    "fill": (rebuilding.fill, ("read", 1, 0, frozenset())),
+}
+_BACK = 2  # how far a clock goes back
+
+
+def start(world: World, part: Part) -> Pc:
+    """Where a part stands before it has done anything."""
+    if part.kind == "extend" and not world.flags.extend_redis_first:
+        return ("journal first", 1, 0, 0)
+    return KINDS[part.kind][1]
+
+
+def successors(world: World, *, parts: bool = True) -> Steps:
+    if parts:
+        for index in range(len(world.configuration.parts)):
+            yield from steps_of(world, index)
+    for index, (held, epoch, fence) in enumerate(world.inflight):
+        after = world.copy()
+        after.inflight = world.inflight[:index] + world.inflight[index + 1 :]
+        transactions.confirm(after, epoch, held, fence)
+        yield (
+            f"the booking of {world.name(held)} under way (epoch {epoch}, fence {fence}) lands",
+            after,
+        )
+    if world.time < world.configuration.until:
+        after = world.copy()
+        after.time += 1
+        see_clock(after)
+        yield f"clock: {after.time}", after
+    yield from _age(world)
+    yield from _fail(world)
+
+
+def steps_of(world: World, index: int) -> Steps:
+    if world.actors[index] == DONE:
+        return
+    part = world.configuration.parts[index]
+    for label, after in _begins_now(world, index, part):
+        yield f"{part.name}: {label}", after
+    for label, after in KINDS[part.kind][0](world, index, part):
+        yield f"{part.name}: {label}", after
+
+
+def _begins_now(world: World, index: int, part: Part) -> Steps:
+    """A process that has done nothing yet may just as well begin with the present epoch."""
+    pc = world.actors[index]
+    if world.mode != "redis" or world.epoch == 1 or part.kind == "rebuild":
+        return
+    if pc == start(world, part):
+        new = (pc[0], world.epoch, world.incarnation, *pc[3:])
+        yield f"begins in epoch {world.epoch}", go(world.copy(), index, new)
+
+
+def _age(world: World) -> Steps:
+    """Tombstones leave 15 minutes after the end, rows of the journal 30 days after it."""
+    if world.budget.forgettings:
+        for at, redis in enumerate(world.redises):
+            for number, keys in redis.keys:
+                for hold, memo in enumerate(keys.memos):
+                    if memo is not None and memo.state in (*ENDED, "SOLD"):
+                        after = world.copy()
+                        spend(after, "forgettings")
+                        new = keys._replace(memos=put(keys.memos, hold, None))
+                        pairs = tuple((n, new if n == number else k) for n, k in redis.keys)
+                        after.redises = put(world.redises, at, redis._replace(keys=pairs))
+                        after.released_in = put(after.released_in, hold, 0)
+                        yield f"the tombstone of {world.name(hold)} leaves", after
+    if world.budget.drops and _all_rest(world):
+        for hold, row in enumerate(world.journal):
+            if row is not None and _may_drop(world, hold, row.state, row.expires):
+                after = world.copy()
+                spend(after, "drops")
+                after.journal = put(after.journal, hold, None)
+                _forget_answer(after, hold)
+                yield f"the row of {world.name(hold)} leaves", after
+
+
+def _may_drop(world: World, hold: int, state: str, expires: int) -> bool:
+    """Long after its tombstone has left, and the journal was told of whatever was taken back."""
+    for redis in world.redises:
+        if any(keys.memos[hold] is not None or hold in keys.ended for _, keys in redis.keys):
+            return state == "HELD" and world.flags.drop_held
+    return state in ENDED or (state == "CONFIRMED" and world.flags.drop_booked)
+
+
+def _all_rest(world: World) -> bool:
+    """Nobody is in the middle of anything for 30 days."""
+    parts = world.configuration.parts
+    return all(
+        pc == DONE or pc == start(world, part) or pc[0] == start(world, part)[0]
+        for pc, part in zip(world.actors, parts, strict=True)
+    )
+
+
+def _forget_answer(after: World, hold: int) -> None:
+    """The key is new from here on."""
+    key = after.configuration.key_of(hold)
+    if after.bookings[hold] == 0 and key >= 0:
+        after.answers = put(after.answers, key, None)
+        after.promised = put(after.promised, hold, None)
+        after.released = put(after.released, hold, False)
+    elif key >= 0:
+        after.answers = put(after.answers, key, None)
+
+
+def _fail(world: World) -> Steps:
+    redis, conf = world.redises[0], world.configuration
+    if world.budget.losses:
+        newest = max(each.incarnation for each in world.redises) + 1
+        for fault in conf.faults:
+            after = world.copy()
+            spend(after, "losses")
+            label, after.redises = _FAULTS[fault](world, redis, newest)
+            yield f"FAULT: {label}", after
+    if world.budget.catch_ups:
+        after = world.copy()
+        spend(after, "catch_ups")
+        after.replica = redis
+        yield "the replica catches up", after
+
+
+def _emptied(redis: Redis) -> Redis:
+    return redis._replace(epoch=None, loading=0, clock=0, keys=())
+
+
+def _promoted(world: World, newest: int) -> Redis:
+    offset = world.configuration.redis_offset
+    return world.replica._replace(incarnation=newest, offset=offset)
+
+
+_FAULTS: dict[Fault, Callable[[World, Redis, int], tuple[str, tuple[Redis, ...]]]] = {
+    "flush": lambda world, redis, _: (
+        "FLUSHALL",
+        put(world.redises, 0, _emptied(redis)),
+    ),
+    "empty": lambda world, redis, newest: (
+        "Redis restarts empty",
+        (_emptied(redis)._replace(incarnation=newest, offset=world.configuration.redis_offset),),
+    ),
+    "stale": lambda world, _, newest: (
+        "a lagging replica is promoted, the old primary is gone",
+        (_promoted(world, newest),),
+    ),
+    "split": lambda world, redis, newest: (
+        "a lagging replica is promoted, the old primary serves on",
+        (_promoted(world, newest), redis),
+    ),
+    "silent": lambda world, _, __: (
+        "old data under the same incarnation and epoch",
+        put(world.redises, 0, world.replica),
+    ),
+    "back": lambda world, redis, _: (
+        "the clock of Redis goes back",
+        put(world.redises, 0, redis._replace(offset=redis.offset - _BACK)),
+    ),
+}

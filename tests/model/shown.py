@@ -1,0 +1,82 @@
+"""Where each switch is tried: the smallest world in which turning it makes a difference, or could.
+
+A rule or a mistake names one configuration, and how the violation that counts begins. A choice names
+those in which the protocol is tried the other way.
+"""
+
+SAFETY = ("I1 ", "I2", "I3", "I10")
+ANY: tuple[str, ...] = ()
+
+RULES: dict[str, tuple[str, tuple[str, ...]]] = {
+    "fence_raise": ("confirm", SAFETY),
+    "journal_refusal": ("split", SAFETY),
+    "flip_reread": ("loss", SAFETY),
+    "load_marker": ("rebuild2", SAFETY),
+    "flip_where": ("rebuild2", SAFETY),
+    "versions": ("cancel", SAFETY),
+    "attempts": ("duel", ANY),
+    "undo": ("release", ANY),
+    "ceiling": ("patch", SAFETY),
+    "extend_redis_first": ("extendloss", SAFETY),
+    "cut_any": ("clock+", SAFETY),
+    "redis_expiry": ("clock+", SAFETY),
+    "first_answer": ("extendloss", ANY),
+    "full_asks": ("age", ANY),
+    "ratchet": ("back", ANY),
+    "sync_rewinds": ("sync", ANY),
+    "tighten_counts_ended": ("tighten", ANY),
+}
+CHOICES: dict[str, tuple[str, ...]] = {
+    "keys_by_epoch": ("loss", "tomb", "rebuild2"),
+    "begin_closes": ("loss", "lossres", "away"),
+    "ended_memo_aborts": ("duel", "release", "late"),
+    "telling_aborts": ("resolvers", "look", "duel"),
+    "settle_unknown": ("confirm", "resolvers"),
+    "unpin_pinned_only": ("confirm", "resolvers", "lossres"),
+    "finish_marks_unknown": ("dup", "age"),
+    "extend_only_says": ("extend", "look"),
+    "book_any_rebuild": ("loss", "away", "rebuild2"),
+    "correct_reads_each": ("loss", "cancel", "patchloss"),
+    "batch_all_or_nothing": ("together", "togetherloss"),
+    "full_when_sure": ("age", "attempt", "new", "newsplit", "newattempt"),
+}
+MISTAKES: dict[str, tuple[str, tuple[str, ...]]] = {
+    "no_guard": ("guard", ANY),
+    "new_id_on_retry": ("duel", ANY),
+    "ack_before_journal": ("duel", ANY),
+    "no_epoch_check": ("loss", ANY),
+    "no_incarnation_check": ("loss", ANY),
+    "no_tombstone": ("release", ANY),
+    "abort_after_unknown": ("confirm", ANY),
+    "unpin_any_fence": ("resolvers", ANY),
+    "no_fence_where": ("confirm", ANY),
+    "no_state_where": ("release", ANY),
+    "no_cut": ("loss", ANY),
+    "cut_held_only": ("cut", ("I1 ", "I2/I3")),
+    "cut_db_clock": ("clock+", ANY),
+    "key_ttl": ("confirm", ANY),
+    "batch_rowcount": ("batch", ANY),
+    "batch_epoch": ("split", ANY),
+    "free_held": ("confirm", ANY),
+    "expire_pg_clock": ("clock+", ANY),
+    "sweeper_frees_first": ("duel", ANY),
+    "no_extend_epoch": ("extendloss", ANY),
+    "sold_without_rows": ("release", ANY),
+    "one_pass_inventory": ("cancel", ANY),
+    "book_any_mode": ("loss", ANY),
+    "discard_others": ("rebuild2", ANY),
+    "drop_booked": ("old", ANY),
+    "drop_held": ("old", ANY),
+    "load_goes_on": ("rebuild2", ANY),
+    "batch_one_proof": ("togetherloss", ANY),
+    "batch_all_done": ("together", ANY),
+    "mark_none": ("age", ANY),
+    "mark_by_id": ("newattempt", ANY),
+    "always_whole": ("new", ANY),
+    "sure_when_stale": ("newsplit", ANY),
+    "whole_if_none_ended": ("new", ANY),
+    "fill_held_only": ("new", ANY),
+    "fill_over_bump": ("newattempt", ANY),
+}
+OF_MARKS = frozenset(list(MISTAKES)[-7:])
+"""Mistakes that only exist where sold_out may be said at once."""
