@@ -13,7 +13,7 @@ CHROMIUM ?= /usr/bin/chromium
 export CHROMIUM
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-browser test-clients faults mutants model check lint-openapi format lock clean chromium
+.PHONY: help run test test-browser test-clients simulate faults mutants model check lint-openapi format lock clean chromium
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +29,10 @@ test-browser: chromium .venv/installed-outside ## the docs page in headless Chro
 
 test-clients: .venv/installed-outside ## generate clients in Python and TypeScript from the OpenAPI document, and sell with them
 	@exec env PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest tests/clients
+
+simulate: .venv/installed-test ## the shipped protocol under a seeded scheduler, without I/O; SEEDS=, FIRST=, or SEED= to replay one; figures add up in .figures
+	@exec $(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED) --trace,\
+		--seeds $(or $(SEEDS),2000) --first $(or $(FIRST),0))
 
 faults: .venv/installed-test ## break a real stack under load and judge it; MINUTES, SEED, FAULTS, WORKLOADS, or SCENARIO=all; HELP=1 explains
 	@$(if $(SCENARIO),exec $(BIN)/python -m tests.faults.scenarios \

@@ -1,0 +1,69 @@
+"""Runs the simulator: `python -m tests.simulation --seeds 2000`, or `--seed N --trace` to see one again."""
+
+import argparse
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+from tests.simulation.figures import Run, add_up
+from tests.simulation.many import verdicts
+from tests.simulation.mutants import MUTANTS, planted
+from tests.simulation.scheduler import run_seed
+
+SHOWN_MAX = 20
+
+
+def main() -> int:
+    chosen = _arguments()
+    if chosen.seed is not None:
+        return _replay(chosen.seed, chosen.steps, chosen.mutant, with_trace=chosen.trace)
+    began = time.monotonic()
+    run = Run(chosen.first, chosen.seeds, chosen.steps)
+    seeds = range(chosen.first, chosen.first + chosen.seeds)
+    for verdict in verdicts(seeds, chosen.steps, chosen.processes, chosen.mutant):
+        run.take(verdict)
+        if verdict.violation is not None and len(run.failing) <= SHOWN_MAX:
+            print(f"seed {verdict.seed}: {verdict.violation}", flush=True)
+            print(f"  python -m tests.simulation --seed {verdict.seed} --trace", flush=True)
+    if chosen.mutant is None:
+        total = add_up(Path(chosen.figures), run)
+        print(f"in {chosen.figures}: {total}")
+    print(f"what went wrong on the way: {_told(run.faults)}")
+    print(f"what was done: {_told(run.done)}, in {time.monotonic() - began:.0f} s")
+    print(run.summary())
+    return 1 if run.failing else 0
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
+    parser.add_argument("--seeds", type=int, default=2000, help="how many (default 2000)")
+    parser.add_argument("--first", type=int, default=0, help="the first seed (default 0)")
+    parser.add_argument("--steps", type=int, default=200, help="of trouble, a seed (default 200)")
+    parser.add_argument("--processes", type=int, default=2, help="workers (default 2)")
+    parser.add_argument("--figures", default=".figures/simulation.json", help="added up here")
+    parser.add_argument("--seed", type=int, help="one seed, exactly as it ran")
+    parser.add_argument("--trace", action="store_true", help="with --seed: every step")
+    parser.add_argument("--mutant", choices=sorted(MUTANTS), help="with this mistake planted")
+    return parser.parse_args()
+
+
+def _replay(seed: int, steps: int, mutant: str | None, *, with_trace: bool) -> int:
+    if mutant is None:
+        verdict = run_seed(seed, steps, with_trace=with_trace)
+    else:
+        with planted(mutant):
+            verdict = run_seed(seed, steps, with_trace=with_trace)
+    for line in verdict.trace or ():
+        print(line)
+    print(f"seed {seed}: {verdict.steps} steps, trace {verdict.hash:08x}")
+    print(verdict.violation or "0 violations")
+    return 0 if verdict.violation is None else 1
+
+
+def _told(counted: Counter[str]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in sorted(counted.items()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

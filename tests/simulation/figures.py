@@ -1,0 +1,70 @@
+"""Figures of a run, and of all runs so far: kept in a file that each run adds itself to."""
+
+import json
+import subprocess
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from tests.simulation.scheduler import Verdict
+
+
+@dataclass
+class Run:
+    first: int
+    seeds: int
+    steps_each: int
+    steps: int = 0
+    failing: list[int] = field(default_factory=list)
+    faults: Counter[str] = field(default_factory=Counter)
+    done: Counter[str] = field(default_factory=Counter)
+
+    def take(self, verdict: Verdict) -> None:
+        self.steps += verdict.steps
+        self.faults += verdict.faults
+        self.done += verdict.told
+        if verdict.violation is not None:
+            self.failing.append(verdict.seed)
+
+    def summary(self) -> str:
+        return f"{self.seeds} seeds, {self.steps} steps, {len(self.failing)} violations"
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "commit": _commit(),
+            "first": self.first,
+            "seeds": self.seeds,
+            "steps_each": self.steps_each,
+            "steps": self.steps,
+            "faults": sum(self.faults.values()),
+            "faults_by_kind": dict(sorted(self.faults.items())),
+            "done": dict(sorted(self.done.items())),
+            "failing": self.failing,
+        }
+
+
+def add_up(path: Path, run: Run) -> str:
+    """Adds the run to the file; says what is in it now."""
+    runs: list[dict[str, Any]] = []
+    if path.exists():
+        runs = json.loads(path.read_text(encoding="utf-8"))["runs"]
+    runs.append(run.to_json())
+    total = {name: sum(one[name] for one in runs) for name in ("seeds", "steps", "faults")}
+    total["violations"] = sum(len(one["failing"]) for one in runs)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps({"total": total, "runs": runs}, indent=1)
+    path.write_text(text + "\n", encoding="utf-8")
+    return ", ".join(f"{count} {name}" for name, count in total.items()) + f", {len(runs)} runs"
+
+
+def _commit() -> str:
+    """With a plus sign where the tree is not that commit's."""
+    asked = ["git", "describe", "--always", "--dirty=+", "--exclude=*"]
+    try:
+        answer = subprocess.run(asked, capture_output=True, text=True, check=True, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+    return answer.stdout.strip()

@@ -1,0 +1,183 @@
+"""A deterministic event loop: virtual time, no threads, no sockets, and a draw for who runs next.
+
+Every callback belongs to the process in whose context it was made. A frozen process's callbacks are
+kept until it wakes up, a dead one's never run. Nothing here sleeps: time moves when it is moved.
+"""
+
+import asyncio
+import heapq
+import itertools
+from collections.abc import Callable, Coroutine
+from contextvars import Context, ContextVar, copy_context
+from random import Random
+from typing import Any, cast
+
+OWNER: ContextVar["Process | None"] = ContextVar("OWNER", default=None)
+
+
+class Process:
+    """One process of the application: its tasks, and whether they run."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.is_dead = False
+        self.is_frozen = False
+        self.parked: list[asyncio.Handle] = []  # what would run if it were not frozen
+
+
+class Task(asyncio.Task[Any]):
+    """Has a number for a hash, so that a set of tasks has the same order in every run."""
+
+    def __init__(self, number: int, coro: Coroutine[Any, Any, Any], **settings: Any) -> None:
+        self._number = number
+        super().__init__(coro, **settings)
+
+    def __hash__(self) -> int:
+        return self._number
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+
+class Loop:
+    """As much of an event loop as asyncio's tasks, futures and timeouts use."""
+
+    def __init__(self, chance: Random) -> None:
+        self.now = 0  # microseconds
+        self.faults: list[BaseException] = []  # what no task took
+        self.tasks: list[Task] = []
+        self._chance = chance
+        self._ready: list[tuple[asyncio.Handle, Process | None]] = []
+        self._timers: list[tuple[int, int, asyncio.TimerHandle, Process | None]] = []
+        self._numbers = itertools.count()
+        self._running: Process | None = None
+        self._self = cast("asyncio.AbstractEventLoop", self)
+
+    def run_ready(self) -> None:
+        """Until everything waits for an effect or for time."""
+        ready, draw = self._ready, self._chance.randrange
+        asyncio._set_running_loop(self._self)
+        try:
+            while ready:
+                handle, process = ready.pop(draw(len(ready)) if len(ready) > 1 else 0)
+                if handle.cancelled():
+                    continue
+                if process is not None:
+                    if process.is_dead:
+                        continue
+                    if process.is_frozen:
+                        process.parked.append(handle)
+                        continue
+                self._running = process
+                handle._run()
+        finally:
+            asyncio._set_running_loop(None)
+
+    def wake(self, process: Process) -> None:
+        process.is_frozen = False
+        self._ready += [(handle, process) for handle in process.parked]
+        process.parked.clear()
+
+    def next_timer(self) -> int | None:
+        while self._timers and self._timers[0][2].cancelled():
+            heapq.heappop(self._timers)
+        return self._timers[0][0] if self._timers else None
+
+    def move_to(self, now: int) -> None:
+        """Time goes on; what was to happen by then is ready."""
+        self.now = max(self.now, now)
+        while self._timers and self._timers[0][0] <= self.now:
+            _, _, handle, process = heapq.heappop(self._timers)
+            if not handle.cancelled():
+                self._ready.append((handle, process))
+
+    def spawn(self, process: Process | None, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        context = copy_context()
+        context.run(OWNER.set, process)
+        task = Task(next(self._numbers), work, loop=self._self, context=context)
+        self.tasks.append(task)
+        return task
+
+    def end(self) -> None:
+        """Lets go of what still waits, without a word."""
+        self._ready.clear()
+        self._timers.clear()
+        for task in self.tasks:
+            if not task.done():
+                setattr(task, "_log_destroy_pending", False)  # noqa: B010 - it has no such name in its stub
+                try:
+                    task.get_coro().close()
+                except (Exception, asyncio.CancelledError):
+                    continue
+        self._ready.clear()
+        self.tasks.clear()
+
+    # What asyncio asks of a loop.
+
+    def time(self) -> float:
+        return self.now / 1_000_000
+
+    def call_soon(
+        self, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> asyncio.Handle:
+        handle = asyncio.Handle(callback, args, self._self, context)
+        process = handle._context.get(OWNER)  # type: ignore[attr-defined]
+        self._ready.append((handle, process))
+        return handle
+
+    call_soon_threadsafe = call_soon
+
+    def call_later(
+        self,
+        delay: float,
+        callback: Callable[..., object],
+        *args: Any,
+        context: Context | None = None,
+    ) -> asyncio.TimerHandle:
+        return self.call_at(self.time() + delay, callback, *args, context=context)
+
+    def call_at(
+        self,
+        when: float,
+        callback: Callable[..., object],
+        *args: Any,
+        context: Context | None = None,
+    ) -> asyncio.TimerHandle:
+        handle = asyncio.TimerHandle(when, callback, args, self._self, context)
+        process = handle._context.get(OWNER)  # type: ignore[attr-defined]
+        at = max(self.now, round(when * 1_000_000))
+        heapq.heappush(self._timers, (at, next(self._numbers), handle, process))
+        return handle
+
+    def create_future(self) -> asyncio.Future[Any]:
+        return asyncio.Future(loop=self._self)
+
+    def create_task(
+        self,
+        coro: Coroutine[Any, Any, Any],
+        *,
+        name: str | None = None,
+        context: Context | None = None,
+    ) -> asyncio.Task[Any]:
+        if context is not None:  # made anew, it would not know whose it is
+            context.run(OWNER.set, self._running)
+        task = Task(next(self._numbers), coro, loop=self._self, name=name, context=context)
+        self.tasks.append(task)
+        return task
+
+    def get_debug(self) -> bool:
+        return False
+
+    def is_running(self) -> bool:
+        return True
+
+    def is_closed(self) -> bool:
+        return False
+
+    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
+        """It is passed over when its time comes."""
+
+    def call_exception_handler(self, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if isinstance(error, Exception) and "never retrieved" not in context["message"]:
+            self.faults.append(error)

@@ -1,0 +1,32 @@
+"""Many seeds, on as many processes as there are to give; the order of the verdicts is that of the seeds."""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+
+from tests.simulation.mutants import planted
+from tests.simulation.scheduler import Verdict, run_seed
+
+AT_ONCE = 25  # seeds that a worker takes
+
+
+def verdicts(
+    seeds: Sequence[int], steps: int, processes: int, mutant: str | None = None
+) -> Iterator[Verdict]:
+    parts = [seeds[start : start + AT_ONCE] for start in range(0, len(seeds), AT_ONCE)]
+    work = partial(_run_part, steps=steps, mutant=mutant)
+    if processes == 1:
+        for part in parts:
+            yield from work(part)
+        return
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as workers:
+        for judged in workers.map(work, parts):
+            yield from judged
+
+
+def _run_part(seeds: Sequence[int], *, steps: int, mutant: str | None) -> list[Verdict]:
+    if mutant is None:
+        return [run_seed(seed, steps) for seed in seeds]
+    with planted(mutant):
+        return [run_seed(seed, steps) for seed in seeds]

@@ -1,0 +1,208 @@
+"""Mistakes that a plausible protocol makes, planted one at a time, so that the simulator is seen to fail.
+
+A mutant changes the text of a shipped script, what a statement means, or a function of the protocol; it
+is taken out again at the end of the block.
+"""
+
+import itertools
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from copy import copy
+from typing import Any, Final
+from unittest.mock import patch
+
+from app.hold import journal, loading, placement, rebuild, scripts
+from app.hold.claim import Claims
+from app.hold.errors import HoldExpired
+from app.hold.placement import Placement
+from app.hold.shared_journal import SharedJournal
+from app.hold.views import first_told
+from app.idempotency.model import Answered
+from app.ids import hold_id
+from app.inventory import store as inventory_store
+from app.storage.lua import Bundle
+from tests.simulation import redis_server, sql, statements_hold, statements_sale
+from tests.simulation.postgres import Transaction
+from tests.simulation.redis_client import Client
+from tests.simulation.rows import Rows
+
+Plant = Callable[[ExitStack], None]
+
+
+@contextmanager
+def planted(name: str) -> Iterator[None]:
+    with ExitStack() as planted_here:
+        MUTANTS[name](planted_here)
+        yield
+
+
+def in_lua(old: str, new: str, *names: str) -> Plant:
+    """In the scripts named, or in every one that has the old text."""
+
+    def plant(until: ExitStack) -> None:
+        shipped, _ = scripts._shipped()
+        changed = dict(shipped)
+        for name, script in shipped.items():
+            if old in script.source and (not names or name in names):
+                mutated = changed[name] = copy(script)
+                mutated.source = script.source.replace(old, new)
+                mutated.digest = redis_server.digest_of(mutated.source)
+        assert changed != dict(shipped), f"no script says {old!r}"
+        bundle = Bundle(changed.values())
+        redis_server.ship([*(script.source for script in changed.values()), bundle.source])
+        until.enter_context(patch.object(scripts, "_shipped", lambda: (changed, bundle)))
+
+    return plant
+
+
+def in_sql(statement: Any, handler: sql.Handler) -> Plant:
+    def plant(until: ExitStack) -> None:
+        digest = sql.digest_of(statement.text)
+        name, _ = sql.HANDLERS[digest]
+        until.enter_context(patch.dict(sql.HANDLERS, {digest: (name, handler)}))
+
+    return plant
+
+
+def in_python(owner: Any, name: str, new: Any) -> Plant:
+    return lambda until: until.enter_context(patch.object(owner, name, new)) and None
+
+
+def both(*plants: Plant) -> Plant:
+    def plant(until: ExitStack) -> None:
+        for one in plants:
+            one(until)
+
+    return plant
+
+
+def _confirm_whatever_fence(tx: Transaction, p: Any) -> Rows:
+    return statements_hold.confirm_where(tx, p, state=True, fence=False)
+
+
+def _confirm_whatever_state(tx: Transaction, p: Any) -> Rows:
+    return statements_hold.confirm_where(tx, p, state=False, fence=True)
+
+
+def _bump_without_cut(tx: Transaction, _: Any) -> Rows:
+    return statements_hold.bump_with(tx, [])
+
+
+def _bump_over_held(tx: Transaction, _: Any) -> Rows:
+    rows = tx.rows("hold_journal")
+    return statements_hold.bump_with(tx, [r["granted_at"] for r in rows if r["state"] == "HELD"])
+
+
+def _bump_by_own_clock(tx: Transaction, _: Any) -> Rows:
+    return statements_hold.bump_with(tx, [tx.now()])
+
+
+def _append_in_present_epoch(tx: Transaction, p: Any) -> Rows:
+    return statements_hold.append_rows(tx, p, in_present_epoch=True)
+
+
+def _flip_whatever_epoch(tx: Transaction, p: Any) -> Rows:
+    tx.lock("redis_epoch", 0)
+    row = tx.get("redis_epoch", 0)
+    assert row is not None, "one row a shard"
+    changed = {"mode": "redis", "incarnation": p["incarnation"], "epoch": p["epoch"]}
+    tx.put("redis_epoch", (0,), {**row, **changed})
+    return Rows(rowcount=1)
+
+
+def _sell_unguarded(tx: Transaction, p: Any) -> Rows:
+    return statements_sale.move_seats(tx, p, is_guarded=False, is_checked=False)
+
+
+async def _nothing(*_: Any, **__: Any) -> None:
+    return None
+
+
+async def _same_fence(_: Any, __: Any) -> int:
+    return 1
+
+
+async def _answer_first(self: Placement, promise: Any) -> Any:
+    import asyncio
+
+    asyncio.get_running_loop().create_task(_quietly(self._promises.append(promise)))
+    return Answered(first_told(promise))
+
+
+async def _quietly(work: Any) -> None:
+    from contextlib import suppress
+
+    with suppress(Exception):
+        await work
+
+
+async def _all_if_any(self: SharedJournal, promises: Any) -> Any:
+    written = await self._database.run_statement(lambda s: journal.append(s, promises))
+    return [bool(written)] * len(promises)
+
+
+async def _unpin_without_asking(self: Claims, hold: Any) -> None:
+    await self._epochs.run(lambda epoch: self._store.unpin(epoch, hold, 1 << 30))
+
+
+async def _on_redis_word(*_: Any) -> Exception:
+    return HoldExpired()
+
+
+_again = itertools.count(1)
+
+
+def _new_id(tenant: Any, key: str, attempt: int) -> Any:
+    return hold_id(tenant, f"{key}-{next(_again)}", attempt)
+
+
+async def _nothing_to_undo(self: Placement, promise: Any) -> Any:
+    async with self._database.reading() as session:
+        row = await journal.read(session, promise.hold_id)
+    if row is None:
+        self._epochs.forget(promise.epoch)
+        return placement._Next.TRY
+    if row.state.value == "ABORTED":
+        return placement._Next.ATTEMPT
+    return placement._replay(row, promise.request_hash)
+
+
+MUTANTS: Final[dict[str, Plant]] = {
+    "no epoch check in any script": in_lua(
+        "return redis.call('GET', KEYS[1]) == ARGV[1]", "return true"
+    ),
+    "no epoch check in the hold script": in_lua(
+        "return redis.call('GET', KEYS[1]) == ARGV[1]", "return true", "place_hold"
+    ),
+    "no incarnation check": in_python(Client, "_judge", lambda *_: None),
+    "unpin without a raised fence": both(
+        in_lua("tonumber(ARGV[4]) <= tonumber(memo[4])", "tonumber(ARGV[4]) < tonumber(memo[4])"),
+        in_python(journal, "raise_fence", _same_fence),
+    ),
+    "unpin without asking the journal": in_python(Claims, "settle", _unpin_without_asking),
+    "no fence in the WHERE": in_sql(journal._CONFIRM, _confirm_whatever_fence),
+    "no state in the WHERE": in_sql(journal._CONFIRM, _confirm_whatever_state),
+    "rebuild without cut": in_sql(rebuild._BUMP, _bump_without_cut),
+    "cut over HELD rows only": in_sql(rebuild._BUMP, _bump_over_held),
+    "cut by PostgreSQL's clock": in_sql(rebuild._BUMP, _bump_by_own_clock),
+    "rebuild without the second reading": in_python(loading.Loading, "correct", _nothing),
+    "flip without a WHERE": in_sql(rebuild._FLIP, _flip_whatever_epoch),
+    "rows taken over without version": in_lua("tonumber(version) > tonumber(kept[1])", "true"),
+    "answer before the journal": in_python(Placement, "_append", _answer_first),
+    "release without tombstone": in_lua(
+        "redis.call('HSET', KEYS[2], 'state', ARGV[4])\nredis.call('PEXPIRE', KEYS[2], TOMBSTONE_MS)",
+        "redis.call('DEL', KEYS[2])",
+        "end_hold",
+    ),
+    "no undo of a late grant": in_python(Placement, "_from_journal", _nothing_to_undo),
+    "epoch read at INSERT time": in_sql(journal._APPEND, _append_in_present_epoch),
+    "batch decided by row count": in_python(SharedJournal, "_append", _all_if_any),
+    "retry with a new id": in_python(placement, "hold_id", _new_id),
+    "expiry by key TTL": in_lua(
+        "redis.call('SET', KEYS[2], whole(now))",
+        "redis.call('SET', KEYS[2], whole(now)) redis.call('PEXPIRE', KEYS[3], ARGV[4] / 1000)",
+        "place_hold",
+    ),
+    "refused on Redis's word alone": in_python(Claims, "refusal", _on_redis_word),
+    "guard removed": in_sql(inventory_store._MOVE, _sell_unguarded),
+}

@@ -1,0 +1,182 @@
+"""The face of a simulated Redis that the protocol knows: a client with connections that remember whom
+they lead to, and judge a server's incarnation when they are made, as app/storage/redis.py does.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any, cast
+
+from redis.asyncio import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from app.storage.redis import JUDGED_FOR_SECONDS, ExpectedIncarnation, HoldServer, WrongIncarnation
+from tests.simulation.effects import Effects
+from tests.simulation.loop import Process
+from tests.simulation.redis_server import Server
+
+Route = Callable[[Process], Server]
+Ran = Callable[[Server, str, tuple[Any, ...], Any], None]
+"""Told of every script that ran: where, which, with what, and what it answered."""
+
+
+class SimulatedHoldServer(HoldServer):
+    def __init__(self, effects: Effects, process: Process, route: Route, ran: Ran) -> None:
+        self._effects, self._process, self._route, self._ran = effects, process, route, ran
+
+    def connect(self, expected: ExpectedIncarnation = lambda: None) -> Redis:
+        return cast("Redis", Client(self._effects, self._process, self._route, self._ran, expected))
+
+    async def reconnect(self, client: Redis) -> None:
+        cast("Client", client).let_go()
+
+
+class Client:
+    def __init__(
+        self,
+        effects: Effects,
+        process: Process,
+        route: Route,
+        ran: Ran,
+        expected: ExpectedIncarnation,
+    ) -> None:
+        self._effects = effects
+        self._process = process
+        self._route = route
+        self._ran = ran
+        self._expected = expected
+        self._idle: list[tuple[Server, float]] = []  # and when it was judged
+        self._generation = 0
+
+    def let_go(self) -> None:
+        """Idle connections now, those in use when they are given back."""
+        self._idle.clear()
+        self._generation += 1
+
+    async def aclose(self) -> None:
+        self._idle.clear()
+
+    async def evalsha(self, digest: str, key_count: int, *arguments: Any) -> Any:
+        def run(server: Server) -> Any:
+            reply = server.run_script(digest, key_count, arguments)
+            self._ran(server, digest, (key_count, *arguments), reply)
+            return reply
+
+        return await self._call(f"script {digest[:6]}", run)
+
+    async def script_load(self, source: str) -> str:
+        return cast("str", await self._call("script load", lambda s: s.load_script(source)))
+
+    async def get(self, key: str) -> bytes | None:
+        return cast("bytes | None", await self._call("get", lambda s: _bulk(s.command("GET", key))))
+
+    async def time(self) -> tuple[int, int]:
+        seconds, rest = await self._call("time", lambda s: s.command("TIME"))
+        return int(seconds), int(rest)
+
+    async def srandmember(self, key: str, count: int) -> list[bytes]:
+        return cast("list[bytes]", await self._plain("SRANDMEMBER", key, count))
+
+    async def zrangebyscore(
+        self, key: str, least: float | str, most: float | str, start: int, num: int
+    ) -> list[bytes]:
+        return cast(
+            "list[bytes]",
+            await self._plain("ZRANGEBYSCORE", key, least, most, "LIMIT", start, num),
+        )
+
+    async def zrem(self, key: str, *members: str) -> int:
+        return cast("int", await self._plain("ZREM", key, *members))
+
+    async def srem(self, key: str, *members: str) -> int:
+        return cast("int", await self._plain("SREM", key, *members))
+
+    async def unlink(self, *keys: bytes) -> int:
+        return cast("int", await self._plain("DEL", *keys))
+
+    async def ping(self) -> bool:
+        return bool(await self._call("ping", lambda _: True))
+
+    async def info(self, section: str) -> dict[str, Any]:
+        def say(server: Server) -> dict[str, Any]:
+            return {
+                "run_id": server.run_id,
+                "master_replid": server.replication_id,
+                "role": "master",
+                "maxmemory_policy": "noeviction",
+                "aof_enabled": 1,
+            }
+
+        return cast("dict[str, Any]", await self._call(f"info {section}", say))
+
+    async def scan_iter(self, match: str = "*", count: int = 10) -> AsyncIterator[bytes]:
+        assert match.endswith("*"), "only by prefix"
+        prefix = match[:-1]
+
+        def scan(server: Server) -> list[bytes]:
+            return [key.encode() for key in sorted(server.data) if key.startswith(prefix)]
+
+        for key in await self._call("scan", scan):
+            yield key
+
+    async def _plain(self, command: str, *arguments: Any) -> Any:
+        return await self._call(
+            command.lower(), lambda server: _bulk(server.command(command, *arguments))
+        )
+
+    async def _call(self, label: str, do: Callable[[Server], Any]) -> Any:
+        generation = self._generation
+        server, judged_at = await self._connection()
+
+        def perform() -> Any:
+            if not server.is_alive:
+                raise RedisConnectionError("Connection closed by server.")
+            return do(server)
+
+        answer = await self._effects.do(
+            f"{self._process.name} {label} @{server.name}", perform, _no_answer
+        )
+        if generation == self._generation:
+            self._idle.append((server, judged_at))
+        return answer
+
+    async def _connection(self) -> tuple[Server, float]:
+        now = asyncio.get_running_loop().time()
+        while self._idle:
+            server, judged_at = self._idle.pop()
+            if server.is_alive and now - judged_at < JUDGED_FOR_SECONDS:
+                return server, judged_at
+            if server.is_alive:
+                self._judge(server)
+                return server, now
+
+        def connect() -> Server:
+            server = self._route(self._process)
+            if not server.is_alive:
+                raise RedisConnectionError("Connection refused.")
+            self._judge(server)
+            return server
+
+        label = f"{self._process.name} connect"
+        return cast("Server", await self._effects.do(label, connect, _no_connection)), now
+
+    def _judge(self, server: Server) -> None:
+        wanted = self._expected()
+        if wanted is not None and server.incarnation != wanted:
+            raise WrongIncarnation("the hold store was restarted or replaced")
+
+
+def _bulk(value: Any) -> Any:
+    if value is False:
+        return None
+    if isinstance(value, list):
+        return [_bulk(part) for part in value]
+    return value.encode() if isinstance(value, str) else value
+
+
+def _no_answer() -> Exception:
+    return RedisTimeoutError("Timeout reading from the server.")
+
+
+def _no_connection() -> Exception:
+    return RedisConnectionError("Timeout connecting to the server.")

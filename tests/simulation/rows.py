@@ -1,0 +1,70 @@
+"""What a statement answers, with as much of SQLAlchemy's result as the stores use."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+
+class Row:
+    """A row by name, by place, or taken apart."""
+
+    __slots__ = ("_values",)
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self._values = values
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self._values[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._values.values())
+
+    def __getitem__(self, place: int | slice) -> Any:
+        return list(self._values.values())[place]
+
+
+class _Found:
+    """One, none or all of what was found."""
+
+    def __init__(self, found: Sequence[Any]) -> None:
+        self._found = found
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._found)
+
+    def all(self) -> list[Any]:
+        return list(self._found)
+
+    def first(self) -> Any:
+        return self._found[0] if self._found else None
+
+    def one_or_none(self) -> Any:
+        assert len(self._found) <= 1, "several rows where at most one was expected"
+        return self.first()
+
+    def one(self) -> Any:
+        assert len(self._found) == 1, f"{len(self._found)} rows where one was expected"
+        return self._found[0]
+
+
+class Rows(_Found):
+    """`rowcount` is that of a statement that returns nothing."""
+
+    def __init__(self, values: Sequence[Mapping[str, Any]] = (), rowcount: int = -1) -> None:
+        super().__init__([Row(one) for one in values])
+        self.values = list(values)
+        self.rowcount = len(values) if rowcount < 0 else rowcount
+
+    def mappings(self) -> _Found:
+        return _Found(self.values)
+
+    def scalars(self) -> _Found:
+        return _Found([next(iter(one.values())) for one in self.values])
+
+    def scalar_one(self) -> Any:
+        return self.scalars().one()
+
+    def scalar_one_or_none(self) -> Any:
+        return self.scalars().one_or_none()

@@ -1,0 +1,104 @@
+"""From a statement as the stores write it to the function that does what it means.
+
+A statement is known by its text. One that is new, or that was changed, has no meaning here until
+somebody gave it one: it fails loudly, and the text it fails with is what a handler is written for.
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import TextClause
+from sqlalchemy.dialects import postgresql
+
+from tests.simulation.rows import Rows
+
+if TYPE_CHECKING:
+    from tests.simulation.postgres import Transaction
+
+Handler = Callable[["Transaction", Mapping[str, Any]], Rows]
+HANDLERS: dict[str, tuple[str, Handler]] = {}
+"""By the digest of the text: a name for traces, and the meaning."""
+
+_dialect = postgresql.asyncpg.dialect()  # type: ignore[no-untyped-call]
+_compiled: dict[Any, Any] = {}
+_digests: dict[str, str] = {}
+
+
+class UnknownStatement(Exception):
+    """The simulator does not know what this statement means."""
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    name: str
+    handler: Handler
+    parameters: Mapping[str, Any] | list[Mapping[str, Any]]
+
+    def run(self, transaction: "Transaction") -> Rows:
+        if isinstance(self.parameters, list):
+            return Rows(
+                rowcount=sum(self.handler(transaction, p).rowcount for p in self.parameters)
+            )
+        return self.handler(transaction, self.parameters)
+
+
+def means(digest: str) -> Callable[[Handler], Handler]:
+    """The function does what the statement with this digest does."""
+
+    def add(handler: Handler) -> Handler:
+        assert digest not in HANDLERS, f"{digest} has a meaning already"
+        HANDLERS[digest] = (handler.__name__, handler)
+        return handler
+
+    return add
+
+
+def resolve(statement: Any, parameters: Any) -> Statement:
+    many = isinstance(parameters, (list, tuple))
+    if isinstance(statement, TextClause) or hasattr(statement, "element"):
+        text = statement.text if isinstance(statement, TextClause) else statement.element.text
+        values: Any = list(parameters) if many else parameters or {}
+    else:
+        text, extracted = _compile(statement, parameters if many else None)
+        values = list(parameters) if many else extracted
+    name, handler = meaning_of(text)
+    return Statement(name, handler, values)
+
+
+def meaning_of(text: str) -> tuple[str, Handler]:
+    digest = digest_of(text)
+    try:
+        return HANDLERS[digest]
+    except KeyError:
+        raise UnknownStatement(f"{digest} has no handler in tests/simulation: {text}") from None
+
+
+def digest_of(text: str) -> str:
+    digest = _digests.get(text)
+    if digest is None:
+        plain = " ".join(text.split())
+        digest = _digests[text] = hashlib.sha256(plain.encode()).hexdigest()[:12]
+    return digest
+
+
+def _compile(statement: Any, many: Any) -> tuple[str, Mapping[str, Any]]:
+    """Once for each form of statement; what differs from call to call is taken out of it."""
+    key = statement._generate_cache_key()
+    if key is None:  # a form that SQLAlchemy does not keep either
+        compiled = statement.compile(dialect=_dialect)
+        return compiled.string, compiled.params
+    columns = tuple(sorted(many[0])) if many else ()
+    compiled = _compiled.get((key.key, columns))
+    if compiled is None:
+        compiled = statement.compile(
+            dialect=_dialect,
+            cache_key=key,
+            column_keys=list(columns) or None,
+            for_executemany=bool(many),
+        )
+        _compiled[key.key, columns] = compiled
+    if many:
+        return compiled.string, {}
+    return compiled.string, compiled.construct_params(extracted_parameters=key.bindparams)

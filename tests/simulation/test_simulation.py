@@ -1,0 +1,64 @@
+"""The protocol under two thousand seeds; that a seed is exact; and that mistakes are seen."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.simulation.mutants import MUTANTS, planted
+from tests.simulation.scheduler import run_seed
+
+ROOT = Path(__file__).parents[2]
+QUICKLY_CAUGHT = {
+    "no epoch check in any script": 100,
+    "answer before the journal": 20,
+    "retry with a new id": 20,
+    "refused on Redis's word alone": 50,
+    "no incarnation check": 200,
+}
+"""Mutants, and the number of seeds that is more than enough for each."""
+
+
+def simulate(*arguments: str, hash_seed: str = "random") -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.simulation", *arguments],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONHASHSEED": hash_seed},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=900,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_two_thousand_seeds(tmp_path: Path) -> None:
+    said = simulate(
+        "--seeds", "2000", "--steps", "200", "--figures", str(tmp_path / "figures.json")
+    )
+    assert said.splitlines()[-1].endswith(" 0 violations"), said
+    assert (tmp_path / "figures.json").exists()
+
+
+@pytest.mark.parametrize("seed", [3, 57])
+def test_a_seed_is_exact(seed: int) -> None:
+    """In another process, and however its strings are hashed."""
+    first = simulate("--seed", str(seed), "--trace", hash_seed="1")
+    assert first == simulate("--seed", str(seed), "--trace", hash_seed="2")
+    verdict = run_seed(seed, 200)
+    assert f"trace {verdict.hash:08x}" in first
+
+
+@pytest.mark.parametrize("name", sorted(QUICKLY_CAUGHT))
+def test_a_mistake_is_caught(name: str) -> None:
+    with planted(name):
+        verdicts = (run_seed(seed, 200) for seed in range(QUICKLY_CAUGHT[name]))
+        assert any(verdict.violation for verdict in verdicts), name
+
+
+def test_nothing_is_left_planted() -> None:
+    assert QUICKLY_CAUGHT.keys() <= MUTANTS.keys()
+    assert run_seed(2, 200).violation is None
