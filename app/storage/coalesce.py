@@ -20,7 +20,7 @@ from contextlib import suppress
 from contextvars import Context
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 import structlog
 
@@ -92,7 +92,6 @@ class Coalescer(Generic[Item, Answer]):
             # In a context of its own: the work is not the first caller's alone.
             runner = asyncio.create_task(self._run(), context=Context())
             self._runners.add(runner)
-            runner.add_done_callback(self._runners.discard)
 
     async def _run(self) -> None:
         while batch := self._take():
@@ -102,6 +101,8 @@ class Coalescer(Generic[Item, Answer]):
                 for asked in batch:
                     asked.answer.cancel()
                 raise
+        # At once, not a turn of the loop later: whoever was answered may have the next item by then.
+        self._runners.discard(cast("asyncio.Task[None]", asyncio.current_task()))
 
     def _take(self) -> list[_Asked[Item, Answer]]:
         batch: list[_Asked[Item, Answer]] = []

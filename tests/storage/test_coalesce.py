@@ -181,3 +181,30 @@ async def test_a_key_may_be_of_one_item_alone(bench: Bench) -> None:
     for _ in range(2):
         assert await asyncio.gather(*map(shared.do, ("a", "a"))) == ["A", "A"]
     assert bench.batches == [["a", "a"], ["a", "a"]]
+
+
+async def test_whoever_was_answered_may_ask_again_at_once() -> None:
+    async def work(items: Sequence[str]) -> list[str | Exception]:
+        return list(items)
+
+    shared: Coalescer[str, str] = Coalescer(work, lambda item: item)
+
+    async def ask_twice() -> list[str]:
+        return [await shared.do("a"), await shared.do("b")]
+
+    async with asyncio.timeout(5):
+        assert await asyncio.create_task(ask_twice()) == ["a", "b"]
+
+
+async def test_batches_that_end_together_leave_nobody_waiting(bench: Bench) -> None:
+    shared = bench.coalescer(batch_max=1, batches_max=2)
+    bench.go.clear()
+
+    async def ask_twice(items: str) -> list[str]:
+        return [await shared.do(item) for item in items]
+
+    asked = [asyncio.create_task(ask_twice(items)) for items in ("ab", "c")]
+    await under_way(bench, 2)
+    bench.go.set()
+    async with asyncio.timeout(5):
+        assert await asyncio.gather(*asked) == [["A", "B"], ["C"]]
