@@ -1,7 +1,7 @@
 """Locks under real concurrency: who waits for whom, for how long, and never in a circle."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from app.hold import journal
 from app.hold.model import Promise
 from app.ids import FlightId, HoldId
-from app.inventory.model import CabinName, SeatLine
+from app.inventory.model import CabinName, InventoryRow, SeatLine
 from app.inventory.store import give_back, sell
 from app.storage.database import Database, WriteSession
 from app.wiring import Core
@@ -24,6 +24,10 @@ from tests.hold.findings.steps import hold_one, lose_and_rebuild, on_sale, promi
 APPENDERS = 32
 ROUNDS = 6
 MANY = 300
+SEGMENTS = 40
+Step = Callable[[WriteSession, Sequence[SeatLine]], Awaitable[list[InventoryRow] | SeatLine]]
+_LOCK_ONE = text("SELECT 1 FROM inventory WHERE flight_id = :flight_id FOR UPDATE")
+_WAITING = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
 
 
 @asynccontextmanager
@@ -112,25 +116,29 @@ async def test_batches_in_opposite_orders_do_not_wait_for_each_other_in_a_circle
 async def test_seats_sold_in_opposite_orders_are_locked_in_one(
     core: Core, empty_database: str
 ) -> None:
-    ids = [FlightId(f"flt_{number:02}") for number in range(12)]
+    """All of them wait for one row in the middle, and by then each has what it locked before."""
+    ids = [FlightId(f"flt_{number:02}") for number in range(SEGMENTS)]
     await put_flights(
         core.database,
         *(flight(flight_id=each, classes=[("Y", 99, ECONOMY[0][2])]) for each in ids),
     )
     there = [SeatLine(each, CabinName.ECONOMY, 1, 1) for each in ids]
-    engine = create_async_engine(empty_database, pool_size=4)
+    engine = create_async_engine(empty_database, pool_size=5)
 
-    async def sell_and_give_back(lines: Sequence[SeatLine]) -> None:
-        for step in (sell, give_back):
-            async with engine.begin() as connection:
-                assert isinstance(await step(WriteSession(connection), lines), list)
+    async def move(step: Step, lines: Sequence[SeatLine]) -> None:
+        async with engine.begin() as connection:
+            assert isinstance(await step(WriteSession(connection), lines), list)
 
+    steps: tuple[Step, ...] = (sell, give_back)
     try:
-        for _ in range(ROUNDS):
-            async with asyncio.TaskGroup() as tasks:
-                for _ in range(2):
-                    tasks.create_task(sell_and_give_back(there))
-                    tasks.create_task(sell_and_give_back(there[::-1]))
+        for step in steps:
+            async with engine.connect() as blocker, asyncio.TaskGroup() as tasks:
+                await blocker.execute(_LOCK_ONE, {"flight_id": ids[SEGMENTS // 2]})
+                for lines in (there, there[::-1]) * 2:
+                    tasks.create_task(move(step, lines))
+                while (await blocker.execute(_WAITING)).scalar_one() < 4:  # noqa: ASYNC110 - nobody tells
+                    await asyncio.sleep(0.005)
+                await blocker.rollback()
     finally:
         await engine.dispose()
 
