@@ -49,6 +49,7 @@ async def expire_on_word_of(session: WriteSession, epoch: int, hold_ids: list[Ho
     """
     if not await journal.prove_epoch(session, epoch):
         return False
-    await journal.expire(session, hold_ids)
+    # First those without a row: this waits for whoever is writing one, and then it is seen.
     await journal.abort_missing(session, epoch, hold_ids)
+    await journal.expire(session, hold_ids)
     return True
