@@ -48,6 +48,10 @@ mutants: .venv/installed-test ## plant each known fault in a copy of the code, a
 model: .venv/installed-test ## explore the hold protocol, every order of steps; ARGS="confirm -fence_raise" explores one world, ARGS=--list names all
 	@exec $(BIN)/python -m tests.model $(ARGS)
 
+bench: .venv/installed-dev ## measure against baselines of the same run; ROWS=a,b, ROUNDS, SECONDS; HELP=1 explains and lists the rows
+	@exec $(BIN)/python -m benchmarks $(if $(HELP),--help) $(if $(ROWS),--rows $(ROWS)) \
+		$(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SECONDS),--seconds $(SECONDS))
+
 check: .venv/installed-test ## lint, format, types, import direction, migrations in step with the tables, OpenAPI
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

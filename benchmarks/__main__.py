@@ -6,13 +6,14 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks import report
 from benchmarks.generator import Generator
 from benchmarks.machine import Machine, this_machine
-from benchmarks.rows import ROWS
+from benchmarks.rows import DEFAULT, ROWS
 from benchmarks.rows.base import Bench, Line
 from benchmarks.stage import serving
 
@@ -31,17 +32,21 @@ def main(arguments: Sequence[str]) -> int:
     given = _parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
-        lines = asyncio.run(_run(given))
+        lines, failed = asyncio.run(_run(given))
     except KeyboardInterrupt:
         print("stopped; what was finished is kept", flush=True)
         return 130
     print("\n" + report.table(lines), flush=True)
-    return 0
+    if failed:
+        print(f"not measured: {', '.join(failed)}; see above", flush=True)
+    return 1 if failed else 0
 
 
-async def _run(given: argparse.Namespace) -> list[Line]:
-    names = given.rows or [name for name, row in ROWS.items() if row.is_default]
+async def _run(given: argparse.Namespace) -> tuple[list[Line], list[str]]:
+    """The lines, and the rows that could not be measured."""
+    names = given.rows or DEFAULT
     told: list[Line] = []
+    failed: list[str] = []
     with tempfile.TemporaryDirectory(
         prefix="hf-bench-", dir=given.folder, ignore_cleanup_errors=True
     ) as folder:
@@ -63,10 +68,14 @@ async def _run(given: argparse.Namespace) -> list[Line]:
                     _say,
                 )
                 for name in names:
-                    told += await _row(bench, name, given.results, machine, how)
+                    try:
+                        told += await _row(bench, name, given.results, machine, how)
+                    except Exception:  # one row's trouble is not the others'
+                        traceback.print_exc()
+                        failed.append(name)
             finally:
                 await generator.stop()
-    return told
+    return told, failed
 
 
 async def _row(bench: Bench, name: str, results: Path, machine: Machine, how: str) -> list[Line]:
@@ -83,7 +92,7 @@ async def _row(bench: Bench, name: str, results: Path, machine: Machine, how: st
 
 def _parser() -> argparse.ArgumentParser:
     rows = "\n".join(
-        f"  {name:16} {row.told}{'' if row.is_default else ' (only by name)'}"
+        f"  {name:16} {row.told}{'' if name in DEFAULT else ' (only by name)'}"
         for name, row in ROWS.items()
     )
     parser = argparse.ArgumentParser(

@@ -187,11 +187,11 @@ class Stage:
 
 
 class Servers:
-    """Made by `serving`."""
+    """On a PostgreSQL that runs; `serving` brings one. The template has to be prepared first."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, postgres: Postgres) -> None:
         self.folder = folder
-        self.postgres = Postgres(folder / "postgres")
+        self.postgres = postgres
         self._numbers = itertools.count(1)
 
     @asynccontextmanager
@@ -226,13 +226,14 @@ class Servers:
 
 @asynccontextmanager
 async def serving(folder: Path) -> AsyncIterator[Servers]:
-    servers = Servers(folder)
-    await servers.postgres.start()
+    postgres = Postgres(folder / "postgres")
+    await postgres.start()
     try:
+        servers = Servers(folder, postgres)
         await servers.prepare_template()
         yield servers
     finally:
-        await servers.postgres.stop()
+        await postgres.stop()
 
 
 def computed_seconds(pid: int) -> float:

@@ -106,7 +106,6 @@ class Row:
     name: str
     told: str
     run: Callable[[Bench], Awaitable[list[Line]]]
-    is_default: bool = True
 
 
 def compared(
@@ -126,12 +125,16 @@ def compared(
         reach,
         here=(
             f"{middle(ours, lambda one: one.rate):,.0f}{what} of {against}'s "
-            f"{middle(base, lambda one: one.rate):,.0f}; p50 {middle(ours, lambda o: o.p50_ms):.1f}, "
-            f"p99 {middle(ours, lambda o: o.p99_ms):.1f} ms"
+            f"{middle(base, lambda one: one.rate):,.0f}{_times(ours)}"
         ),
         cpu=cpu_text(ours, base),
         notes=(*notes, *warnings(ours, "ours"), *warnings(base, against)),
     )
+
+
+def _times(rounds: Sequence[Measured]) -> str:
+    p50, p99 = middle(rounds, lambda one: one.p50_ms), middle(rounds, lambda one: one.p99_ms)
+    return f"; p50 {p50:.1f}, p99 {p99:.1f} ms" if p99 else ""
 
 
 def cpu_text(ours: Sequence[Measured], base: Sequence[Measured] = ()) -> str:

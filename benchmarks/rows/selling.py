@@ -67,8 +67,8 @@ class Once:
 async def booking(bench: Bench) -> list[Line]:
     holds = bench.scaled(HOLDS)
     async with (
-        bench.servers.stage(partial(_ready, holds=holds, flights=FLIGHTS)) as stage,
-        bench.servers.stage(partial(_ready, holds=holds, flights=FLIGHTS)) as alone,
+        bench.servers.stage(partial(ready, holds=holds, flights=FLIGHTS)) as stage,
+        bench.servers.stage(partial(ready, holds=holds, flights=FLIGHTS)) as alone,
     ):
         api = await stage.api()
         base = await _pgbench_arm(bench, alone, holds)
@@ -89,8 +89,8 @@ async def booking_one_flight(bench: Bench) -> list[Line]:
     """Holds of one pair of flights, against holds that are spread over a thousand."""
     holds = bench.scaled(HOLDS) // 2
     async with (
-        bench.servers.stage(partial(_ready, holds=min(holds, 9_000), flights=2)) as one,
-        bench.servers.stage(partial(_ready, holds=holds, flights=FLIGHTS)) as spread,
+        bench.servers.stage(partial(ready, holds=min(holds, 9_000), flights=2)) as one,
+        bench.servers.stage(partial(ready, holds=holds, flights=FLIGHTS)) as spread,
     ):
         apis = [await stage.api() for stage in (one, spread)]
         rounds = await bench.compare(
@@ -103,7 +103,7 @@ async def booking_one_flight(bench: Bench) -> list[Line]:
     ]
 
 
-async def _ready(connection: asyncpg.Connection, *, holds: int, flights: int) -> None:
+async def ready(connection: asyncpg.Connection, *, holds: int, flights: int) -> None:
     await seeding.seed_flights(connection, max(flights, FLIGHTS))
     await seeding.seed_holds(connection, holds, flights)
 
