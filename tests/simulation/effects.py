@@ -74,6 +74,11 @@ class Effects:
     def runnable(self, step: int) -> list[Effect]:
         return [one for one in self.pending if not one.is_blocked and one.stalled_until <= step]
 
+    def resume(self) -> None:
+        """Nobody is passed over any longer: where only such are left, no step would ever come."""
+        for one in self.pending:
+            one.stalled_until = 0
+
     def settle(self, effect: Effect, outcome: Outcome) -> str:
         """Lets it end so; says in a word what became of it."""
         if outcome in (Outcome.DONE, Outcome.UNANSWERED):

@@ -58,8 +58,8 @@ class _Rest:
         else:
             raise Violation("I6 at rest no epoch can be opened")
         self.world.move(max(0, self.oracle.latest - self.world.primary.now()) + 1)
-        for other in self.world.nodes[1:]:
-            self._done(other, other.core.epochs.learn())
+        for other in self.world.nodes[1:]:  # each looks for itself, as it does every second
+            self._done(other, other.core.guardian.ensure_open())
 
     def repair(self) -> None:
         node = self.world.nodes[0]

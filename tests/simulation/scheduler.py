@@ -143,6 +143,7 @@ class Run:
             world.step += 1
             return
         if not runnable:
+            world.effects.resume()
             self._move_time()
             return
         self._settle_one(chance.choice(runnable))
