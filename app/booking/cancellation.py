@@ -1,7 +1,7 @@
 """A booking is cancelled, once: its seats go back and the world is told, in one transaction.
 
 Those of concurrent requests share one; where one cannot be served with the others, nothing is done and
-each has a transaction of its own. Redis hears of the rows afterwards, by their version.
+fewer are tried together, down to each by itself. Redis hears of the rows afterwards, by version.
 """
 
 import asyncio
@@ -20,17 +20,13 @@ from app.ids import BookingId, TenantId
 from app.inventory import store as inventory_store
 from app.inventory.model import InventoryRow, SeatLine
 from app.outbox import store as outbox
-from app.storage.coalesce import Coalescer, together_or_alone
+from app.storage.coalesce import Coalescer, NotTogether, together_or_alone
 from app.storage.database import Database, WriteSession
 from app.storage.transaction import BE_BRIEF, OutcomeUnknown
 
 ROUTE: Final = "bookings.cancel"
 BATCH_MAX: Final = 32
 BATCHES_MAX: Final = 2
-
-
-class _NotTogether(Exception):
-    """One of many cannot be served as the others; nothing was done."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,9 +83,9 @@ class Cancellation:
         asked = [(wish.tenant_id, wish.booking_id) for wish in wishes]
         await session.execute(BE_BRIEF)
         if claims and not await idempotency.claim_all(session, ROUTE, claims, now):
-            raise _NotTogether
+            raise NotTogether
         if len(await store.cancel(session, asked, now)) < len(wishes):
-            raise _NotTogether
+            raise NotTogether
         found = await store.read_all(session, asked)
         cancelled = [found[wish.booking_id] for wish in wishes]
         rows = await inventory_store.give_back(

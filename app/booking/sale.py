@@ -1,8 +1,8 @@
 """The transaction that sells: everything of a hold or nothing, and those of concurrent requests together.
 
-A transaction for many either serves every one of them or is rolled back, and then each has one of its
-own: what one is refused for, or has to wait for, is never another's. Nothing in it touches anything but
-its session, so that it may run again.
+A transaction for many either serves every one of them or is rolled back, and then smaller ones are
+tried, down to one for each: what one is refused for is never another's. Nothing in it touches anything
+but its session, so that it may run again.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ from app.ids import BookingId, TenantId, booking_id
 from app.inventory import store as inventory_store
 from app.inventory.model import InventoryRow, SeatLine
 from app.outbox import store as outbox
-from app.storage.coalesce import Coalescer, together_or_alone
+from app.storage.coalesce import Coalescer, NotTogether, together_or_alone
 from app.storage.database import Database, WriteSession
 from app.storage.transaction import BE_BRIEF
 
@@ -58,10 +58,6 @@ class FenceMoved(Exception):
 
 class PinOfEarlierEpoch(Exception):
     """The pin was made in a life of the Redis data that is over; nothing was done."""
-
-
-class _NotTogether(Exception):
-    """One of many cannot be served as the others; nothing was done."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -135,14 +131,14 @@ class Sales:
 
     async def _sell_in_one(self, session: WriteSession, sales: Sequence[Sale]) -> list[Sold]:
         if len({sale.claim.epoch for sale in sales}) > 1:
-            raise _NotTogether
+            raise NotTogether
         await session.execute(BE_BRIEF)
         claimed = [
             keys.Claim(sale.order.tenant_id, sale.order.key, booking_id(sale.claim.hold_id), {})
             for sale in sales
         ]
         if not await idempotency.claim_all(session, ROUTE, claimed, self._clock()):
-            raise _NotTogether
+            raise NotTogether
         return await self._sell_claimed(session, sales)
 
     async def _sell_by_itself(self, session: WriteSession, sale: Sale) -> Sold | None:
@@ -189,7 +185,7 @@ class Sales:
             if len(await store.add(session, new)) == len(sales):
                 return bookings
             if len(sales) > 1:
-                raise _NotTogether
+                raise NotTogether
             await _refuse_duplicate(session, sales[0].order)
             bookings = [replace(bookings[0], record_locator=self._draw_locator())]
         raise AssertionError("no free record locator in so many draws")
@@ -257,7 +253,7 @@ def _rows_of(sale: Sale, rows: Sequence[InventoryRow]) -> list[InventoryRow]:
 def _oversell_stopped(sales: Sequence[Sale], line: SeatLine) -> Exception:
     """Of many, one by one will tell whose seats they were."""
     if len(sales) > 1:
-        return _NotTogether()
+        return NotTogether()
     promise = sales[0].order.promise
     OVERSELLS_STOPPED.inc()
     _log.error(

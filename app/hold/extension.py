@@ -1,7 +1,7 @@
 """One more TTL, once, while the hold is live: first in Redis, then promised in the journal.
 
 The promises of concurrent requests are written in one transaction; where one cannot be written with the
-others nothing is done, and each has a transaction of its own.
+others nothing is done, and fewer are tried together, down to each by itself.
 """
 
 import asyncio
@@ -18,16 +18,12 @@ from app.hold.model import Extended, Hold, JournalState, Promise
 from app.hold.views import seconds_between, told_when_extended
 from app.idempotency import store as idempotency
 from app.idempotency.model import Answered, Claim, IdempotencyKey, Record
-from app.storage.coalesce import BATCH_MAX, Coalescer, together_or_alone
+from app.storage.coalesce import BATCH_MAX, Coalescer, NotTogether, together_or_alone
 from app.storage.database import Database, WriteSession
 from app.storage.transaction import BE_BRIEF
 
 ROUTE: Final = "holds.extend"
 BATCHES_MAX: Final = 2
-
-
-class _NotTogether(Exception):
-    """One of many cannot be promised as the others; nothing was done."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,11 +82,11 @@ class Extensions:
         async def write(session: WriteSession) -> None:
             await session.execute(BE_BRIEF)
             if claims and not await idempotency.claim_all(session, ROUTE, claims, self._clock()):
-                raise _NotTogether
+                raise NotTogether
             if len(epochs) > 1 or not await journal.prove_epoch(session, *epochs):
-                raise _NotTogether
+                raise NotTogether
             if len(await journal.extend(session, _times(extensions))) < len(extensions):
-                raise _NotTogether
+                raise NotTogether
 
         await self._database.run_in_transaction(write)
         return [_told(extension) for extension in extensions]

@@ -5,7 +5,8 @@ into the next one, so that batches grow under load alone: an idle coalescer star
 for nobody. It promises
 
 - that a bad item is its own: its answer is an exception in its place, and where the work fails as a
-  whole for a reason that splitting can cure, halves are tried until the bad item stands alone;
+  whole for a reason that smaller batches can cure, its pieces are tried at the same time, and theirs,
+  until the bad item stands alone; nobody else's batch waits for that;
 - that the work outlives a caller who gives up; an item that was not yet taken up is dropped;
 - that items of one key are never in a batch together, and are taken up in the order they came;
 - that the queue is bounded: one item more is refused at once.
@@ -34,6 +35,11 @@ Answer = TypeVar("Answer")
 
 BATCH_MAX = 64
 QUEUE_MAX = 2048
+PIECES = 4  # of a batch that is split
+
+
+class NotTogether(Exception):
+    """One of many cannot be served with the others; nothing was done, and smaller batches may do."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,11 +63,11 @@ class Coalescer(Generic[Item, Answer]):
         queue_max: int = QUEUE_MAX,
     ) -> None:
         """`work` answers item by item, in order, or names a task that will, for one that takes longer
-        than the others; `splits` are its failures that a smaller batch may cure.
+        than the others; `splits` are its failures that smaller batches may cure, beside NotTogether.
         """
         self._work = work
         self._key = key
-        self._splits = splits
+        self._splits: tuple[type[Exception], ...] = (NotTogether, *splits)
         self._batch_max = batch_max
         self._batches_max = batches_max
         self._queue_max = queue_max
@@ -69,6 +75,7 @@ class Coalescer(Generic[Item, Answer]):
         self._busy: dict[Hashable, deque[_Asked[Item, Answer]]] = {}  # who waits for each key
         self._waiting = 0  # in the queue or behind a key
         self._runners: set[asyncio.Task[None]] = set()
+        self._pieces: set[asyncio.Task[None]] = set()  # of batches that were split
         self._late: set[asyncio.Task[Answer]] = set()  # of items that take longer than their batch
 
     async def do(self, item: Item) -> Answer:
@@ -129,9 +136,11 @@ class Coalescer(Generic[Item, Answer]):
             if len(batch) == 1:
                 self._settle(batch[0], error)
                 return
-            middle = len(batch) // 2
-            await self._answer(batch[:middle])
-            await self._answer(batch[middle:])
+            size = -(-len(batch) // PIECES)
+            for start in range(0, len(batch), size):
+                piece = asyncio.create_task(self._answer(batch[start : start + size]))
+                self._pieces.add(piece)
+                piece.add_done_callback(self._pieces.discard)
         except Exception as error:
             for asked in batch:
                 self._settle(asked, error)
@@ -168,18 +177,19 @@ async def together_or_alone(
     together: Callable[[Sequence[Item]], Awaitable[Sequence[Answer]]],
     alone: Callable[[Item], Coroutine[Any, Any, Answer]],
 ) -> "Sequence[Answer | asyncio.Task[Answer]]":
-    """All of them at once; where one cannot be served with the others, each by itself at the same time.
+    """All of them at once; raises NotTogether where one cannot be served with the others.
 
     `together` does all or nothing. What splitting cannot cure, that the engine is away or that nobody
-    knows what became of it, is everyone's.
+    knows what became of it, is everyone's. One by itself may wait for long, and so is late.
     """
-    if len(items) > 1:
-        try:
-            return await together(items)
-        except LockTimedOut:
-            pass
-        except DatabaseUnavailable:
-            raise
-        except Exception as error:  # whose it is, each by itself will tell
-            _log.debug("not together", error_type=type(error).__name__, count=len(items))
-    return [asyncio.create_task(alone(item)) for item in items]
+    if len(items) == 1:
+        return [asyncio.create_task(alone(items[0]))]
+    try:
+        return await together(items)
+    except LockTimedOut as error:
+        raise NotTogether from error
+    except DatabaseUnavailable:
+        raise
+    except Exception as error:  # whose it is, smaller batches will tell
+        _log.debug("not together", error_type=type(error).__name__, count=len(items))
+        raise NotTogether from error

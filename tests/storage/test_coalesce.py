@@ -7,7 +7,7 @@ from contextvars import ContextVar
 import pytest
 
 from app.errors import Overloaded
-from app.storage.coalesce import Coalescer
+from app.storage.coalesce import Coalescer, NotTogether
 
 
 class Bench:
@@ -80,14 +80,36 @@ async def test_a_bad_item_fails_alone(bench: Bench) -> None:
     assert bench.batches == [["a", "bad", "c"]]
 
 
-async def test_a_batch_that_fails_as_a_whole_is_halved_until_the_bad_item_stands_alone(
+async def test_a_batch_that_fails_as_a_whole_is_split_until_the_bad_item_stands_alone(
     bench: Bench,
 ) -> None:
-    bench.failures = {"c": KeyError("c")}
+    bench.failures = {"g": KeyError("g")}
     shared = bench.coalescer()
-    answers = await asyncio.gather(*map(shared.do, "abcd"), return_exceptions=True)
-    assert [str(answer) for answer in answers] == ["A", "B", "'c'", "D"]
-    assert bench.batches == [["a", "b", "c", "d"], ["a", "b"], ["c", "d"], ["c"], ["d"]]
+    answers = await asyncio.gather(*map(shared.do, "abcdefgh"), return_exceptions=True)
+    assert [str(answer) for answer in answers] == ["A", "B", "C", "D", "E", "F", "'g'", "H"]
+    pieces = [["a", "b"], ["c", "d"], ["e", "f"], ["g", "h"], ["g"], ["h"]]
+    assert bench.batches == [list("abcdefgh"), *pieces]
+
+
+async def test_what_is_split_keeps_its_keys_and_nobody_else_waiting() -> None:
+    slow = asyncio.Event()
+    seen: list[list[str]] = []
+
+    async def work(items: Sequence[str]) -> list[str | Exception]:
+        seen.append(list(items))
+        if len(items) > 1 and "s1" in items:
+            raise NotTogether
+        if items[0] == "s1":
+            await slow.wait()
+        return [item.upper() for item in items]
+
+    shared: Coalescer[str, str] = Coalescer(work, lambda item: item[0])
+    asked = [asyncio.create_task(shared.do(item)) for item in ("s1", "a", "s2")]
+    assert await asked[1] == "A"
+    assert await shared.do("b") == "B"
+    assert seen == [["s1", "a"], ["s1"], ["a"], ["b"]]
+    slow.set()
+    assert [await asked[0], await asked[2]] == ["S1", "S2"]
 
 
 async def test_a_failure_that_no_splitting_cures_is_everyones(bench: Bench) -> None:
