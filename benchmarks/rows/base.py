@@ -156,11 +156,18 @@ def warnings(rounds: Sequence[Measured], whose: str) -> list[str]:
         told.append(f"the load generator was the bottleneck ({whose}: {busy:.0%} of a core)")
     statuses = statuses_of(rounds)
     if any(not status.startswith("2") for status in statuses):
-        told.append(f"{whose} answered {statuses}")
+        first = next((note for one in rounds for note in one.notes), "")
+        told.append(f"{whose} answered {statuses}{_code_of(first)}")
     lost = sum(one.lost for one in rounds)
     if lost:
         told.append(f"{whose}: {lost} connections ended without an answer")
     return told
+
+
+def _code_of(problem: str) -> str:
+    """Of the first refusal, as the load generator kept it."""
+    _, found, rest = problem.partition('"code":"')
+    return f", first {rest.partition(chr(34))[0]}" if found else ""
 
 
 def get(path: str, token: str) -> Pair:

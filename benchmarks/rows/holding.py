@@ -60,12 +60,21 @@ async def hold(bench: Bench) -> list[Line]:
         api = await stage.api()
         bare = await stage.serve("bare-hold")
         requests = bench.requests(hold_requests(api.token(), FLIGHTS))
+        before = await _written(stage)
         rounds = await bench.compare(
             bench.arm(api, requests, stage.cpu(api)),
             bench.arm(bare, requests, partial(_only, stage, bare)),
         )
+        written = await _written(stage)
         ceiling = await _ceiling(bench, stage, requests)
-    return [compared("hold", rounds, at_least(0.5), against="the bare route", notes=[ceiling])]
+    holds = max(1, written[1])
+    kept = (
+        f"PostgreSQL: {(written[0] - before[0]) / holds:,.0f} bytes of WAL a hold, "
+        f"{written[2] / holds:,.0f} of journal with its indexes"
+    )
+    return [
+        compared("hold", rounds, at_least(0.5), against="the bare route", notes=[ceiling, kept])
+    ]
 
 
 async def unshared(bench: Bench) -> list[Line]:
@@ -165,6 +174,17 @@ async def _ceiling(bench: Bench, stage: Stage, requests: str) -> str:
         f"the load generator's own ceiling, against a server that does nothing: "
         f"{measured.rate:,.0f}/s"
     )
+
+
+async def _written(stage: Stage) -> tuple[int, int, int]:
+    """Bytes of WAL so far; the journal's rows, and its bytes."""
+    async with stage.sql() as connection:
+        found = await connection.fetchrow(
+            "SELECT pg_current_wal_insert_lsn() - '0/0' AS wal,"
+            " (SELECT count(*) FROM hold_journal) AS rows,"
+            " pg_total_relation_size('hold_journal') AS size"
+        )
+    return int(found["wal"]), found["rows"], found["size"]
 
 
 async def _transactions_of_refusals(
