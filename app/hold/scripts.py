@@ -68,21 +68,15 @@ class Scripts:
             raise EpochMoved
         return answer
 
-    async def _send(self, batch: Sequence[_Asked]) -> list[list[Any] | Exception]:
+    async def _send(self, batch: Sequence[_Asked]) -> "list[list[Any] | asyncio.Task[list[Any]]]":
+        """One that failed among others is judged by what becomes of it alone, and keeps none waiting."""
         if len(batch) == 1:
             return [await self._send_alone(batch[0])]
         replies = await _twice(lambda: self._bundle.run(self.client, batch))
         return [
-            reply if reply is not None else await self._sent_again(asked)
+            reply if reply is not None else asyncio.create_task(self._send_alone(asked))
             for asked, reply in zip(batch, replies, strict=True)
         ]
-
-    async def _sent_again(self, asked: _Asked) -> list[Any] | Exception:
-        """One that failed among others is judged by what becomes of it alone."""
-        try:
-            return await self._send_alone(asked)
-        except (EpochMoved, HoldStoreUnavailable) as error:
-            return error
 
     async def _send_alone(self, asked: _Asked) -> list[Any]:
         script = self._scripts[asked.script]

@@ -362,6 +362,19 @@ async def test_one_that_fails_among_others_fails_alone(client: Redis) -> None:
     await client.delete(Keys(EPOCH).memo(HoldId("hold_broken")))
 
 
+async def test_nobody_waits_for_those_that_failed_to_be_sent_again(client: Redis) -> None:
+    store = await opened(client, row((3,)))
+    names = [f"hold_{i}" for i in range(8)]
+    memos = [Keys(EPOCH).memo(HoldId(name)) for name in names[2:-1]]
+    await client.mset(dict.fromkeys(memos, "no hash"))
+    asked = [asyncio.create_task(place(store, name, line(1, 1))) for name in names]
+    assert type(await asked[-1]) is Granted
+    assert not any(task.done() for task in asked[2:-1])
+    outcomes = await asyncio.gather(*asked, return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes[2:-1]] == [HoldStoreUnavailable] * 5
+    await client.delete(*memos)
+
+
 @pytest.mark.parametrize("path", sorted(LUA.glob("*.lua")), ids=lambda path: path.stem)
 def test_a_header_names_every_key_and_argument_that_is_read(path: Path) -> None:
     source = path.read_text()
