@@ -98,7 +98,7 @@ class Oracle:
 
     def refused(self, promised: Promised, error: DomainError, what: str) -> None:
         """A final word on a hold that is alive is a promise broken."""
-        if not self.is_live(promised) or not _is_final(error):
+        if self.only_seats or not self.is_live(promised) or not _is_final(error):
             return
         if isinstance(error, ExtensionLimitReached) and promised.may_be_extended:
             return
