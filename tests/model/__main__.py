@@ -120,7 +120,7 @@ def _other_choices(tally: Tally) -> Iterator[str]:
 
 def _mistakes(tally: Tally) -> Iterator[str]:
     for name, (where, wanted) in shown.MISTAKES.items():
-        turned = {name: True} | ({"full_when_sure": True} if name in shown.OF_MARKS else {})
+        turned = {name: True} | shown.ALSO.get(name, {})
         found = _turned(where, wanted, turned)
         note = tally.add(found, good=found.violation is not None)
         verdict = f"caught after {len(found.trace):2} steps" if found.violation else "NOT CAUGHT"

@@ -27,15 +27,15 @@ RULES: dict[str, tuple[str, tuple[str, ...]]] = {
     "tighten_counts_ended": ("tighten", ANY),
 }
 CHOICES: dict[str, tuple[str, ...]] = {
-    "keys_by_epoch": ("loss", "tomb", "rebuild2"),
-    "begin_closes": ("loss", "lossres", "away"),
+    "keys_by_epoch": ("loss", "tomb", "rebuild3"),
+    "begin_closes": ("loss", "lossres", "both"),
     "ended_memo_aborts": ("duel", "release", "late"),
     "telling_aborts": ("resolvers", "look", "duel"),
     "settle_unknown": ("confirm", "resolvers"),
-    "unpin_pinned_only": ("confirm", "resolvers", "lossres"),
+    "unpin_pinned_only": ("confirm", "lossres"),
     "finish_marks_unknown": ("dup", "age"),
     "extend_only_says": ("extend", "look"),
-    "book_any_rebuild": ("loss", "away", "rebuild2"),
+    "book_any_rebuild": ("loss", "loss2", "both"),
     "correct_reads_each": ("loss", "cancel", "patchloss"),
     "batch_all_or_nothing": ("together", "togetherloss"),
     "full_when_sure": ("age", "attempt", "new", "newsplit", "newattempt"),
@@ -78,5 +78,10 @@ MISTAKES: dict[str, tuple[str, tuple[str, ...]]] = {
     "fill_held_only": ("new", ANY),
     "fill_over_bump": ("newattempt", ANY),
 }
-OF_MARKS = frozenset(list(MISTAKES)[-7:])
-"""Mistakes that only exist where sold_out may be said at once."""
+ALSO: dict[str, dict[str, bool]] = {
+    **{name: {"full_when_sure": True} for name in list(MISTAKES)[-7:]},
+    "one_pass_inventory": {"correct_reads_each": False},
+}
+"""What must be turned beside a mistake for it to matter: marks only count where sold_out may be said at
+once, and a hold's rows that are read anew make good for a second reading without inventory.
+"""

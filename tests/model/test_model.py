@@ -49,7 +49,7 @@ def test_each_switch_is_shown_somewhere() -> None:
     assert set(names("rule")) == set(shown.RULES)
     assert set(names("choice")) == set(shown.CHOICES)
     assert set(names("mistake")) == set(shown.MISTAKES)
-    assert set(shown.MISTAKES) >= shown.OF_MARKS
+    assert set(shown.MISTAKES) >= set(shown.ALSO)
 
 
 def test_no_three_transactions_wait_for_each_other() -> None:
