@@ -8,10 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from tests.mutants.catalogue import MUTANTS, Mutant
-from tests.mutants.catchers import Catcher, FaultHarness, Finding, NamedTests, Verdict
+from tests.mutants.catchers import Catcher, FaultHarness, Finding, NamedTests, Simulator, Verdict
 from tests.mutants.planting import DoesNotApply, copy_of_the_tree, plant
 
-CATCHERS: tuple[Catcher, ...] = (NamedTests(), FaultHarness())  # from the cheapest
+CATCHERS: tuple[Catcher, ...] = (NamedTests(), Simulator(), FaultHarness())  # from the cheapest
 
 
 def main() -> int:
@@ -22,7 +22,7 @@ def main() -> int:
     if NamedTests.name in asked.catchers and not quiet.is_so(CATCHERS[0], mutants):
         return 1
     caught = 0
-    print(f"\n{'mutant':35} {'caught by':9} {'what':76} seconds")
+    print(f"\n{'mutant':35} {'caught by':9} seconds  what")
     for mutant in mutants:
         findings = _hunt(mutant, catchers, quiet, is_thorough=asked.all_catchers)
         for catcher, finding in findings:
@@ -106,7 +106,7 @@ def _print(mutant: Mutant, catcher: str, finding: Finding) -> None:
         Verdict.PASSED: f"– {finding.what}",
         Verdict.BROKEN: f"– broken: {finding.what}",
     }[finding.verdict]
-    print(f"{mutant.name:35} {catcher:9} {what:76} {finding.seconds:7.1f}", flush=True)
+    print(f"{mutant.name:35} {catcher:9} {finding.seconds:7.1f}  {what}", flush=True)
 
 
 def _demand_own_code(folder: Path) -> None:

@@ -10,13 +10,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from pathlib import Path
 from typing import Final, Protocol
 from xml.etree import ElementTree
 
-from tests.mutants.catalogue import ORDINARY, Mutant
+from tests.mutants.catalogue import AS_PLANTED, ORDINARY, Mutant
+from tests.mutants.planting import copy_of_the_tree
 
 _MISTAKES: Final = (
     "ImportError",
@@ -28,6 +29,7 @@ _MISTAKES: Final = (
 """A failure of these kinds says that the patch is no program, and nothing of what it breaks."""
 
 _VIOLATION: Final = re.compile(r"^  (I\d+: .*)$", re.MULTILINE)
+_SEED: Final = re.compile(r"^seed \d+: I\d+.*$", re.MULTILINE)
 
 
 class Verdict(Enum):
@@ -94,6 +96,55 @@ class NamedTests:
         return code, seconds, _first_failure(report) if code == 1 else None, told
 
 
+class Simulator:
+    """The shipped protocol under a seeded scheduler, one interleaving after the other.
+
+    A seed that falls must stand without the mutant: what it plays is the same to the last step.
+    """
+
+    name = "simulator"
+    seeds_max, seeds_at_once = 1000, 100
+    seconds_max = 300.0
+
+    def hunt(self, folder: Path, mutant: Mutant) -> Finding:
+        if not mutant.simulated:
+            return Finding(Verdict.PASSED, "not asked", 0.0)
+        with copy_of_the_tree() as unchanged:
+            if mutant.simulated == AS_PLANTED:
+                return self._hunt(folder, [], unchanged)
+            return self._hunt(unchanged, ["--mutant", mutant.simulated], unchanged)
+
+    def asks(self, mutant: Mutant) -> str:
+        return "the first seeds"
+
+    def is_quiet(self, folder: Path, mutants: Sequence[Mutant]) -> Finding:
+        return self._play(folder, ["--seeds", str(self.seeds_at_once)])
+
+    def _hunt(self, folder: Path, options: Sequence[str], unchanged: Path) -> Finding:
+        began = time.monotonic()
+        for first in range(0, self.seeds_max, self.seeds_at_once):
+            order = ["--first", str(first), "--seeds", str(self.seeds_at_once), *options]
+            finding = self._play(folder, order)
+            if finding.verdict is Verdict.CAUGHT:
+                seed = finding.what.partition(":")[0].removeprefix("seed ")
+                if self._play(unchanged, ["--seed", seed]).verdict is not Verdict.PASSED:
+                    finding = replace(finding, verdict=Verdict.BROKEN)
+            if finding.verdict is not Verdict.PASSED:
+                return replace(finding, seconds=time.monotonic() - began)
+        what = f"not caught in {self.seeds_max} seeds"
+        return Finding(Verdict.PASSED, what, time.monotonic() - began)
+
+    def _play(self, folder: Path, options: Sequence[str]) -> Finding:
+        order = [*options, "--figures", str(folder / "figures.json")]
+        code, seconds, told = _run(folder, ["tests.simulation", *order], self.seconds_max)
+        violation = _SEED.search(told)
+        if code == 0:
+            return Finding(Verdict.PASSED, "", seconds)
+        if code != 1 or violation is None:
+            return Finding(Verdict.BROKEN, _last_line(told), seconds)
+        return Finding(Verdict.CAUGHT, violation.group(0), seconds)
+
+
 class FaultHarness:
     """The real servers and processes, while the fault is injected that the mutant does not survive."""
 
@@ -103,7 +154,7 @@ class FaultHarness:
 
     def hunt(self, folder: Path, mutant: Mutant) -> Finding:
         if not mutant.fault:
-            return Finding(Verdict.PASSED, "no client can come to harm by it", 0.0)
+            return Finding(Verdict.PASSED, "not asked", 0.0)
         where = self.asks(mutant)
         code, seconds, told = self._run(folder, mutant)
         if code == 0:
