@@ -3,7 +3,7 @@
 import asyncio
 import random
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -178,11 +178,12 @@ async def test_no_clock_runs_behind_a_hold_that_was_taken_back(client: Redis) ->
     grant, revives it.
     """
     store = await opened(client, row((1,)), ttl=timedelta(milliseconds=20))
-    for name, take_back in (
-        ("hold_a", lambda: store.pin(EPOCH, HoldId("hold_a"))),
-        ("hold_b", lambda: store.take_back_expired(EPOCH)),
-        ("hold_c", lambda: place(store, "hold_d", line(1, 2))),
-    ):
+    ways: dict[str, Callable[[], Awaitable[object]]] = {
+        "hold_a": lambda: store.pin(EPOCH, HoldId("hold_a")),
+        "hold_b": lambda: store.take_back_expired(EPOCH),
+        "hold_c": lambda: place(store, "hold_d", line(1, 2)),
+    }
+    for name, take_back in ways.items():
         granted = await place(store, name, line(1, 1))
         assert isinstance(granted, Granted)
         while await client_time(client) <= granted.expires_at:

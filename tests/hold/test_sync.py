@@ -70,7 +70,7 @@ async def test_what_was_followed_in_another_epoch_is_followed_again(core: Core) 
     await core.redis.flushdb()
     await core.guardian.ensure_open()
     names = Keys(await core.epochs.current())
-    behind = {"economy:version": 0, "economy:sold": "0"}
+    behind: dict[str | int | float, str] = {"economy:version": "0", "economy:sold": "0"}
     await core.redis.hset(names.flight(SOUTH), mapping=behind)
     assert await sold(core) == 0
     assert await core.sync.once() == 1
