@@ -70,8 +70,8 @@ async def test_what_was_followed_in_another_epoch_is_followed_again(core: Core) 
     await core.redis.flushdb()
     await core.guardian.ensure_open()
     names = Keys(await core.epochs.current())
-    behind: dict[str | int | float, str] = {"economy:version": "0", "economy:sold": "0"}
-    await core.redis.hset(names.flight(SOUTH), mapping=behind)
+    for field in ("economy:version", "economy:sold"):
+        await core.redis.hset(names.flight(SOUTH), field, "0")
     assert await sold(core) == 0
     assert await core.sync.once() == 1
     assert await sold(core) == 2
