@@ -50,6 +50,9 @@ class Effects:
         self.pending: list[Effect] = []
         self.zombies: list[Effect] = []
         self.is_over = False
+        self.hold_back: Callable[[str], int] = lambda _: (
+            0
+        )  # the step until which one is passed over
         self._loop = loop
 
     async def do(
@@ -65,6 +68,7 @@ class Effects:
             raise Gone
         future = self._loop.create_future()
         effect = Effect(label, perform, lost, process, future, give_up, patience)
+        effect.stalled_until = self.hold_back(label)
         self.pending.append(effect)
         return await effect.future
 

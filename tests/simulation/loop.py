@@ -56,6 +56,8 @@ class Loop:
     def run_ready(self) -> None:
         """Until everything waits for an effect or for time."""
         ready, draw = self._ready, self._chance.randrange
+        if not ready:
+            return
         asyncio._set_running_loop(self._self)
         try:
             while ready:

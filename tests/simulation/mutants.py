@@ -4,9 +4,10 @@ A mutant changes the text of a shipped script, what a statement means, or a func
 is taken out again at the end of the block.
 """
 
+import asyncio
 import itertools
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from copy import copy
 from typing import Any, Final
 from unittest.mock import patch
@@ -123,15 +124,11 @@ async def _same_fence(_: Any, __: Any) -> int:
 
 
 async def _answer_first(self: Placement, promise: Any) -> Any:
-    import asyncio
-
     asyncio.get_running_loop().create_task(_quietly(self._promises.append(promise)))
     return Answered(first_told(promise))
 
 
 async def _quietly(work: Any) -> None:
-    from contextlib import suppress
-
     with suppress(Exception):
         await work
 
@@ -170,9 +167,6 @@ async def _nothing_to_undo(self: Placement, promise: Any) -> Any:
 MUTANTS: Final[dict[str, Plant]] = {
     "no epoch check in any script": in_lua(
         "return redis.call('GET', KEYS[1]) == ARGV[1]", "return true"
-    ),
-    "no epoch check in the hold script": in_lua(
-        "return redis.call('GET', KEYS[1]) == ARGV[1]", "return true", "place_hold"
     ),
     "no incarnation check": in_python(Client, "_judge", lambda *_: None),
     "unpin without a raised fence": both(

@@ -60,6 +60,7 @@ class Oracle:
         self.asked_to_cancel: set[BookingId] = set()
         self.cancelled: set[BookingId] = set()
         self._tombs: dict[tuple[str, str], int] = {}  # (server, memo key): when, by its clock
+        self._versions: dict[tuple[str, str], int] = {}
         self._checked: tuple[Any, ...] = ()
         self._booked: tuple[str, int] | None = None  # the books that were looked at last
         world.on_commit = self.commit
@@ -92,7 +93,7 @@ class Oracle:
         if hold.hold_id != promised.hold.hold_id:
             raise Violation("I9 another hold was extended")
         expected = promised.hold.expires_at + self.world.ttl
-        if hold.expires_at != expected:
+        if hold.expires_at != expected and not self.only_seats:
             raise Violation(f"I4 extended until {hold.expires_at}, and not until {expected}")
         promised.expires_at = max(promised.expires_at, microseconds(hold.expires_at))
 
@@ -110,7 +111,11 @@ class Oracle:
         raise Violation(f"I3 {what} of the live hold {hold_id} was refused: {error!r}")
 
     def seen(self, promised: Promised, hold: Hold) -> None:
-        if self.is_live(promised) and hold.status not in (HoldStatus.ACTIVE, HoldStatus.BOOKED):
+        if (
+            not self.only_seats
+            and self.is_live(promised)
+            and hold.status not in (HoldStatus.ACTIVE, HoldStatus.BOOKED)
+        ):
             raise Violation(f"I3 the live hold {hold.hold_id} is shown as {hold.status}")
 
     def sold(self, promised: Promised, key: str, booking: Booking) -> None:
@@ -143,6 +148,9 @@ class Oracle:
         tables = self.world.database.tables
         epoch = tables["redis_epoch"][0,]
         is_bump = "redis_epoch" in transaction.writes
+        for row in transaction.writes.get("redis_epoch", {}).values():
+            if row is not None and row["epoch"] < epoch["epoch"]:
+                raise Violation(f"I10 the epoch goes back from {epoch['epoch']} to {row['epoch']}")
         proven = transaction.proven
         if proven is not None and not is_bump and not _is_open(epoch, proven):
             raise Violation(f"I10 what was written under epoch {proven} commits in {_said(epoch)}")
@@ -163,16 +171,28 @@ class Oracle:
             memo = server.data.get(key) if ":h:" in key else None
             if isinstance(memo, dict):
                 self._watch_tombstone(server, key, memo)
+            flight = server.data.get(key) if ":f:" in key else None
+            if isinstance(flight, dict):
+                self._watch_versions(server, key, flight)
 
     def _watch_tombstone(self, server: Server, key: str, memo: Any) -> None:
         place = (server.name, key)
         state = memo.get("state")
         if state in ("HELD", "PINNED", "SWAP"):
             ended_at = self._tombs.get(place)
-            if ended_at is not None and 0 <= server.now() - ended_at < TOMBSTONE_KEPT:
+            if ended_at is not None and server.latest - ended_at < TOMBSTONE_KEPT:
                 raise Violation(f"I6 {key} had ended and lives again on {server.name}")
         elif place not in self._tombs:
             self._tombs[place] = server.now()
+
+    def _watch_versions(self, server: Server, key: str, flight: Any) -> None:
+        """What Postgres said later is never replaced by what it said before."""
+        for field_, version in flight.items():
+            if field_.endswith(":version"):
+                place = (server.name, key + field_)
+                if int(version) < self._versions.get(place, 0):
+                    raise Violation(f"I11 {key} goes back to version {version} on {server.name}")
+                self._versions[place] = int(version)
 
     # What is true at every moment.
 
@@ -356,6 +376,17 @@ def check_rest(world: World, *, after_all_ran_out: bool) -> None:
         if row["state"] == "HELD" and after_all_ran_out:
             raise Violation(f"I6 at rest {hold_id} is HELD though all time is over")
     _check_facts(tables)
+
+
+def check_undone(world: World, hold_id: HoldId) -> None:
+    """A request for a hold that has ended, sent once more, keeps no seats."""
+    authority = world.authority()
+    tables = world.database.tables
+    if authority is None or tables["hold_journal"][hold_id,]["state"] == "HELD":
+        return
+    memo = authority.get(Keys(int(tables["redis_epoch"][0,]["epoch"])).memo(hold_id))
+    if memo is not None and memo["state"] in ("HELD", "PINNED"):
+        raise Violation(f"I6 at rest {hold_id} was asked for again and is held in Redis alone")
 
 
 def _waits_for_its_time(world: World, row: Row, memo: dict[str, str]) -> bool:

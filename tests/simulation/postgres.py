@@ -165,7 +165,8 @@ class Postgres:
         self,
         effects: Effects,
         wall_clock: Callable[[], int],
-        on_commit: Callable[[Transaction], None] = lambda _: None,
+        on_commit: Callable[[Transaction], None],
+        failures: list[BaseException],
     ) -> None:
         self.effects = effects
         self.tables: dict[str, dict[Key, Row]] = {name: {} for name in TABLES}
@@ -175,7 +176,7 @@ class Postgres:
         self.commits = 0
         self.is_up = True
         self.life = 0
-        self.failures: list[BaseException] = []
+        self.failures = failures
         self._wall_clock = wall_clock
         self._on_commit = on_commit
         self._numbers = itertools.count(1)
@@ -316,7 +317,6 @@ class Connection:
                 raise broken()
             transaction.end(commit=True)
 
-        transaction.is_busy = True
         await self._do("commit", perform, lambda outcome: _idle(transaction, outcome))
         self._transaction = None
 
@@ -341,10 +341,10 @@ class Connection:
             if not transactions:
                 transactions.append(self._server.begin())
             transaction = transactions[0]
-            transaction.is_busy = True
             try:
                 rows = self._server.run(transaction, meant)
             except Blocked:
+                transaction.is_busy = True
                 raise
             except Exception:
                 transaction.end(commit=False)
@@ -363,6 +363,7 @@ class Connection:
             try:
                 rows = self._server.run(transaction, meant)
             except Blocked:
+                transaction.is_busy = True
                 raise
             except Exception:
                 transaction.end(commit=False)
@@ -370,8 +371,6 @@ class Connection:
             transaction.is_busy = False
             transaction.last_active = self._server.effects.now()
             return rows
-
-        transaction.is_busy = True
 
         def give_up(outcome: Outcome) -> None:
             _idle(transaction, outcome)
@@ -403,10 +402,9 @@ class Connection:
 
 
 def _idle(transaction: Transaction, outcome: Outcome) -> None:
-    """Nobody will say more in it; unless what was said last is still to land."""
+    """Nobody will say more in it; unless what was said last waits in the server, or is on its way."""
     if outcome is not Outcome.LATE:
         transaction.is_busy = False
-        transaction.last_active = transaction.server.effects.now()
 
 
 def each(rows: Mapping[Key, Row]) -> Iterator[Row]:

@@ -33,23 +33,32 @@ Value = str | dict[str, str] | Sorted
 class Server:
     """One life of one server; another life has another incarnation."""
 
-    def __init__(self, name: str, wall_clock: Callable[[], int], chance: Random) -> None:
+    def __init__(
+        self,
+        name: str,
+        wall_clock: Callable[[], int],
+        chance: Random,
+        failures: list[BaseException],
+    ) -> None:
         self.name = name
         self.run_id = self.replication_id = name
         self.incarnation = f"{name}:{name}"
         self.is_alive = True
+        self.latest = 0  # that its clock ever said
         self.offset = 0  # microseconds that its clock is ahead
         self.data: dict[str, Value] = {}
         self.expiries: dict[str, int] = {}  # milliseconds by the server's clock
         self.scripts: set[str] | None = None  # None: all that exist were sent before
         self.writes = 0
-        self.failures: list[BaseException] = []
+        self.failures = failures
         self._wall_clock = wall_clock
         self._chance = chance
 
     def now(self) -> int:
         """Microseconds."""
-        return self._wall_clock() + self.offset
+        now = self._wall_clock() + self.offset
+        self.latest = max(self.latest, now)
+        return now
 
     def take_data_of(self, data: dict[str, Value], expiries: dict[str, int]) -> None:
         self.data, self.expiries = copy.deepcopy(data), dict(expiries)

@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from app.errors import DomainError, HoldStoreUnavailable
-from tests.simulation.oracle import Oracle, Promised, check_rest
+from tests.simulation.oracle import Oracle, Promised, check_rest, check_undone
 from tests.simulation.violation import Violation
 from tests.simulation.workload import PASSING, Workload
 from tests.simulation.world import Node, World
@@ -75,6 +75,8 @@ class _Rest:
             error = self._value(node, self.workload.hold(node, order))
             if error is not None:
                 raise Violation(f"I4 at rest {order.key.key} has no answer: {error!r}")
+            assert order.answer is not None, "it was answered before"
+            check_undone(self.world, order.answer.hold_id)
 
     def book(self) -> None:
         """Most of those that live; the others run out."""

@@ -17,6 +17,9 @@ QUICKLY_CAUGHT = {
     "retry with a new id": 20,
     "refused on Redis's word alone": 50,
     "no incarnation check": 200,
+    "release without tombstone": 200,
+    "no undo of a late grant": 50,
+    "rows taken over without version": 300,
 }
 """Mutants, and the number of seeds that is more than enough for each."""
 

@@ -36,12 +36,13 @@ CLIENTS: Final = ("hold", "book", "release", "extend", "cancel", "patch", "get",
 _MONEY: Final = (Money(129_900, "CLP"), Money(89_900, "CLP"), Money(49_900, "CLP"))
 
 
-@dataclass(frozen=True)
+@dataclass
 class Mix:
     """How often what is done, in one run."""
 
     clients: dict[str, float]
     jobs: dict[str, float]
+    crowding: float  # how many of the requests go to the first process
 
 
 def flights_of(world: World) -> list[Flight]:
@@ -58,7 +59,7 @@ def flights_of(world: World) -> list[Flight]:
 def orders_of(world: World, flights: list[Flight]) -> list[HoldOrder]:
     chance = world.chance
     orders = []
-    for number in range(chance.randint(3, 7)):
+    for number in range(chance.randint(4, 9)):
         chosen = chance.sample(flights, chance.choice((1, 1, min(2, len(flights)))))
         segments = tuple(
             ClassChoice(one.flight_id, chance.choice(one.cabins[0].booking_classes).booking_class)
@@ -102,6 +103,7 @@ class Workload:
                 "guardian": 3 * draw((1, 2)),
                 "tightener": 3 * draw((0, 1)),
             },
+            draw((0.0, 0.0, 0.6)),
         )
 
     def start(self) -> str | None:
@@ -110,9 +112,9 @@ class Workload:
         awake = [node for node in world.nodes if not node.is_dead and not node.is_frozen]
         if not awake:
             return None
-        node = chance.choice(awake)
+        node = awake[0] if chance.random() < self.mix.crowding else chance.choice(awake)
         alarmed = node.core.epochs.alarm.is_set()
-        if chance.random() < 0.25 or alarmed:
+        if chance.random() < (0.5 if alarmed else 0.25):
             weights = dict(self.mix.jobs)
             if alarmed:
                 weights["guardian"] *= 10
@@ -122,12 +124,23 @@ class Workload:
             node.jobs.add(name)
             world.loop.spawn(node, self._job(node, name))
             return f"{node.name} starts {name}"
-        name = chance.choices(CLIENTS, [self.mix.clients[one] for one in CLIENTS])[0]
+        weights = dict(self.mix.clients)
+        if world.database.tables["redis_epoch"][0,]["mode"] != "redis":
+            weights["book"] *= 4  # what is booked without a pin
+        name = chance.choices(CLIENTS, [weights[one] for one in CLIENTS])[0]
+        return self._ask(node, name)
+
+    def take_seats(self) -> str | None:
+        """Somebody who was waiting for it asks at once."""
+        awake = [node for node in self.world.nodes if not node.is_dead and not node.is_frozen]
+        return self._ask(self.world.chance.choice(awake), "hold") if awake else None
+
+    def _ask(self, node: Node, name: str) -> str | None:
         work = getattr(self, f"_{name}")(node)
         if work is None:
             return None
         label, coroutine = work
-        world.loop.spawn(node, self._heard(coroutine))
+        self.world.loop.spawn(node, self._heard(coroutine))
         return f"{node.name} is asked to {name} {label}"
 
     # Jobs.
@@ -176,7 +189,9 @@ class Workload:
             self.world.loop.faults.append(error)
 
     def _hold(self, node: Node) -> tuple[str, Awaitable[object]]:
-        order = self.world.chance.choice(self.orders)
+        chance = self.world.chance
+        new = [order for order in self.orders if order.answer is None]
+        order = chance.choice(new if new and chance.random() < 0.6 else self.orders)
         return order.key.key, self.hold(node, order)
 
     async def hold(self, node: Node, order: HoldOrder) -> DomainError | None:

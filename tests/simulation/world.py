@@ -55,7 +55,8 @@ class World:
         self.chance = Random(seed)
         self.loop = Loop(Random(self.chance.random()))
         self.effects = Effects(self.loop)
-        self.database = Postgres(self.effects, self.wall, self._committed)
+        self.failures: list[BaseException] = []  # of the servers themselves
+        self.database = Postgres(self.effects, self.wall, self._committed, self.failures)
         self.on_commit: Callable[[Transaction], None] = lambda _: None
         self.on_script: Callable[[Server, str, tuple[Any, ...], Any], None] | None = None
         self.servers: list[Server] = []
@@ -64,11 +65,14 @@ class World:
         self.replica: tuple[dict[str, Value], dict[str, int]] = ({}, {})
         self.nodes: list[Node] = []
         self.lives = 0
+        self._looked_at = (-1, 0)
+        self._epoch = ""
+        self._named: Server | None = None
         self.step = 0
         self.faults: Counter[str] = Counter()
         self.trace: list[str] | None = [] if with_trace else None
         self.hash = 0
-        self.ttl = timedelta(seconds=self.chance.choice((2, 5, 15, 30)))
+        self.ttl = timedelta(seconds=self.chance.choice((1, 2, 5, 30)))
         self.batch_max = self.chance.choice((1, 64))
         _ship()
 
@@ -84,28 +88,6 @@ class World:
         self.hash = zlib.crc32(text.encode(), self.hash)
         if self.trace is not None:
             self.trace.append(f"{self.step:4} {self.loop.now / 1e6:10.6f}  {text}")
-
-    def on_sale(self, flights: list[Flight]) -> None:
-        """Rows as the migrations and an import leave them."""
-        tables = self.database.tables
-        tables["redis_epoch"][0,] = {
-            "shard": 0,
-            "epoch": 0,
-            "incarnation": None,
-            "mode": "rebuilding",
-            "cut": _LONG_AGO,
-            "bumped_at": _LONG_AGO,
-        }
-        tables["epoch_gate"][0,] = {
-            "shard": 0,
-            "closing_until": _LONG_AGO,
-            "rebuilder": None,
-            "rebuilder_until": None,
-            "away_since": None,
-        }
-        tables["outbox_head"][0,] = {"shard": 0, "last_position": 0}
-        for flight in flights:
-            _put(tables, flight)
 
     def start_node(self, number: int) -> Node:
         """A new process in the place of whichever was there."""
@@ -154,7 +136,7 @@ class World:
         old = self.primary
         old.is_alive = False
         server = self.primary = self._new_server()
-        server.offset = old.offset
+        server.offset = self._another_clock(old)
         server.take_data_of(data, expiries)
         if self.chance.random() < 0.3:
             server.scripts = set()
@@ -164,12 +146,17 @@ class World:
         """What the replica had; the old primary goes on serving some."""
         old = self.primary
         server = self.primary = self._new_server()
-        server.offset = old.offset + self.chance.choice((0, 0, 1, -1)) * 5_000_000
+        server.offset = self._another_clock(old)
         server.take_data_of(*self.replica)
         for node in self.nodes:
             if self.chance.random() < 0.5:
                 self.routes[node.number] = old
         return server
+
+    def _another_clock(self, old: Server) -> int:
+        """Another machine's, within five minutes of the truth."""
+        ways = (old.offset, old.offset, 0, old.offset + 5_000_000, -300_000_000)
+        return max(-300_000_000, min(300_000_000, self.chance.choice(ways)))
 
     def replicate(self) -> None:
         self.replica = (copy.deepcopy(self.primary.data), dict(self.primary.expiries))
@@ -191,22 +178,24 @@ class World:
 
     def authority(self) -> Server | None:
         """The server whose word counts: that of the open epoch, in the incarnation of its row."""
-        row = self.database.tables["redis_epoch"][0,]
-        if row["mode"] != "redis":
+        known = (self.database.commits, len(self.servers))
+        if known != self._looked_at:  # who it may be changes with a commit alone
+            self._looked_at = known
+            row = self.database.tables["redis_epoch"][0,]
+            self._epoch = str(row["epoch"])
+            its = [one for one in self.servers if one.incarnation == row["incarnation"]]
+            self._named = its[0] if its and row["mode"] == "redis" else None
+        server = self._named
+        if server is None or not server.is_alive or server.data.get(keys.EPOCH) != self._epoch:
             return None
-        incarnation = row["incarnation"]
-        for server in reversed(self.servers):
-            if server.incarnation == incarnation:
-                is_open = server.data.get(keys.EPOCH) == str(row["epoch"])
-                return server if is_open and server.is_alive else None
-        return None
+        return server
 
     def _route(self, process: Process) -> Server:
         assert isinstance(process, Node)
         return self.routes.get(process.number, self.primary)
 
     def _new_server(self) -> Server:
-        server = Server(f"R{len(self.servers) + 1}", self.wall, self.chance)
+        server = Server(f"R{len(self.servers) + 1}", self.wall, self.chance, self.failures)
         self.servers.append(server)
         return server
 
@@ -226,6 +215,29 @@ def _ship() -> None:
     """Every script file, and all of them in one: as a server that was in use for a while has them."""
     shipped, bundle = scripts._shipped()
     ship([*(script.source for script in shipped.values()), bundle.source])
+
+
+def lay_out(database: Postgres, flights: list[Flight]) -> None:
+    """Rows as the migrations and an import leave them."""
+    tables = database.tables
+    tables["redis_epoch"][0,] = {
+        "shard": 0,
+        "epoch": 0,
+        "incarnation": None,
+        "mode": "rebuilding",
+        "cut": _LONG_AGO,
+        "bumped_at": _LONG_AGO,
+    }
+    tables["epoch_gate"][0,] = {
+        "shard": 0,
+        "closing_until": _LONG_AGO,
+        "rebuilder": None,
+        "rebuilder_until": None,
+        "away_since": None,
+    }
+    tables["outbox_head"][0,] = {"shard": 0, "last_position": 0}
+    for flight in flights:
+        _put(tables, flight)
 
 
 def _put(tables: dict[str, dict[tuple[Any, ...], dict[str, Any]]], flight: Flight) -> None:

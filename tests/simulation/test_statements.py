@@ -1,0 +1,460 @@
+"""What a statement means in the simulator is what PostgreSQL does: the same operations on both, row by row.
+
+The operations are the stores' own functions, drawn by seed, in transactions of one after another; how
+transactions wait for each other is the other tests'.
+"""
+
+import random
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import Table, select
+from sqlalchemy.exc import DBAPIError
+
+from app.booking import store as bookings
+from app.booking import tables as booking_tables
+from app.booking.model import Booking, BookingStatus, Payment
+from app.booking.store import NewBooking
+from app.hold import journal, rebuild
+from app.hold import tables as hold_tables
+from app.hold.doubt import Doubts
+from app.hold.epoch import EpochKeeper
+from app.hold.model import JournalState, Promise
+from app.idempotency import store as idempotency
+from app.idempotency import tables as idempotency_tables
+from app.idempotency.model import Claim, IdempotencyKey
+from app.ids import BookingId, EventId, FlightId, HoldId, TenantId
+from app.inventory import store as inventory
+from app.inventory import tables as inventory_tables
+from app.inventory.itinerary import PassengerCounts, Segment, price
+from app.inventory.model import CabinName, SeatLine
+from app.outbox import store as outbox
+from app.outbox import tables as outbox_tables
+from app.outbox.model import EventType, Fact
+from app.schedule import store as schedule
+from app.storage.database import Database, WriteSession
+from app.storage.transaction import BE_BRIEF, sqlstate_of
+from tests.builders.bookings import CONTACT, passenger
+from tests.builders.flights import flight, put_flights
+from tests.simulation.effects import Effects, Outcome
+from tests.simulation.loop import Loop
+from tests.simulation.mutants import planted
+from tests.simulation.postgres import TABLES, Postgres
+from tests.simulation.world import lay_out
+
+Operation = Callable[[WriteSession], Awaitable[Any]]
+
+FLIGHTS = [flight(flight_id=f"flt_{number}") for number in range(2)]
+OPERATIONS = 250
+IN_SQL = (
+    "no fence in the WHERE",
+    "no state in the WHERE",
+    "rebuild without cut",
+    "cut over HELD rows only",
+    "epoch read at INSERT time",
+    "guard removed",
+)
+_MODULES = (
+    hold_tables,
+    inventory_tables,
+    booking_tables,
+    outbox_tables,
+    idempotency_tables,
+)
+_BY_THE_CLOCK = {
+    "ended_at",
+    "extended_at",
+    "bumped_at",
+    "closing_until",
+    "rebuilder_until",
+    "away_since",
+}
+_START = datetime(2027, 1, 1, tzinfo=UTC)
+
+
+class AtOnce(Effects):
+    """Every effect happens when it is asked for: nobody else is there."""
+
+    def __init__(self) -> None:
+        super().__init__(Loop(random.Random(0)))
+
+    async def do(
+        self,
+        label: str,
+        perform: Callable[[], Any],
+        lost: Callable[[], Exception],
+        give_up: Callable[[Outcome], None] | None = None,
+        patience: Callable[[], int] = lambda: 0,
+    ) -> Any:
+        return perform()
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_handlers_do_what_the_sql_does(empty_database: str, seed: int) -> None:
+    await compare(empty_database, seed)
+
+
+@pytest.mark.parametrize("name", IN_SQL)
+async def test_a_handler_that_does_something_else_is_seen(empty_database: str, name: str) -> None:
+    with planted(name), pytest.raises(AssertionError):
+        await compare(empty_database, 0)
+
+
+async def compare(url: str, seed: int) -> None:
+    """Raises AssertionError at the first operation that is answered, or leaves rows, otherwise."""
+    real = Database(url)
+    simulated = simulated_postgres()
+    try:
+        await put_flights(real, *FLIGHTS)
+        lay_out(simulated, FLIGHTS)
+        draw = Draw(random.Random(seed))
+        for number in range(OPERATIONS):
+            name, operation = draw.operation()
+            told = [await _told(one, operation) for one in (real, simulated.database())]
+            assert told[0] == told[1], f"operation {number}: {name}"
+            if number % 10 == 0 or number == OPERATIONS - 1:
+                await _compare(real, simulated, f"after operation {number}: {name}")
+    finally:
+        await real.close()
+    assert simulated.failures == []
+
+
+def simulated_postgres() -> Postgres:
+    return Postgres(AtOnce(), lambda: int(time.time() * 1_000_000), lambda _: None, [])
+
+
+async def _told(database: Database, operation: Operation) -> Any:
+    try:
+        return await database.run_in_transaction(operation)
+    except DBAPIError as error:
+        return sqlstate_of(error)
+
+
+async def _compare(real: Database, simulated: Postgres, when: str) -> None:
+    for name in TABLES:
+        table = _table(name)
+        keys = [column.name for column in table.primary_key]
+        async with real.reading() as session:
+            rows = (await session.execute(select(table).order_by(*keys))).mappings().all()
+        ours = [row for _, row in sorted(simulated.tables[name].items())]
+        assert [_plain(row) for row in rows] == [_plain(row) for row in ours], f"{name} {when}"
+
+
+def _table(name: str) -> Table:
+    for module in _MODULES:
+        found = getattr(module, name, None)
+        if isinstance(found, Table):
+            return found
+    raise AssertionError(name)
+
+
+def _plain(row: Any) -> dict[str, Any]:
+    return {
+        name: value is not None if name in _BY_THE_CLOCK else value for name, value in row.items()
+    }
+
+
+class Draw:
+    """Operations on few ids, so that they meet."""
+
+    def __init__(self, chance: random.Random) -> None:
+        self.chance = chance
+        self.ids = [HoldId(f"hold_{letter * 26}") for letter in "abcdefgh"]
+        self.tenants = [TenantId("demo"), TenantId("rival")]
+        self.facts = 0
+
+    def operation(self) -> tuple[str, Operation]:
+        names = [name for name in dir(self) if name.startswith("op_")]
+        weights = [3 if name in ("op_append", "op_bump", "op_flip") else 1 for name in names]
+        name = self.chance.choices(names, weights)[0]
+        return name, getattr(self, name)()
+
+    def some(self, things: list[Any], most: int = 3) -> list[Any]:
+        return self.chance.sample(things, self.chance.randint(1, min(most, len(things))))
+
+    def op_append(self) -> Operation:
+        promises = [self._promise(hold_id) for hold_id in self.some(self.ids)]
+        return lambda s: journal.append(s, promises)
+
+    def op_prove(self) -> Operation:
+        epoch = self.chance.randint(0, 4)
+        return lambda s: journal.prove_epoch(s, epoch)
+
+    def op_prove_rebuilding(self) -> Operation:
+        return journal.prove_rebuilding
+
+    def op_confirm(self) -> Operation:
+        fences = {i: self.chance.choice((None, 1, 1, 2)) for i in self.some(self.ids)}
+        return lambda s: journal.confirm(s, fences)
+
+    def op_release(self) -> Operation:
+        asked = [(self.chance.choice(self.tenants), i) for i in self.some(self.ids)]
+        return lambda s: journal.release(s, asked)
+
+    def op_extend(self) -> Operation:
+        ends = [
+            journal.NewEnd(self.chance.choice(self.tenants), i, _START + timedelta(hours=9))
+            for i in self.some(self.ids)
+        ]
+        return lambda s: journal.extend(s, ends)
+
+    def op_expire(self) -> Operation:
+        ids = self.some(self.ids, 2)
+        return lambda s: journal.expire(s, ids)
+
+    def op_abort_missing(self) -> Operation:
+        ids = self.some(self.ids, 2)
+        return lambda s: journal.abort_missing(s, 1, ids)
+
+    def op_raise_fence(self) -> Operation:
+        hold_id = self.chance.choice(self.ids)
+
+        async def work(session: WriteSession) -> int | None:
+            if await journal.lock(session, hold_id) is None:
+                return None
+            return await journal.raise_fence(session, hold_id)
+
+        return work
+
+    def op_read_holds(self) -> Operation:
+        ids, tenant = self.some(self.ids, 5), self.chance.choice(self.tenants)
+
+        async def work(session: WriteSession) -> Any:
+            return (
+                await journal.read(session, ids[0]),
+                await journal.read_own(session, tenant, ids[0]),
+                await journal.read_all(session, ids),
+                await journal.states(session, ids),
+                await journal.live_page(session, ids[0], 2),
+                await journal.live_among(session, ids),
+                await journal.live_ids(session, "", 100),
+                await journal.just_ended(session, 600.0, 100),
+                sorted(await journal.newest_grants(session, 1), key=lambda grant: grant.hold_id),
+            )
+
+        return work
+
+    def op_lease(self) -> Operation:
+        who = self.chance.choice(("P1", "P2"))
+        statement = self.chance.choice(
+            (rebuild._CLOSE_GATE, rebuild._OPEN_GATE, rebuild._OPEN_GATE, rebuild._DROP_LEASE)
+        )
+
+        async def work(session: WriteSession) -> Any:
+            values = {"who": who, "seconds": 30.0}
+            taken = (await session.execute(rebuild._TAKE_LEASE, values)).one_or_none()
+            changed = await session.execute(statement, {"who": who})
+            await session.execute(rebuild._OPEN_GATE, {"who": who})
+            return taken is not None, changed.rowcount
+
+        return work
+
+    def op_bump(self) -> Operation:
+        if self.chance.random() < 0.8:
+            return self.op_flip()
+
+        async def work(session: WriteSession) -> Any:
+            seen = (await session.execute(rebuild._LOCK_EPOCH)).scalar_one()
+            return await rebuild._bump(session, seen)
+
+        return work
+
+    def op_flip(self) -> Operation:
+        async def work(session: WriteSession) -> int:
+            epoch = (await session.execute(rebuild._LOCK_EPOCH)).scalar_one()
+            values = {"epoch": epoch, "incarnation": f"R{epoch}"}
+            return (await session.execute(rebuild._FLIP, values)).rowcount
+
+        return work
+
+    def op_sell(self) -> Operation:
+        lines = [
+            SeatLine(
+                FlightId(f"flt_{self.chance.randint(0, 2)}"),
+                CabinName.ECONOMY,
+                self.chance.randint(1, 2),
+                self.chance.randint(1, 4),
+            )
+            for _ in range(self.chance.randint(1, 3))
+        ]
+        move = self.chance.choice((inventory.sell, inventory.sell, inventory.give_back))
+
+        async def work(session: WriteSession) -> Any:
+            moved = await move(session, lines)
+            return moved if isinstance(moved, SeatLine) else sorted(moved, key=str)
+
+        return work
+
+    def op_read_rows(self) -> Operation:
+        async def work(session: WriteSession) -> Any:
+            ids = [FlightId("flt_1"), FlightId("flt_0"), FlightId("flt_none")]
+            pages = [page async for page in inventory.all_rows(session, _START, page_size=1)]
+            return (
+                await inventory.read_rows(session, ids),
+                await inventory.read_flights(session, ids),
+                await inventory.loose_rows(session, ("", ""), 10),
+                pages,
+            )
+
+        return work
+
+    def op_change(self) -> Operation:
+        flight_id = FlightId(f"flt_{self.chance.randint(0, 2)}")
+        limits = [self.chance.randint(0, 12), self.chance.randint(0, 12)]
+
+        async def work(session: WriteSession) -> Any:
+            locked = await schedule.lock(session, flight_id)
+            if locked is None:
+                return None
+            (cabin,) = locked.flight.cabins
+            classes = zip(cabin.booking_classes, limits, strict=True)
+            changed = tuple(replace(one, limit=limit) for one, limit in classes)
+            wanted = replace(cabin, booking_classes=changed)
+            return locked, await schedule.change(session, flight_id, [wanted])
+
+        return work
+
+    def op_tighten(self) -> Operation:
+        flight_id = FlightId(f"flt_{self.chance.randint(0, 2)}")
+        version = self.chance.randint(1, 12)
+        taken = [self.chance.randint(0, 6) for _ in range(self.chance.choice((1, 2, 2, 2)))]
+        return lambda s: inventory.tighten(s, flight_id, CabinName.ECONOMY, version, taken)
+
+    def op_book(self) -> Operation:
+        new = [self._booking(hold_id) for hold_id in self.some(self.ids)]
+        return lambda s: bookings.add(s, new)
+
+    def op_cancel(self) -> Operation:
+        asked = [(self.chance.choice(self.tenants), _booking_id(i)) for i in self.some(self.ids)]
+        return lambda s: bookings.cancel(s, asked, _START + timedelta(days=1))
+
+    def op_read_bookings(self) -> Operation:
+        asked = [(self.chance.choice(self.tenants), _booking_id(i)) for i in self.some(self.ids)]
+
+        async def work(session: WriteSession) -> Any:
+            references = [(tenant, "ref-1") for tenant in self.tenants]
+            return (
+                await bookings.read_all(session, asked),
+                await bookings.with_client_references(session, references),
+            )
+
+        return work
+
+    def op_tell(self) -> Operation:
+        facts = [self._fact() for _ in range(self.chance.randint(1, 2))]
+        return lambda s: outbox.append(s, *facts)
+
+    def op_number(self) -> Operation:
+        count = self.chance.randint(1, 3)
+
+        async def work(session: WriteSession) -> Any:
+            numbered: list[EventId] = await outbox.number(session, count)
+            return (
+                numbered,
+                await outbox.last_position(session),
+                await outbox.numbered_after(session, 1, 5),
+            )
+
+        return work
+
+    def op_claim(self) -> Operation:
+        claims = [
+            Claim(
+                self.chance.choice(self.tenants),
+                IdempotencyKey(f"k{number}", str(self.chance.randint(1, 2)) * 64),
+                f"subject-{number}",
+                {"number": number},
+            )
+            for number in self.some([1, 2, 3, 4])
+        ]
+
+        async def work(session: WriteSession) -> Any:
+            await session.execute(BE_BRIEF)
+            asked = {(claim.tenant_id, claim.key.key) for claim in claims}
+            return (
+                await idempotency.claim_all(session, "route", claims, _START),
+                await idempotency.find_all(session, "route", asked),
+                await idempotency.find(session, claims[0].tenant_id, "other", claims[0].key),
+            )
+
+        return work
+
+    def _promise(self, hold_id: HoldId) -> Promise:
+        one = self.chance.choice(FLIGHTS)
+        segment = Segment.of(one, one.cabins[0], 1)
+        counts = PassengerCounts(self.chance.randint(1, 3))
+        granted_at = _START + timedelta(milliseconds=self.chance.randrange(6000))
+        expires_at = granted_at + timedelta(seconds=self.chance.randint(1, 8))
+        return Promise(
+            hold_id=hold_id,
+            tenant_id=self.chance.choice(self.tenants),
+            idempotency_key=f"key of {hold_id}",
+            attempt=1,
+            request_hash=hold_id[-1] * 64,
+            client_reference=self.chance.choice((None, "ref")),
+            lines=(SeatLine(one.flight_id, CabinName.ECONOMY, 1, counts.seats),),
+            segments=(segment,),
+            passengers=counts,
+            price=price([segment], counts),
+            epoch=self.chance.randint(0, 3),
+            granted_at=granted_at,
+            expires_at=expires_at,
+            first_expires_at=expires_at,
+            state=self.chance.choice((JournalState.HELD,) * 4 + (JournalState.ABORTED,)),
+        )
+
+    def _booking(self, hold_id: HoldId) -> NewBooking:
+        promise = self._promise(hold_id)
+        booking = Booking(
+            booking_id=_booking_id(hold_id),
+            record_locator=f"LOC{self.chance.randint(100, 105)}",
+            status=BookingStatus.CONFIRMED,
+            hold_id=hold_id,
+            segments=promise.segments,
+            passengers=(passenger(), passenger("CHD")),
+            contact=CONTACT,
+            payment=Payment("pay-1", promise.price.total),
+            price=promise.price,
+            client_reference=self.chance.choice((None, None, "ref-1")),
+            created_at=_START,
+        )
+        return NewBooking(promise.tenant_id, booking, promise.lines)
+
+    def _fact(self) -> Fact:
+        self.facts += 1
+        return Fact(
+            type=EventType.BOOKING_CONFIRMED,
+            version=1,
+            tenant_id=self.chance.choice(self.tenants),
+            aggregate_type="booking",
+            aggregate_id=f"bkg_{self.chance.randint(1, 3)}",
+            sequence=self.chance.randint(1, 3),
+            occurred_at=_START + timedelta(seconds=self.facts),
+            data={"segments": [{"flight_id": "flt_0"}]},
+        )
+
+
+async def test_the_epoch_and_its_doubts_are_read_alike(empty_database: str) -> None:
+    real = Database(empty_database)
+    simulated = simulated_postgres()
+    lay_out(simulated, [])
+    try:
+        for wait in (0.0, 60.0):
+            answers = []
+            for database in (real, simulated.database()):
+                doubts = Doubts(database)
+                said = await doubts.say(wait)
+                row = await EpochKeeper(database).read()
+                await doubts.withdraw()
+                answers.append((said, row, await EpochKeeper(database).read()))
+            assert answers[0] == answers[1]
+    finally:
+        await real.close()
+
+
+def _booking_id(hold_id: HoldId) -> BookingId:
+    return BookingId(hold_id.replace("hold_", "bkg_"))
