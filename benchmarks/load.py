@@ -41,7 +41,7 @@ class Plan:
     connections: int
     seconds: float = 3.0
     warm_seconds: float = 0.3
-    count: int | None = None  # so many requests instead of seconds
+    count: int | None = None  # so many requests, if `seconds` are enough for them
     rate: float | None = None  # a second: the open loop
     offset: int | None = None  # each request once, from this one on
     release: str | None = None  # the token with which each hold is given back at once
@@ -238,7 +238,7 @@ async def _window(crowd: _Crowd, plan: Plan) -> None:
         await asyncio.sleep(plan.seconds)
         return
     try:
-        async with asyncio.timeout(plan.seconds if plan.count is None else None):
+        async with asyncio.timeout(plan.seconds):
             await crowd.exhausted
             await crowd.rest()  # what is under way still counts
     except TimeoutError:

@@ -24,6 +24,7 @@ from benchmarks.stage import Running, Servers
 
 Pair = tuple[str, str]
 CLIENTS = 64
+PATIENCE_SECONDS = 120.0  # with a fixed number of requests
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,7 @@ class Bench:
                 to.port,
                 requests,
                 clients,
-                seconds=seconds,
+                seconds=seconds if count is None else PATIENCE_SECONDS,
                 count=count,
                 release=release,
                 expected=expected,

@@ -16,7 +16,17 @@ from app.search.connections import DEFAULT_MINUTES, LONGEST_WAIT
 from benchmarks import seeding
 from benchmarks.arithmetic import Measured, at_least, at_most, middle, percentile
 from benchmarks.load import Plan
-from benchmarks.rows.base import CLIENTS, Bench, Line, Pair, compared, cpu_text, get, warnings
+from benchmarks.rows.base import (
+    CLIENTS,
+    PATIENCE_SECONDS,
+    Bench,
+    Line,
+    Pair,
+    compared,
+    cpu_text,
+    get,
+    warnings,
+)
 from benchmarks.stage import Running, Stage
 
 FLIGHTS = 20_000
@@ -118,7 +128,7 @@ class Unasked:
             self._api.port,
             self._requests,
             self._clients,
-            seconds=seconds,
+            seconds=seconds if self._count is None else PATIENCE_SECONDS,
             count=self._count,
             offset=self._used,
         )

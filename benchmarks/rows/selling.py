@@ -46,7 +46,9 @@ def booking_requests(token: str, numbers: range) -> list[Pair]:
 
 
 class Once:
-    """An arm whose requests can be sent once: each round goes on where the last one ended."""
+    """An arm whose requests can be sent once: each round goes on where the last one ended, and has
+    its share of them at most.
+    """
 
     def __init__(self, bench: Bench, api: Running, stage: Stage, numbers: range) -> None:
         self._bench = bench
@@ -54,14 +56,25 @@ class Once:
         self._cpu = stage.cpu(api)
         self._requests = bench.requests(booking_requests(api.token(), numbers))
         self._used = 0
-        self.left = len(numbers)
+        self._share = share(len(numbers), bench)
 
     async def __call__(self, seconds: float) -> Measured:
-        plan = Plan(self._api.port, self._requests, CLIENTS, seconds=seconds, offset=self._used)
+        plan = Plan(
+            self._api.port,
+            self._requests,
+            CLIENTS,
+            seconds=seconds,
+            count=self._share,
+            offset=self._used,
+        )
         measured, outcome = await self._bench.load(plan, self._cpu)
-        self.left -= outcome.used - self._used
         self._used = outcome.used
         return measured
+
+
+def share(holds: int, bench: Bench) -> int:
+    """Of one round; the warm-up is one more."""
+    return holds // (bench.rounds + 1)
 
 
 async def booking(bench: Bench) -> list[Line]:
@@ -115,7 +128,8 @@ async def _pgbench_arm(bench: Bench, stage: Stage, holds: int) -> Arm:
         await pgbench.prepare(connection, recorded, range(holds - 1))
     path = bench.folder / f"{stage.name}.sql"
     path.write_text(pgbench.script(recorded), encoding="utf-8")
-    per_client = FIRST_GUESS
+    most = share(holds - 1, bench) // pgbench.CLIENTS
+    per_client = min(FIRST_GUESS, most)
 
     async def measure(seconds: float) -> Measured:
         nonlocal per_client
@@ -123,9 +137,8 @@ async def _pgbench_arm(bench: Bench, stage: Stage, holds: int) -> Arm:
         before = read()
         played = await pgbench.play(stage, path, per_client)
         cpu = {name: spent - before[name] for name, spent in read().items()}
-        per_client = max(
-            10, int(bench.seconds * played.transactions / played.seconds / pgbench.CLIENTS)
-        )
+        wanted = int(bench.seconds * played.transactions / played.seconds / pgbench.CLIENTS)
+        per_client = max(1, min(wanted, most))
         return Measured(
             played.transactions, played.seconds, cpu, played.latency_ms, played.latency_ms
         )
