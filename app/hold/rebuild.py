@@ -113,6 +113,7 @@ class Guardian:
         self._ttl = ttl
         self._clock = clock
         self._who = who  # this process, in the lease that keeps rebuilders apart
+        self._was_away = False  # when it was looked for last
         self._pooled: str | None = None  # the incarnation that the client's connections lead to
         self._discarding: asyncio.Task[None] | None = None
 
@@ -126,20 +127,22 @@ class Guardian:
                 _log.exception("hold store not looked after")
             self._epochs.alarm.clear()
             await asyncio.sleep(LOOK_PAUSE_SECONDS)  # however often the alarm is raised
-            pause = LOOK_AGAIN_SECONDS if self._epochs.is_silent else LOOK_EVERY_SECONDS
+            pause = LOOK_AGAIN_SECONDS if self._was_away else LOOK_EVERY_SECONDS
             await _first_of(pause, self._epochs.alarm, stop)
 
     async def ensure_open(self) -> None:
         """Returns when the present epoch is open in the Redis that is there; else raises."""
         row = await self._epochs.learn()
         try:
-            patience = LOOK_SECONDS / 2 if self._epochs.is_silent else LOOK_SECONDS
+            patience = LOOK_SECONDS / 2 if self._was_away else LOOK_SECONDS
             sighting = await self._lookout.look(row, patience)
         except _AWAY as error:
-            self._epochs.is_silent = True
+            # One late answer may be this process's own lateness: the next look tells.
+            self._epochs.is_silent = self._was_away or not isinstance(error, TimeoutError)
+            self._was_away = True
             await self._end_epoch_where_away(row)
             raise HoldStoreUnavailable from error
-        self._epochs.is_silent = False
+        self._was_away = self._epochs.is_silent = False
         if row.is_doubted:
             await self._doubts.withdraw()
         if sighting.fault is not None:
