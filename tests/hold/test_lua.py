@@ -207,7 +207,7 @@ async def test_more_than_one_call_takes_back_is_asked_again_and_never_called_ful
 
 
 async def test_a_pinned_hold_is_out_of_reach_of_time(client: Redis) -> None:
-    store = await opened(client, row((1,)), ttl=timedelta(milliseconds=20))
+    store = await opened(client, row((1,)))
     hold = HoldId("hold_a")
     await place(store, hold, line(1, 1))
     assert await store.pin(EPOCH, hold) == Pinned(1)
@@ -302,7 +302,7 @@ async def test_terms_that_changed_and_fences_stop_a_hold(client: Redis) -> None:
 
 
 async def test_nothing_lives_for_ever_but_what_is_alive(client: Redis) -> None:
-    store = await opened(client, row((5,)), ttl=timedelta(milliseconds=20))
+    store = await opened(client, row((5,)), ttl=timedelta(milliseconds=500))
     await place(store, "hold_a", line(1, 1))
     await place(store, "hold_b", line(1, 1))
     await store.end(EPOCH, HoldId("hold_b"), JournalState.RELEASED)
