@@ -83,7 +83,7 @@ class _PossiblyTaken:
     def _spans(self, deliveries: Deliveries) -> list[tuple[Line, float, float]]:
         tried = [one for one in deliveries.operations if may_have_happened(one)]
         if not tried:
-            return []
+            return self._held_for_nobody(deliveries)
         told = deliveries.acknowledged
         story = self._evidence.holds.get((told[0].answer or {}).get("id", "")) if told else None
         if story is None:
@@ -96,6 +96,18 @@ class _PossiblyTaken:
             begun, ended = booked[0].invoked_at, self._mended(booked)
             spans += [(line, begun, ended) for line in story.lines]
         return spans
+
+    def _held_for_nobody(self, deliveries: Deliveries) -> list[tuple[Line, float, float]]:
+        """A grant that its process slept on: it ended before it was promised, and what was asked for was
+        refused when the process woke up.
+        """
+        ttl = self._evidence.terms.hold_ttl_seconds
+        return [
+            (line, one.invoked_at, one.completed_at)
+            for one in deliveries.operations
+            if one.completed_at is not None and one.completed_at - one.invoked_at >= ttl
+            for line in self._evidence.lines(one)
+        ]
 
     def _forgotten(self, tried: list[Operation]) -> float:
         """A grant that no client heard of: swept, or promised and then expired."""

@@ -274,6 +274,23 @@ def test_free_seats_that_are_refused_are_found(seller: Seller, before: str) -> N
     assert "I6" in verdict(seller, replace(denied, completed_at=asked.invoked_at + 0.01))
 
 
+@pytest.mark.parametrize(("slept", "excused"), [(10.0, True), (9.0, False)])
+def test_a_request_that_was_slept_on_may_have_kept_seats(
+    seller: Seller, slept: float, excused: bool
+) -> None:
+    """Granted, frozen for a hold's whole time, swept meanwhile, and refused on waking up."""
+    slow, quick = seller.hold(Y, 2, fate=DROPPED), seller.hold(Y, fate=DROPPED)
+    error = {"flight_id": "flt_a", "booking_class": "Y", "open": 0}
+    late = refused(slow, 409, "sold_out", errors=[{**error, "requested": 2}])
+    soon = refused(quick, 409, "sold_out", errors=[{**error, "requested": 1}])
+    found = verdict(
+        seller,
+        replace(late, completed_at=slow.invoked_at + slept),
+        replace(soon, completed_at=quick.invoked_at + 0.01),
+    )
+    assert ("I6" not in found) is excused
+
+
 def test_a_hold_served_beyond_its_end_is_found(seller: Seller) -> None:
     first = seller.hold(Y)
     seen = seller.get_hold(id_of(first))
