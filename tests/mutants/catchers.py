@@ -29,7 +29,8 @@ _MISTAKES: Final = (
 """A failure of these kinds says that the patch is no program, and nothing of what it breaks."""
 
 _VIOLATION: Final = re.compile(r"^  (I\d+: .*)$", re.MULTILINE)
-_SEED: Final = re.compile(r"^seed \d+: I\d+.*$", re.MULTILINE)
+_SEED: Final = re.compile(r"^seed \d+: (?:I\d+|.*oversell_stopped).*$", re.MULTILINE)
+"""A broken invariant, or the guard that had to stop it: any other fall says nothing."""
 
 
 class Verdict(Enum):
