@@ -15,7 +15,7 @@ QUICKLY_CAUGHT = {
     "no epoch check in any script": 100,
     "answer before the journal": 20,
     "retry with a new id": 20,
-    "refused on Redis's word alone": 50,
+    "refused on Redis's word alone": 400,
     "no incarnation check": 200,
     "release without tombstone": 200,
     "no undo of a late grant": 50,
