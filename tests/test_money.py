@@ -34,7 +34,7 @@ def test_the_one_form(amount: str, currency: str, minor: int) -> None:
         ("", "CLP"),
         ("١", "CLP"),
         ("1", "clp"),
-        ("1", "XXX"),
+        ("1", "XAU"),  # gold has a code, and no minor unit
         ("1", "ZZZ"),
         ("9" * 13, "CLP"),
     ],

@@ -169,7 +169,7 @@ async def test_nothing_to_offer_is_an_empty_list(shop: Shop) -> None:
             {"departure_date": "2020-01-01"},
             {"departure_date": "0001-01-01"},
             {"departure_date": "9999-12-31"},
-            {"destination": "XXX"},
+            {"destination": "QQQ"},
             {"cabin": "first"},
             {"adults": "8"},
         ):
