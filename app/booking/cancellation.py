@@ -18,7 +18,7 @@ from app.idempotency import store as idempotency
 from app.idempotency.model import Answered, Claim, IdempotencyKey
 from app.ids import BookingId, TenantId
 from app.inventory import store as inventory_store
-from app.inventory.model import InventoryRow, SeatLine
+from app.inventory.model import InventoryRow, rows_of
 from app.outbox import store as outbox
 from app.storage.coalesce import Coalescer, NotTogether, together_or_alone
 from app.storage.database import Database, WriteSession
@@ -26,7 +26,6 @@ from app.storage.transaction import BE_BRIEF, OutcomeUnknown
 
 ROUTE: Final = "bookings.cancel"
 BATCH_MAX: Final = 32
-BATCHES_MAX: Final = 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,7 +49,6 @@ class Cancellation:
             self._cancel,
             key=lambda wish: wish.booking_id,
             batch_max=min(batch_max, BATCH_MAX),
-            batches_max=BATCHES_MAX,
         )
 
     async def cancel(
@@ -96,7 +94,7 @@ class Cancellation:
             for wish, (booking, _) in zip(wishes, cancelled, strict=True)
         )
         await outbox.append(session, *facts)
-        return [(Answered(booking), _rows_of(lines, rows)) for booking, lines in cancelled]
+        return [(Answered(booking), rows_of(lines, rows)) for booking, lines in cancelled]
 
     async def _cancel_alone(self, wish: _Wish) -> _Cancelled:
         was_replayed = False
@@ -139,8 +137,3 @@ class Cancellation:
 
 def no_such_booking() -> NotFound:
     return NotFound("There is no such booking.")
-
-
-def _rows_of(lines: Sequence[SeatLine], rows: Sequence[InventoryRow]) -> list[InventoryRow]:
-    flights = {line.flight_id for line in lines}
-    return [row for row in rows if row.flight_id in flights]

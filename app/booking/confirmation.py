@@ -23,7 +23,6 @@ from app.booking.sale import (
     Order,
     PinOfEarlierEpoch,
     Sales,
-    no_such_hold,
     refusal_of,
 )
 from app.clock import Clock
@@ -36,7 +35,7 @@ from app.errors import (
     ValidationFailed,
 )
 from app.hold.claim import Claim, Claims
-from app.hold.errors import HoldNotActive, NotForSale
+from app.hold.errors import HoldNotActive, NotForSale, no_such_hold
 from app.idempotency import store as idempotency
 from app.idempotency.model import Answered, IdempotencyKey, Record
 from app.ids import BookingId, HoldId, TenantId

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from app.booking import store
 from app.booking.sale import ROUTE
@@ -13,8 +12,6 @@ from app.idempotency.model import IdempotencyKey, Record
 from app.ids import BookingId, HoldId, TenantId
 from app.storage.coalesce import BATCH_MAX, Coalescer
 from app.storage.database import Database
-
-BATCHES_MAX: Final = 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,7 +33,7 @@ class Lookup:
     def __init__(self, database: Database, *, batch_max: int = BATCH_MAX) -> None:
         self._database = database
         self._questions: Coalescer[Question, Known] = Coalescer(
-            self._look, key=id, batch_max=batch_max, batches_max=BATCHES_MAX
+            self._look, key=id, batch_max=batch_max
         )
 
     async def ask(self, question: Question) -> Known:

@@ -18,17 +18,17 @@ from app.booking.errors import DuplicateBooking, seats_gone
 from app.booking.model import Booking, BookingRequest, BookingStatus, DrawLocator
 from app.booking.store import NewBooking
 from app.clock import Clock
-from app.errors import DomainError, NotFound
+from app.errors import DomainError
 from app.hold import journal
 from app.hold.claim import Claim, Claims
-from app.hold.errors import HoldExpired, HoldNotActive, SoldOut
+from app.hold.errors import HoldExpired, HoldNotActive, SoldOut, no_such_hold
 from app.hold.model import JournalState, Promise
 from app.idempotency import model as keys
 from app.idempotency import store as idempotency
 from app.idempotency.model import IdempotencyKey
 from app.ids import BookingId, TenantId, booking_id
 from app.inventory import store as inventory_store
-from app.inventory.model import InventoryRow, SeatLine
+from app.inventory.model import InventoryRow, SeatLine, rows_of
 from app.outbox import store as outbox
 from app.storage.coalesce import Coalescer, NotTogether, together_or_alone
 from app.storage.database import Database, WriteSession
@@ -38,7 +38,6 @@ _log = structlog.get_logger(__name__)
 
 ROUTE: Final = "bookings.confirm"
 BATCH_MAX: Final = 32  # one transaction's bookings
-BATCHES_MAX: Final = 2  # at once: one is written to disk while the other is put together
 LOCATOR_DRAWS_MAX: Final = 64
 BOOKED: Final = "The hold has become a booking."
 
@@ -101,7 +100,6 @@ class Sales:
             self._sell,
             key=lambda sale: sale.claim.hold_id,
             batch_max=min(batch_max, BATCH_MAX),
-            batches_max=BATCHES_MAX,
         )
 
     async def sell(self, order: Order, claim: Claim) -> Sold | None:
@@ -172,7 +170,8 @@ class Sales:
         )
         await outbox.append(session, *facts)
         return [
-            (booking, _rows_of(sale, rows)) for sale, booking in zip(sales, bookings, strict=True)
+            (booking, rows_of(sale.order.promise.lines, rows))
+            for sale, booking in zip(sales, bookings, strict=True)
         ]
 
     async def _add_bookings(self, session: WriteSession, sales: Sequence[Sale]) -> list[Booking]:
@@ -222,10 +221,6 @@ def refusal_of(state: JournalState) -> DomainError | None:
             return no_such_hold()
 
 
-def no_such_hold() -> NotFound:
-    return NotFound("There is no such hold.")
-
-
 async def _why_not(session: WriteSession, claim: Claim) -> Exception:
     """Why the journal row was not HELD with our fence: read after whoever held it has ended."""
     promise = await journal.read(session, claim.hold_id)
@@ -243,11 +238,6 @@ async def _refuse_duplicate(session: WriteSession, order: Order) -> None:
         taken_by = (await store.with_client_references(session, [asked])).get(asked)
         if taken_by is not None:
             raise DuplicateBooking(taken_by)
-
-
-def _rows_of(sale: Sale, rows: Sequence[InventoryRow]) -> list[InventoryRow]:
-    flights = {line.flight_id for line in sale.order.promise.lines}
-    return [row for row in rows if row.flight_id in flights]
 
 
 def _oversell_stopped(sales: Sequence[Sale], line: SeatLine) -> Exception:

@@ -10,10 +10,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from app.errors import HoldStoreUnavailable, NotFound
+from app.errors import HoldStoreUnavailable
 from app.hold import journal
 from app.hold.epoch import EpochKeeper
-from app.hold.errors import HoldExpired, HoldNotActive
+from app.hold.errors import HoldExpired, HoldNotActive, no_such_hold
 from app.hold.expirer import expire_on_word_of
 from app.hold.model import JournalState, MemoState, Pinned, Promise
 from app.hold.store import HoldStore
@@ -136,7 +136,7 @@ class Claims:
         if isinstance(promise, HoldStoreUnavailable):
             return promise
         if promise is None or promise.state is JournalState.ABORTED:
-            return NotFound("There is no such hold.")
+            return no_such_hold()
         match promise.state:
             case JournalState.EXPIRED:
                 return HoldExpired()

@@ -5,11 +5,11 @@ from datetime import datetime
 from typing import Final
 
 from app.hold import keys
-from app.hold.journal import LiveHold
 from app.hold.keys import Keys
 from app.hold.model import instant_of, microseconds
 from app.hold.scripts import Scripts
 from app.hold.store import request_digest
+from app.hold.survey import LiveHold
 
 HOLDS_AT_ONCE: Final = 500
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from app.clock import instant_text
-from app.errors import DomainError, ErrorKind, Violation
+from app.errors import DomainError, ErrorKind, NotFound, Violation
 from app.hold.model import ClassChoice, Full
 from app.inventory.itinerary import Price
 from app.money import Money
@@ -93,6 +93,11 @@ class OfferExpired(DomainError):
 
     def __init__(self, detail: str = "An offer stands for 20 minutes; search again.") -> None:
         super().__init__(detail)
+
+
+def no_such_hold() -> NotFound:
+    """Nor anybody else's: a tenant learns nothing of another's holds."""
+    return NotFound("There is no such hold.")
 
 
 def _counted(count: int, noun: str) -> str:

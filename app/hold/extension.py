@@ -23,7 +23,6 @@ from app.storage.database import Database, WriteSession
 from app.storage.transaction import BE_BRIEF
 
 ROUTE: Final = "holds.extend"
-BATCHES_MAX: Final = 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,7 +51,6 @@ class Extensions:
             self._write,
             key=lambda extension: extension.promise.hold_id,
             batch_max=batch_max,
-            batches_max=BATCHES_MAX,
         )
 
     async def promise(self, extension: Extension) -> Answered[Hold]:

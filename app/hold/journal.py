@@ -8,15 +8,14 @@ gate, epoch, journal by id, booking, inventory by flight and cabin, outbox.
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from datetime import datetime
 
-from sqlalchemy import CursorResult, RowMapping, text
+from sqlalchemy import text
 
-from app.hold.model import Grant, JournalState, Promise
-from app.ids import FlightId, HoldId, TenantId
-from app.inventory.itinerary import PassengerCounts, Price, Segment
-from app.inventory.model import CabinName, SeatLine
+from app.hold.model import JournalState, Promise
+from app.hold.rows import promise_from, row_of, states_by_id
+from app.ids import HoldId, TenantId
+from app.inventory.itinerary import PassengerCounts, Price
 from app.money import Money
 from app.storage.database import ReadSession, WriteSession
 
@@ -71,17 +70,6 @@ _PAGE = text(
     LIMIT :count
     """  # noqa: S608
 )
-_LIVE = "SELECT hold_id, lines, granted_at, expires_at, fence, extensions_used, request_hash FROM hold_journal"
-_LIVE_PAGE = text(
-    f"{_LIVE} WHERE state = 'HELD' AND hold_id > :hold_id ORDER BY hold_id LIMIT :count"
-)
-_LIVE_AMONG = text(
-    f"{_LIVE} WHERE state = 'HELD' AND hold_id = ANY(CAST(:hold_ids AS text[])) ORDER BY hold_id"
-)
-_LIVE_IDS = text(
-    "SELECT hold_id FROM hold_journal"
-    " WHERE state = 'HELD' AND hold_id > :hold_id ORDER BY hold_id LIMIT :count"
-)
 _CONFIRM = text(
     """
     WITH asked AS (
@@ -135,30 +123,6 @@ _ABORT_MISSING = text(
     ON CONFLICT (hold_id) DO NOTHING
     """
 )
-_STATES = text(
-    "SELECT hold_id, state FROM hold_journal WHERE hold_id = ANY(CAST(:hold_ids AS text[]))"
-)
-_JUST_ENDED = text(
-    """
-    SELECT hold_id, state FROM hold_journal
-    WHERE ended_at > clock_timestamp() - make_interval(secs => :seconds)
-      AND state IN ('RELEASED', 'EXPIRED', 'ABORTED')
-    ORDER BY ended_at LIMIT :count
-    """
-)
-# Some of the last two seconds before the newest: each step is a look into an index.
-_NEWEST_GRANTS = text(
-    """
-    SELECT DISTINCT near.hold_id, near.granted_at, near.expires_at
-    FROM (SELECT max(granted_at) AS at FROM hold_journal) AS newest
-    CROSS JOIN generate_series(0, 7) AS step
-    CROSS JOIN LATERAL (
-        SELECT hold_id, granted_at, expires_at, state, epoch FROM hold_journal
-        WHERE granted_at <= newest.at - step * interval '250 milliseconds'
-        ORDER BY granted_at DESC LIMIT 8) AS near
-    WHERE near.state = 'HELD' AND near.epoch = :epoch
-    """
-)
 _EXTEND = text(
     """
     WITH asked AS (
@@ -175,26 +139,14 @@ _EXTEND = text(
     RETURNING hold_journal.hold_id
     """
 )
+_RAISE_FENCE = text(
+    "UPDATE hold_journal SET fence = fence + 1 WHERE hold_id = :hold_id RETURNING fence"
+)
 _DROP_ENDED = text(
     "DELETE FROM hold_journal WHERE hold_id IN (SELECT hold_id FROM hold_journal"
     " WHERE ended_at < clock_timestamp() - interval '30 days' AND state NOT IN ('HELD', 'CONFIRMED')"
     " ORDER BY ended_at LIMIT :count)"
 )
-_RAISE_FENCE = text(
-    "UPDATE hold_journal SET fence = fence + 1 WHERE hold_id = :hold_id RETURNING fence"
-)
-
-
-class LiveHold(NamedTuple):
-    """As much of a live promise as Redis keeps. There are very many of them at once, so a tuple."""
-
-    hold_id: HoldId
-    lines: list[list[Any]]  # [[flight_id, cabin, position, seats], ...]
-    granted_at: datetime
-    expires_at: datetime
-    fence: int
-    extensions_used: int
-    request_hash: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +170,7 @@ async def prove_rebuilding(session: WriteSession) -> bool:
 
 async def append(session: WriteSession, promises: Sequence[Promise]) -> set[HoldId]:
     """Writes each promise whose epoch still stands and whose id is new; names those written."""
-    rows = [_row(promise) for promise in promises]
+    rows = [row_of(promise) for promise in promises]
     written = await session.execute(_APPEND, {"rows": json.dumps(rows)})
     return {HoldId(hold_id) for hold_id in written.scalars()}
 
@@ -275,22 +227,6 @@ async def page(
     return [promise_from(row) for row in rows.mappings()]
 
 
-async def live_page(session: ReadSession, after: str, count: int) -> list[LiveHold]:
-    """All tenants' live promises by id: what a rebuild loads."""
-    rows = await session.execute(_LIVE_PAGE, {"hold_id": after, "count": count})
-    return [LiveHold(row[0], _json(row[1]), *row[2:]) for row in rows]
-
-
-async def live_among(session: ReadSession, hold_ids: Sequence[HoldId]) -> list[LiveHold]:
-    rows = await session.execute(_LIVE_AMONG, {"hold_ids": sorted(hold_ids)})
-    return [LiveHold(row[0], _json(row[1]), *row[2:]) for row in rows]
-
-
-async def live_ids(session: ReadSession, after: str, count: int) -> list[HoldId]:
-    rows = await session.execute(_LIVE_IDS, {"hold_id": after, "count": count})
-    return list(rows.scalars())
-
-
 async def confirm(session: WriteSession, fences: Mapping[HoldId, int | None]) -> set[HoldId]:
     """HELD → CONFIRMED: the single judge of who gets each hold; names those that were won.
 
@@ -302,22 +238,6 @@ async def confirm(session: WriteSession, fences: Mapping[HoldId, int | None]) ->
     return {HoldId(hold_id) for hold_id in won.scalars()}
 
 
-async def states(session: ReadSession, hold_ids: Sequence[HoldId]) -> dict[HoldId, JournalState]:
-    """Where each stands, of those that have a row."""
-    return _by_id(await session.execute(_STATES, {"hold_ids": sorted(hold_ids)}))
-
-
-async def just_ended(
-    session: ReadSession, seconds: float, count: int
-) -> dict[HoldId, JournalState]:
-    """Promises that ended within so many seconds, and not in a booking."""
-    return _by_id(await session.execute(_JUST_ENDED, {"seconds": seconds, "count": count}))
-
-
-def _by_id(rows: CursorResult[Any]) -> dict[HoldId, JournalState]:
-    return {HoldId(hold_id): JournalState(state) for hold_id, state in rows}
-
-
 async def release(
     session: WriteSession, asked: Sequence[tuple[TenantId, HoldId]]
 ) -> dict[HoldId, JournalState]:
@@ -326,7 +246,7 @@ async def release(
         "tenant_ids": [tenant_id for tenant_id, _ in asked],
         "hold_ids": [hold_id for _, hold_id in asked],
     }
-    return _by_id(await session.execute(_RELEASE, values))
+    return states_by_id(await session.execute(_RELEASE, values))
 
 
 async def expire(session: WriteSession, hold_ids: Sequence[HoldId]) -> int:
@@ -341,15 +261,6 @@ async def abort_missing(session: WriteSession, epoch: int, hold_ids: Sequence[Ho
     """
     values = {"epoch": epoch, "hold_ids": sorted(hold_ids), "nobody": _NOBODY, "nothing": _NOTHING}
     await session.execute(_ABORT_MISSING, values)
-
-
-async def newest_grants(session: ReadSession, epoch: int) -> list[Grant]:
-    """Live promises of the last moments in which any was made, as far as they are of this epoch."""
-    rows = await session.execute(_NEWEST_GRANTS, {"epoch": epoch})
-    return [
-        Grant(HoldId(row.hold_id), row.granted_at.astimezone(UTC), row.expires_at.astimezone(UTC))
-        for row in rows
-    ]
 
 
 async def extend(session: WriteSession, ends: Sequence[NewEnd]) -> set[HoldId]:
@@ -371,60 +282,3 @@ async def drop_ended(session: WriteSession, count: int) -> int:
     its key can never lead to a second hold of the same id.
     """
     return (await session.execute(_DROP_ENDED, {"count": count})).rowcount
-
-
-def lines_to_json(lines: Iterable[SeatLine]) -> list[list[Any]]:
-    return [[line.flight_id, line.cabin.value, line.position, line.seats] for line in lines]
-
-
-def lines_from_json(data: Iterable[Sequence[Any]]) -> tuple[SeatLine, ...]:
-    return tuple(
-        SeatLine(FlightId(flight_id), CabinName(cabin), position, seats)
-        for flight_id, cabin, position, seats in data
-    )
-
-
-def promise_from(row: RowMapping | Mapping[str, Any]) -> Promise:
-    return Promise(
-        hold_id=HoldId(row["hold_id"]),
-        tenant_id=TenantId(row["tenant_id"]),
-        idempotency_key=row["idempotency_key"],
-        attempt=row["attempt"],
-        request_hash=row["request_hash"],
-        client_reference=row["client_reference"],
-        lines=lines_from_json(_json(row["lines"])),
-        segments=tuple(Segment.from_json(segment) for segment in _json(row["segments"])),
-        passengers=PassengerCounts.from_json(_json(row["passengers"])),
-        price=Price.from_json(_json(row["price"])),
-        epoch=row["epoch"],
-        granted_at=row["granted_at"].astimezone(UTC),
-        expires_at=row["expires_at"].astimezone(UTC),
-        first_expires_at=row["first_expires_at"].astimezone(UTC),
-        extensions_used=row["extensions_used"],
-        fence=row["fence"],
-        state=JournalState(row["state"]),
-    )
-
-
-def _json(value: Any) -> Any:
-    """Rows of textual statements bring JSON as text."""
-    return json.loads(value) if isinstance(value, str) else value
-
-
-def _row(promise: Promise) -> dict[str, Any]:
-    return {
-        "hold_id": promise.hold_id,
-        "tenant_id": promise.tenant_id,
-        "idempotency_key": promise.idempotency_key,
-        "attempt": promise.attempt,
-        "request_hash": promise.request_hash,
-        "client_reference": promise.client_reference,
-        "lines": lines_to_json(promise.lines),
-        "segments": [segment.to_json() for segment in promise.segments],
-        "passengers": promise.passengers.to_json(),
-        "price": promise.price.to_json(),
-        "epoch": promise.epoch,
-        "granted_at": promise.granted_at.isoformat(),
-        "expires_at": promise.expires_at.isoformat(),
-        "state": promise.state.value,
-    }

@@ -14,12 +14,12 @@ from functools import partial
 from typing import Final, TypeVar
 
 from app.errors import HoldStoreUnavailable
-from app.hold import journal
+from app.hold import journal, survey
 from app.hold.epoch_store import HOLDS_AT_ONCE, EpochStore
-from app.hold.journal import LiveHold
 from app.hold.model import JournalState
 from app.hold.seats import SeatStore
 from app.hold.store import HoldStore
+from app.hold.survey import LiveHold
 from app.ids import HoldId
 from app.inventory import store as inventory_store
 from app.storage.database import Database, ReadSession
@@ -65,12 +65,12 @@ class Loading:
         async with self._database.snapshot() as session:
             await _a_few_at_once(self._inventory(session))
             after = ""
-            while ids := await journal.live_ids(session, after, PAGE):
+            while ids := await survey.live_ids(session, after, PAGE):
                 await self._keep_lease()
                 still_live.update(ids)
                 missing = [hold_id for hold_id in ids if hold_id not in self.loaded]
                 if missing:
-                    await self._write(await journal.live_among(session, missing))
+                    await self._write(await survey.live_among(session, missing))
                 after = ids[-1]
         await _a_few_at_once(self._ends(sorted(self.loaded - still_live)))
 
@@ -83,7 +83,7 @@ class Loading:
     async def _live_holds(self, session: ReadSession) -> AsyncIterator[list[LiveHold]]:
         holds: list[LiveHold] = []
         after = ""
-        while page := await journal.live_page(session, after, PAGE):
+        while page := await survey.live_page(session, after, PAGE):
             await self._keep_lease()
             holds += page
             if len(holds) >= SORTED_TOGETHER:

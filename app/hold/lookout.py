@@ -14,7 +14,7 @@ from typing import Final
 
 from redis.asyncio import Redis
 
-from app.hold import journal
+from app.hold import survey
 from app.hold.epoch import EpochRow
 from app.hold.epoch_store import EpochStore
 from app.hold.model import Grant, MemoState
@@ -54,7 +54,7 @@ class Lookout:
         """Raises HoldStoreUnavailable, or what an unreachable server raises, TimeoutError too."""
         async with self._database.reading() as session:
             # First, as what the journal has was in Redis before; and the patience is not for it.
-            grants = await journal.newest_grants(session, row.number)
+            grants = await survey.newest_grants(session, row.number)
         async with asyncio.timeout(seconds):
             incarnation = await incarnation_of(self._probe)
             return Sighting(incarnation, await self._fault(row, incarnation, grants))

@@ -17,7 +17,7 @@ import structlog
 from prometheus_client import Gauge
 
 from app.clock import Clock
-from app.hold import journal
+from app.hold import survey
 from app.hold.epoch import EpochKeeper
 from app.hold.inspection import CabinSeen, HoldSeen, Inspection
 from app.hold.model import JournalState, MemoState
@@ -128,7 +128,7 @@ class Reconciler:
         hold_ids = sorted({drift.hold_id for drift in suspects if drift.hold_id is not None})
         async with self._database.reading() as session:
             rows = await inventory_store.read_rows(session, flight_ids)
-            states = await journal.states(session, hold_ids)
+            states = await survey.states(session, hold_ids)
         seen = await self._inspection.holds(epoch, hold_ids)
         live = [i for i in hold_ids if states.get(i) is JournalState.HELD]
         return [
@@ -139,7 +139,7 @@ class Reconciler:
 
     async def _live_ids(self, after: str) -> list[HoldId]:
         async with self._database.reading() as session:
-            return await journal.live_ids(session, after, PAGE)
+            return await survey.live_ids(session, after, PAGE)
 
     async def _flights(self, epoch: int, rows: Collection[InventoryRow]) -> list[Drift]:
         flight_ids = sorted({row.flight_id for row in rows})
@@ -160,7 +160,7 @@ class Reconciler:
         if not odd:
             return []
         async with self._database.reading() as session:
-            holds = await journal.live_among(session, odd)
+            holds = await survey.live_among(session, odd)
         return [
             Drift(Kind.HELD, FlightId(flight), seats, _oddity(seen[hold.hold_id]), hold.hold_id)
             for hold in holds
@@ -174,7 +174,7 @@ class Reconciler:
         if not live:
             return []
         async with self._database.reading() as session:
-            states = await journal.states(session, live)
+            states = await survey.states(session, live)
         return _unpromised(live, seen, states)
 
 

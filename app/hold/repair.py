@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from app.errors import HoldStoreUnavailable
-from app.hold import journal
+from app.hold import journal, survey
 from app.hold.claim import Claims
 from app.hold.epoch import EpochKeeper
 from app.hold.epoch_store import HOLDS_AT_ONCE, EpochStore
@@ -81,7 +81,7 @@ class Repair:
         states = await self._judged(epoch, hold_ids)
         promised = [i for i in hold_ids if states.get(i) is JournalState.HELD]
         async with self._database.reading() as session:
-            holds = await journal.live_among(session, promised)
+            holds = await survey.live_among(session, promised)
         for start in range(0, len(holds), HOLDS_AT_ONCE):
             await self._epoch_store.load_holds(epoch, holds[start : start + HOLDS_AT_ONCE])
         for hold_id in hold_ids:
@@ -101,6 +101,6 @@ class Repair:
             if await journal.prove_epoch(session, epoch):
                 await expire_on_word_of(session, epoch, expired)
                 await journal.abort_missing(session, epoch, list(hold_ids))
-            return await journal.states(session, hold_ids)
+            return await survey.states(session, hold_ids)
 
         return await self._database.run_in_transaction(judge)

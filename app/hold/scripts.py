@@ -26,7 +26,6 @@ from app.storage.lua import Argument, Bundle, Call, Script
 from app.storage.redis import UNREACHABLE, WrongIncarnation
 
 SENDINGS_MAX: Final = 2
-BATCHES_MAX: Final = 2  # under way at once: one is on the wire while the other is put together
 SHARED_MAX: Final = 100  # keys and arguments; a call that brings more of its own travels alone
 _LUA = Path(__file__).parent / "lua"
 
@@ -46,7 +45,7 @@ class Scripts:
         self.client = client
         self._scripts, self._bundle = _shipped()
         self._calls: Coalescer[_Asked, list[Any]] = Coalescer(
-            self._send, _whose, batch_max=batch_max, batches_max=BATCHES_MAX
+            self._send, _whose, batch_max=batch_max
         )
 
     async def ask(

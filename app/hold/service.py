@@ -6,11 +6,11 @@ from datetime import datetime
 from typing import Final
 
 from app.background import Background
-from app.errors import HoldStoreUnavailable, IdempotencyKeyReused, NotFound
+from app.errors import HoldStoreUnavailable, IdempotencyKeyReused
 from app.hold import extension, journal
 from app.hold.claim import Claims
 from app.hold.epoch import EpochKeeper
-from app.hold.errors import ExtensionLimitReached, HoldExpired, HoldNotActive
+from app.hold.errors import ExtensionLimitReached, HoldExpired, HoldNotActive, no_such_hold
 from app.hold.extension import Extension, Extensions, extended_before
 from app.hold.model import (
     EXTENSIONS_MAX,
@@ -69,7 +69,7 @@ class HoldService:
     async def get(self, tenant_id: TenantId, hold_id: HoldId) -> Hold:
         promise = await self._promises.read_own(tenant_id, hold_id)
         if promise is None:
-            raise _no_such_hold()
+            raise no_such_hold()
         (hold,) = await self._views.as_they_are([promise])
         return hold
 
@@ -127,7 +127,7 @@ class HoldService:
 
         state = await self._promises.release(tenant_id, hold_id)
         if state is None or state is JournalState.ABORTED:
-            raise _no_such_hold()
+            raise no_such_hold()
         if state is JournalState.CONFIRMED:
             raise HoldNotActive("The hold has become a booking; cancel that instead.")
         try:
@@ -158,9 +158,5 @@ class HoldService:
         if record is not None and record.subject_id != hold_id:
             raise IdempotencyKeyReused
         if promise is None:
-            raise _no_such_hold()
+            raise no_such_hold()
         return promise, record
-
-
-def _no_such_hold() -> NotFound:
-    return NotFound("There is no such hold.")

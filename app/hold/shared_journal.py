@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Sequence
-from typing import Final
 
 from app.hold import journal
 from app.hold.model import JournalState, Promise
@@ -11,7 +10,6 @@ from app.storage.coalesce import BATCH_MAX, Coalescer, together_or_alone
 from app.storage.database import Database, WriteSession
 from app.storage.transaction import BE_BRIEF, CURED_BY_SPLITTING
 
-BATCHES_MAX: Final = 2  # at once: one is written to disk while the other is put together
 _Asked = tuple[TenantId, HoldId]
 
 
@@ -23,13 +21,12 @@ class SharedJournal:
             key=lambda promise: promise.hold_id,
             splits=CURED_BY_SPLITTING,
             batch_max=batch_max,
-            batches_max=BATCHES_MAX,
         )
         self._reads: Coalescer[HoldId, Promise | None] = Coalescer(
-            self._read, key=lambda _: object(), batch_max=batch_max, batches_max=BATCHES_MAX
+            self._read, key=lambda _: object(), batch_max=batch_max
         )
         self._releases: Coalescer[_Asked, JournalState | None] = Coalescer(
-            self._release, key=lambda asked: asked[1], batch_max=batch_max, batches_max=BATCHES_MAX
+            self._release, key=lambda asked: asked[1], batch_max=batch_max
         )
 
     async def append(self, promise: Promise) -> bool:

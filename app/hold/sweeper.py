@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Final
 
-from app.hold import journal
+from app.hold import journal, survey
 from app.hold.epoch import EpochKeeper
 from app.hold.model import JournalState, MemoState
 from app.hold.store import TAKE_BACK_MAX, HoldStore
@@ -49,7 +49,7 @@ class Sweeper:
         if not hold_ids:
             return 0, 0
         async with self._database.reading() as session:
-            found = await journal.states(session, hold_ids)
+            found = await survey.states(session, hold_ids)
         missing = [hold_id for hold_id in hold_ids if hold_id not in found]
         if missing:
             aborted = await self._database.run_in_transaction(
@@ -64,7 +64,7 @@ class Sweeper:
 
     async def _sweep_ended(self, epoch: int) -> int:
         async with self._database.reading() as session:
-            ended = await journal.just_ended(session, ENDED_WITHIN_SECONDS, ENDED_MAX)
+            ended = await survey.just_ended(session, ENDED_WITHIN_SECONDS, ENDED_MAX)
         return await self._end(epoch, await self._alive(epoch, ended))
 
     async def _alive(
@@ -100,4 +100,4 @@ async def _abort(
     if not await journal.prove_epoch(session, epoch):
         return {}
     await journal.abort_missing(session, epoch, missing)
-    return await journal.states(session, missing)
+    return await survey.states(session, missing)

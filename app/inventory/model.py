@@ -10,7 +10,7 @@ The same arithmetic stands once in Lua (app/hold/lua/include/nesting.lua) and is
 one by property tests.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -142,6 +142,12 @@ class SeatLine:
     cabin: CabinName
     position: int
     seats: int
+
+
+def rows_of(lines: Iterable[SeatLine], rows: Iterable[InventoryRow]) -> list[InventoryRow]:
+    """Those of the flights that the lines are on."""
+    flights = {line.flight_id for line in lines}
+    return [row for row in rows if row.flight_id in flights]
 
 
 def open_seats(limits: Sequence[int], taken: Sequence[int]) -> tuple[int, ...]:

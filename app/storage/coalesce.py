@@ -34,6 +34,7 @@ Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
 BATCH_MAX = 64
+BATCHES_MAX = 2  # at once: one is written to disk, or on the wire, while the other is put together
 QUEUE_MAX = 2048
 PIECES = 4  # of a batch that is split
 
@@ -59,7 +60,7 @@ class Coalescer(Generic[Item, Answer]):
         *,
         splits: tuple[type[Exception], ...] = (),
         batch_max: int = BATCH_MAX,
-        batches_max: int = 1,
+        batches_max: int = BATCHES_MAX,
         queue_max: int = QUEUE_MAX,
     ) -> None:
         """`work` answers item by item, in order, or names a task that will, for one that takes longer

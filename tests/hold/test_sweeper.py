@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import text
 
-from app.hold import journal
+from app.hold import journal, survey
 from app.hold.model import HoldStatus, JournalState, Promise
 from app.hold.service import HoldService
 from app.hold.sweeper import GRANTED_FOR
@@ -105,7 +105,7 @@ async def test_nothing_is_swept_on_the_word_of_an_epoch_that_is_over(
     await core.database.run_in_transaction(end_epoch)
     assert await core.sweeper.once(NOW) == 0
     async with core.database.reading() as session:
-        assert await journal.states(session, [hold.hold_id]) == {}
+        assert await survey.states(session, [hold.hold_id]) == {}
     assert JournalState.ABORTED not in (await states(core)).values()
 
 

@@ -19,7 +19,7 @@ from app.booking import store as bookings
 from app.booking import tables as booking_tables
 from app.booking.model import Booking, BookingStatus, Payment
 from app.booking.store import NewBooking
-from app.hold import journal, rebuild
+from app.hold import journal, rebuild, survey
 from app.hold import tables as hold_tables
 from app.hold.doubt import Doubts
 from app.hold.epoch import EpochKeeper
@@ -228,12 +228,12 @@ class Draw:
                 await journal.read(session, ids[0]),
                 await journal.read_own(session, tenant, ids[0]),
                 await journal.read_all(session, ids),
-                await journal.states(session, ids),
-                await journal.live_page(session, ids[0], 2),
-                await journal.live_among(session, ids),
-                await journal.live_ids(session, "", 100),
-                await journal.just_ended(session, 600.0, 100),
-                sorted(await journal.newest_grants(session, 1), key=lambda grant: grant.hold_id),
+                await survey.states(session, ids),
+                await survey.live_page(session, ids[0], 2),
+                await survey.live_among(session, ids),
+                await survey.live_ids(session, "", 100),
+                await survey.just_ended(session, 600.0, 100),
+                sorted(await survey.newest_grants(session, 1), key=lambda grant: grant.hold_id),
             )
 
         return work

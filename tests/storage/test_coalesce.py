@@ -27,7 +27,8 @@ class Bench:
                 raise self.failures[item]
         return [ValueError(item) if item.startswith("bad") else item.upper() for item in items]
 
-    def coalescer(self, **options: int) -> Coalescer[str, str]:
+    def coalescer(self, *, batches_max: int = 1, **options: int) -> Coalescer[str, str]:
+        options["batches_max"] = batches_max
         return Coalescer(self.work, lambda item: item[0], splits=(LookupError,), **options)
 
 

@@ -10,9 +10,9 @@ import pytest
 from app.hold import journal
 from app.hold.claim import Claim
 from app.hold.epoch_store import EpochStore
-from app.hold.journal import LiveHold
 from app.hold.model import Granted, Hold, Promise
 from app.hold.service import HoldService
+from app.hold.survey import LiveHold
 from app.idempotency.model import IdempotencyKey
 from app.ids import HoldId
 from app.inventory import store as inventory_store

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from app.errors import HoldStoreUnavailable
-from app.hold import journal
+from app.hold import survey
 from app.hold.errors import HoldExpired, SoldOut
 from app.hold.model import JournalState, MemoState
 from app.hold.scripts import EpochMoved
@@ -170,7 +170,7 @@ async def test_a_rebuilder_that_slept_writes_nothing_into_a_newer_epoch(
     hold = await hold_one(holds)
     old_rows = await rows_in_postgres(asleep)
     async with asleep.database.reading() as session:
-        (live,) = await journal.live_among(session, [hold.hold_id])
+        (live,) = await survey.live_among(session, [hold.hold_id])
     epoch = await asleep.epochs.current()
 
     async def overtake() -> None:

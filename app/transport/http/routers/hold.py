@@ -14,8 +14,8 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core.core_schema import CoreSchema, union_schema
 
-from app.errors import NotFound
 from app.hold import model
+from app.hold.errors import no_such_hold
 from app.hold.model import ClassChoice, HoldRequest, HoldStatus, instant_of, microseconds
 from app.hold.service import HoldService
 from app.identity.principal import Scope
@@ -238,7 +238,7 @@ def holds_router(holds: HoldService, cursors: Cursors) -> ScopedRouter:
 
 def _known_form(hold_id: str) -> HoldId:
     if not is_hold_id(hold_id):
-        raise NotFound("There is no such hold.")
+        raise no_such_hold()
     return HoldId(hold_id)
 
 

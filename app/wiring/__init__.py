@@ -1,55 +1,30 @@
 """The composition root: settings in, live objects out. The only importer of adapters.
 
-`Core` is what every role that touches seats is made of. Nothing here decides anything.
+`Core`, in app/wiring/holds.py, is what every role that touches seats is made of. Nothing here decides
+anything.
 """
 
 import asyncio
-import uuid
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
 import httpx
 import structlog
 from pydantic import SecretStr
-from redis.asyncio import Redis
 
 from app.adapters.log_bus import LogBus
 from app.adapters.null_bus import NullBus
 from app.adapters.oidc import OidcKeys
-from app.background import Background, repeat
 from app.booking.service import BookingService
 from app.clock import Clock, utc_now
 from app.doctor.rules import Deployment
 from app.doctor.service import Doctor
-from app.errors import DomainError, HoldStoreUnavailable
-from app.hold import expirer, resolver, retention, sweeper, sync, tighten
-from app.hold.claim import Claims
-from app.hold.epoch import EpochKeeper
-from app.hold.epoch_store import EpochStore
-from app.hold.expirer import Expirer
-from app.hold.extension import Extensions
-from app.hold.inspection import Inspection
-from app.hold.live import LiveInventory
-from app.hold.placement import OpenOffer, Placement
-from app.hold.rebuild import Guardian
-from app.hold.reconciler import EVERY_SECONDS, Reconciler
-from app.hold.repair import Repair
-from app.hold.resolver import Resolver
-from app.hold.retention import Retention
-from app.hold.scripts import Scripts
-from app.hold.seats import SeatStore
+from app.errors import DomainError
 from app.hold.service import HoldService
-from app.hold.shared_journal import SharedJournal
-from app.hold.store import HoldStore
-from app.hold.sweeper import Sweeper
-from app.hold.sync import Sync
-from app.hold.tighten import Tightener
 from app.identity.keys import CachedKeys, KeySource
 from app.identity.profile import IssuerProfile, parse_profiles
 from app.identity.verifier import Verifier
-from app.inventory.catalogue import Catalogue
 from app.ledger.service import LedgerService
 from app.outbox.publisher import Publisher
 from app.outbox.service import Events
@@ -57,170 +32,28 @@ from app.schedule.service import ScheduleService
 from app.search.offer_token import OfferTokens
 from app.search.service import SearchService
 from app.settings import Environment, EventBus, Settings, SettingsError
-from app.storage.coalesce import BATCH_MAX
 from app.storage.database import Database
 from app.storage.durability import UnsafeDatabase
-from app.storage.redis import UNREACHABLE, HoldServer, UnsafeEviction, connect
+from app.storage.redis import UNREACHABLE, UnsafeEviction, connect
+from app.wiring.holds import Core, build_core, core_on, watching
+
+__all__ = [
+    "Core",
+    "Identity",
+    "Services",
+    "build_core",
+    "core_of",
+    "core_on",
+    "database_of",
+    "doctor_of",
+    "identity_of",
+    "publisher_of",
+    "refuse_unsafe",
+    "services_of",
+    "watching",
+]
 
 _log = structlog.get_logger(__name__)
-
-DRAIN_SECONDS = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class Core:
-    """Connections, and the protocol between the two stores."""
-
-    clock: Clock
-    database: Database
-    redis: Redis
-    store: HoldStore
-    promises: SharedJournal
-    extensions: Extensions
-    seats: SeatStore
-    epoch_store: EpochStore
-    epochs: EpochKeeper
-    guardian: Guardian
-    expirer: Expirer
-    resolver: Resolver
-    sweeper: Sweeper
-    sync: Sync
-    tightener: Tightener
-    reconciler: Reconciler
-    repair: Repair
-    retention: Retention
-    claims: Claims
-    live: LiveInventory
-    catalogue: Catalogue
-    background: Background
-
-    def holds(self, open_offer: OpenOffer) -> HoldService:
-        """`open_offer` reads signed offers; search, which signs them, stands above holds."""
-        placement = Placement(
-            self.database,
-            self.store,
-            self.promises,
-            self.live,
-            self.epochs,
-            self.catalogue,
-            open_offer,
-            self.clock,
-        )
-        return HoldService(
-            self.database,
-            self.store,
-            self.promises,
-            self.extensions,
-            self.epochs,
-            self.claims,
-            placement,
-            self.background,
-        )
-
-    async def check_hold_store(self) -> None:
-        """For readiness: the present epoch is open in Redis."""
-
-        async def check(epoch: int) -> None:
-            if await self.epoch_store.open_epoch_number() != epoch:
-                raise HoldStoreUnavailable
-
-        await self.epochs.run(check)
-
-    async def close(self) -> None:
-        await self.background.drain(DRAIN_SECONDS)
-        await self.guardian.close()
-        await self.redis.aclose()
-        await self.database.close()
-
-
-def build_core(
-    database_url: str,
-    redis_url: str,
-    *,
-    hold_ttl: timedelta,
-    clock: Clock = utc_now,
-    batch_max: int = BATCH_MAX,
-) -> Core:
-    """`batch_max` is how much of concurrent requests is done together; 1: each by itself."""
-    return core_on(
-        Database(database_url),
-        HoldServer(redis_url),
-        hold_ttl=hold_ttl,
-        clock=clock,
-        who=uuid.uuid4().hex,
-        batch_max=batch_max,
-    )
-
-
-def core_on(
-    database: Database,
-    server: HoldServer,
-    *,
-    hold_ttl: timedelta,
-    clock: Clock,
-    who: str,
-    batch_max: int = BATCH_MAX,
-) -> Core:
-    """`who` names this process among all that use the two."""
-    epochs = EpochKeeper(database)
-    redis = server.connect(epochs.expected_incarnation)
-    scripts = Scripts(redis, batch_max=batch_max)
-    store, seats = HoldStore(scripts, hold_ttl), SeatStore(scripts)
-    claims, epoch_store = Claims(database, store, epochs), EpochStore(scripts)
-    inspection = Inspection(scripts)
-    guardian = Guardian(database, server, redis, epochs, hold_ttl, clock, who)
-    reconciler = Reconciler(database, inspection, epochs, clock)
-    return Core(
-        clock=clock,
-        database=database,
-        redis=redis,
-        store=store,
-        promises=SharedJournal(database, batch_max=batch_max),
-        extensions=Extensions(database, clock, batch_max=batch_max),
-        seats=seats,
-        epoch_store=epoch_store,
-        epochs=epochs,
-        guardian=guardian,
-        expirer=Expirer(database, store, epochs),
-        sweeper=Sweeper(database, store, epochs),
-        sync=Sync(database, seats, epochs),
-        tightener=Tightener(database, seats, epochs),
-        reconciler=reconciler,
-        repair=Repair(
-            database, store, epoch_store, inspection, epochs, claims, reconciler, guardian
-        ),
-        retention=Retention(database, clock),
-        claims=claims,
-        resolver=Resolver(claims, store, epochs),
-        live=LiveInventory(database, seats, epochs),
-        catalogue=Catalogue(database),
-        background=Background(),
-    )
-
-
-@asynccontextmanager
-async def watching(core: Core) -> AsyncIterator[None]:
-    """Keeps the hold store open and true to the journal, until the end of the block."""
-    stop = asyncio.Event()
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(core.guardian.watch(stop), name="guardian")
-        for name, work, every_seconds in (
-            ("expirer", core.expirer.once, expirer.EVERY_SECONDS),
-            ("resolver", core.resolver.once, resolver.EVERY_SECONDS),
-            ("sweeper", core.sweeper.once, sweeper.EVERY_SECONDS),
-            ("sync", core.sync.once, sync.EVERY_SECONDS),
-            ("tightener", core.tightener.once, tighten.EVERY_SECONDS),
-            ("retention", core.retention.once, retention.EVERY_SECONDS),
-        ):
-            tasks.create_task(repeat(name, work, every_seconds, stop), name=name)
-        comparing = tasks.create_task(
-            repeat("reconciler", core.reconciler.once, EVERY_SECONDS, stop), name="reconciler"
-        )
-        try:
-            yield
-        finally:
-            stop.set()
-            comparing.cancel()  # it waits for long, and changes nothing
 
 
 def core_of(settings: Settings, clock: Clock = utc_now) -> Core:

@@ -1,0 +1,100 @@
+"""What background work asks of the journal, over all tenants: what lives, what ended, what is newest.
+
+It only reads. Takes a session, never commits.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import text
+
+from app.hold.model import Grant, JournalState
+from app.hold.rows import json_of, states_by_id
+from app.ids import HoldId
+from app.storage.database import ReadSession
+
+_LIVE = "SELECT hold_id, lines, granted_at, expires_at, fence, extensions_used, request_hash FROM hold_journal"
+_LIVE_PAGE = text(
+    f"{_LIVE} WHERE state = 'HELD' AND hold_id > :hold_id ORDER BY hold_id LIMIT :count"
+)
+_LIVE_AMONG = text(
+    f"{_LIVE} WHERE state = 'HELD' AND hold_id = ANY(CAST(:hold_ids AS text[])) ORDER BY hold_id"
+)
+_LIVE_IDS = text(
+    "SELECT hold_id FROM hold_journal"
+    " WHERE state = 'HELD' AND hold_id > :hold_id ORDER BY hold_id LIMIT :count"
+)
+_STATES = text(
+    "SELECT hold_id, state FROM hold_journal WHERE hold_id = ANY(CAST(:hold_ids AS text[]))"
+)
+_JUST_ENDED = text(
+    """
+    SELECT hold_id, state FROM hold_journal
+    WHERE ended_at > clock_timestamp() - make_interval(secs => :seconds)
+      AND state IN ('RELEASED', 'EXPIRED', 'ABORTED')
+    ORDER BY ended_at LIMIT :count
+    """
+)
+# Some of the last two seconds before the newest: each step is a look into an index.
+_NEWEST_GRANTS = text(
+    """
+    SELECT DISTINCT near.hold_id, near.granted_at, near.expires_at
+    FROM (SELECT max(granted_at) AS at FROM hold_journal) AS newest
+    CROSS JOIN generate_series(0, 7) AS step
+    CROSS JOIN LATERAL (
+        SELECT hold_id, granted_at, expires_at, state, epoch FROM hold_journal
+        WHERE granted_at <= newest.at - step * interval '250 milliseconds'
+        ORDER BY granted_at DESC LIMIT 8) AS near
+    WHERE near.state = 'HELD' AND near.epoch = :epoch
+    """
+)
+
+
+class LiveHold(NamedTuple):
+    """As much of a live promise as Redis keeps. There are very many of them at once, so a tuple."""
+
+    hold_id: HoldId
+    lines: list[list[Any]]  # [[flight_id, cabin, position, seats], ...]
+    granted_at: datetime
+    expires_at: datetime
+    fence: int
+    extensions_used: int
+    request_hash: str
+
+
+async def live_page(session: ReadSession, after: str, count: int) -> list[LiveHold]:
+    """All tenants' live promises by id: what a rebuild loads."""
+    rows = await session.execute(_LIVE_PAGE, {"hold_id": after, "count": count})
+    return [LiveHold(row[0], json_of(row[1]), *row[2:]) for row in rows]
+
+
+async def live_among(session: ReadSession, hold_ids: Sequence[HoldId]) -> list[LiveHold]:
+    rows = await session.execute(_LIVE_AMONG, {"hold_ids": sorted(hold_ids)})
+    return [LiveHold(row[0], json_of(row[1]), *row[2:]) for row in rows]
+
+
+async def live_ids(session: ReadSession, after: str, count: int) -> list[HoldId]:
+    rows = await session.execute(_LIVE_IDS, {"hold_id": after, "count": count})
+    return list(rows.scalars())
+
+
+async def states(session: ReadSession, hold_ids: Sequence[HoldId]) -> dict[HoldId, JournalState]:
+    """Where each stands, of those that have a row."""
+    return states_by_id(await session.execute(_STATES, {"hold_ids": sorted(hold_ids)}))
+
+
+async def just_ended(
+    session: ReadSession, seconds: float, count: int
+) -> dict[HoldId, JournalState]:
+    """Promises that ended within so many seconds, and not in a booking."""
+    return states_by_id(await session.execute(_JUST_ENDED, {"seconds": seconds, "count": count}))
+
+
+async def newest_grants(session: ReadSession, epoch: int) -> list[Grant]:
+    """Live promises of the last moments in which any was made, as far as they are of this epoch."""
+    rows = await session.execute(_NEWEST_GRANTS, {"epoch": epoch})
+    return [
+        Grant(HoldId(row.hold_id), row.granted_at.astimezone(UTC), row.expires_at.astimezone(UTC))
+        for row in rows
+    ]
