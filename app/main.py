@@ -1,5 +1,6 @@
 """The HTTP application of one worker: `uvicorn --factory app.main:create`."""
 
+import gc
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -25,6 +26,7 @@ from app.transport.http.routers.search import search_router
 from app.wiring import Identity, Services, core_of, identity_of, services_of, watching
 
 DEV_ISSUER_PATH = "/dev/oidc"
+_COLLECT_AFTER = (20_000, 20, 20)  # objects more than went; young and middle collections in between
 
 
 def create() -> Application:
@@ -47,6 +49,7 @@ def application(settings: Settings, clock: Clock = utc_now) -> Application:
     async def life() -> AsyncIterator[None]:
         try:
             async with watching(core):
+                _spare_what_stays()
                 yield
         finally:
             await core.close()
@@ -98,6 +101,15 @@ def serving(
         examples_on=examples_on,
         clock=clock,
     )
+
+
+def _spare_what_stays() -> None:
+    """Keeps the collector of cyclic garbage from walking, again and again, over what was made to stay:
+    a third of a busy worker's time, and stops of a tenth of a second.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_COLLECT_AFTER)
 
 
 def examples_on(day: date) -> Examples:

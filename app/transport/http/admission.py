@@ -5,9 +5,8 @@ at once, as `overloaded`. A change that outlives its request keeps its turn unti
 """
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
+from types import TracebackType
 
 from app.errors import Overloaded
 from app.telemetry import ADMISSION_REFUSED, ADMISSION_WAITING
@@ -43,20 +42,16 @@ class Admission:
         self._wait_seconds = wait_seconds
         self._waiting = 0
 
-    @asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
-        """Raises Overloaded."""
+    def turn(self) -> "_Waiting":
+        """For `async with`: raises Overloaded."""
+        return _Waiting(self)
+
+    async def enter(self) -> Turn:
         if self._semaphore.locked():
             await self._wait()
         else:
             await self._semaphore.acquire()
-        turn = Turn(self._semaphore)
-        token = current_turn.set(turn)
-        try:
-            yield
-        finally:
-            current_turn.reset(token)
-            turn.release()
+        return Turn(self._semaphore)
 
     async def _wait(self) -> None:
         if self._waiting >= self._queue:
@@ -73,3 +68,29 @@ class Admission:
         finally:
             self._waiting -= 1
             ADMISSION_WAITING.dec()
+
+
+class _Waiting:
+    """One request on its way to a turn, and in it."""
+
+    __slots__ = ("_admission", "_token", "_turn")
+
+    def __init__(self, admission: Admission) -> None:
+        self._admission = admission
+        self._turn: Turn | None = None
+        self._token: Token[Turn | None] | None = None
+
+    async def __aenter__(self) -> None:
+        self._turn = await self._admission.enter()
+        self._token = current_turn.set(self._turn)
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        assert self._turn is not None
+        assert self._token is not None
+        current_turn.reset(self._token)
+        self._turn.release()

@@ -10,7 +10,6 @@ from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
 from starlette.types import ASGIApp
 
 from app.clock import Clock, utc_now
@@ -19,10 +18,11 @@ from app.transport.http.admission import Admission
 from app.transport.http.docs import docs_router
 from app.transport.http.document import TITLE, document_of, with_examples
 from app.transport.http.examples import Examples
-from app.transport.http.guard import Authenticate, Rim
-from app.transport.http.middleware import Bounded, Identified, Observed
+from app.transport.http.guard import Authenticate, GuardedRoute, Rim
+from app.transport.http.middleware import Front
 from app.transport.http.outlive import Mutations
 from app.transport.http.problems import Refusal, on_http_exception, on_refusal, on_validation
+from app.transport.http.route_table import RouteTable
 from app.transport.http.routers.health import Check, health_router
 
 
@@ -67,10 +67,14 @@ def create_app(
             finally:
                 await mutations.drain(limits.drain_seconds)
 
+    guarded = [
+        route for router in routers for route in router.routes if isinstance(route, GuardedRoute)
+    ]
     app = Application(
         token_url,
         examples_on,
         clock,
+        lambda inner: Front(inner, RouteTable(guarded), mutations, limits.deadline_seconds),
         title=TITLE,
         version=version,
         lifespan=whole_life,
@@ -84,11 +88,6 @@ def create_app(
             RequestValidationError: on_validation,
             HTTPException: on_http_exception,
         },
-        middleware=[
-            Middleware(Identified, mutations=mutations),
-            Middleware(Observed),
-            Middleware(Bounded, deadline_seconds=limits.deadline_seconds),
-        ],
     )
     app.state.rim = Rim(
         authenticate,
@@ -115,14 +114,19 @@ class Application(FastAPI):
         token_url: str | None,
         examples_on: Callable[[date], Examples] | None,
         clock: Clock,
+        behind: Callable[[ASGIApp], ASGIApp],
         **options: Any,
     ) -> None:
         super().__init__(**options)
+        self._behind = behind  # puts what every request passes in front of the library's own layers
         self._token_url = token_url
         self._examples_on = examples_on
         self._clock = clock
         self._document: dict[str, Any] = {}
         self._illustrated_for: date | None = None
+
+    def build_middleware_stack(self) -> ASGIApp:
+        return self._behind(super().build_middleware_stack())
 
     def openapi(self) -> dict[str, Any]:
         if not self._document:

@@ -10,12 +10,14 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from functools import lru_cache
 from itertools import islice
 from typing import Any, NoReturn
 
 from starlette.requests import ClientDisconnect, Request
 
 from app.errors import Violation
+from app.transport.http.context import RequestContext, context_of
 from app.transport.http.problems import BodyTooLarge, MalformedJson, UnsupportedMediaType
 from app.transport.http.violations import VIOLATIONS_MAX, pointer
 
@@ -25,39 +27,42 @@ _DRAIN_MAX = 1024 * 1024  # bytes of a body already refused that are still taken
 _DRAIN_SECONDS = 1.0
 _DIGITS_MAX = 18  # longer whole numbers mean nothing here and cost quadratic time
 _JSON = re.compile(r"application/(?:[a-z0-9!#$&^_.+-]+\+)?json")
+_IN_ONE_FORM = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 async def read(request: Request) -> bytes:
     """Counts while it reads; what the Content-Length claims can only shorten the way."""
-    declared = request.headers.get("content-length", "0")
+    context = context_of(request.scope)
+    declared = context.first_header(b"content-length") or "0"
     if len(declared) > _DIGITS_MAX or (declared.isdecimal() and int(declared) > BODY_MAX):
-        await _refuse_size(request, more=True)
-    chunks: list[bytes] = []
-    size = 0
+        await _refuse_size(request, context, more=True)
+    body = b""
     more = True
     while more:
         message = await request.receive()
         if message["type"] != "http.request":
             raise ClientDisconnect
-        chunks.append(message.get("body", b""))
-        size += len(chunks[-1])
+        body += message.get("body", b"")
         more = message.get("more_body", False)
-        if size > BODY_MAX:
-            await _refuse_size(request, more=more)
-    return b"".join(chunks)
+        if len(body) > BODY_MAX:
+            await _refuse_size(request, context, more=more)
+    return body
 
 
-def check_media_type(request: Request) -> None:
+def check_media_type(content_type: str) -> None:
     """JSON in UTF-8: application/json or a +json type."""
-    media_type, *parameters = (
-        part.strip().lower() for part in request.headers.get("content-type", "").split(";")
-    )
+    if not _is_json(content_type):
+        raise UnsupportedMediaType("Send the body as application/json, in UTF-8.")
+
+
+@lru_cache(maxsize=64)
+def _is_json(content_type: str) -> bool:
+    media_type, *parameters = (part.strip().lower() for part in content_type.split(";"))
     charsets = [
         p.removeprefix("charset=").strip('"') for p in parameters if p.startswith("charset")
     ]
-    if _JSON.fullmatch(media_type) is None or any(charset != "utf-8" for charset in charsets):
-        raise UnsupportedMediaType("Send the body as application/json, in UTF-8.")
+    return _JSON.fullmatch(media_type) is not None and all(one == "utf-8" for one in charsets)
 
 
 def parse(raw: bytes) -> Any:
@@ -73,12 +78,15 @@ def parse(raw: bytes) -> Any:
         ) from None
     except RecursionError:
         raise MalformedJson(f"The JSON is nested deeper than {DEPTH_MAX}.") from None
-    _check_depth(value, 1)
+    if raw.count(b"{") + raw.count(b"[") > DEPTH_MAX:  # else it cannot be so deep
+        _check_depth(value, 1)
     return value
 
 
-def unstorable(value: Any) -> list[Violation]:
-    """Where a text holds what no text may hold."""
+def unstorable(raw: bytes, value: Any) -> list[Violation]:
+    """Where a text holds what no text may hold; only an escape brings that into JSON in UTF-8."""
+    if b"\\u" not in raw:
+        return []
     return [
         Violation("pointer", pointer(path), "invalid", "Texts hold no NUL and no lone surrogates.")
         for path in islice(_unstorable(value, ()), VIOLATIONS_MAX)
@@ -97,15 +105,13 @@ def members_nobody_knows(value: Any) -> list[Violation]:
 
 def fingerprint(value: Any) -> str:
     """SHA-256 of the parsed JSON with its keys sorted: the same request, however it was spelled."""
-    return hashlib.sha256(
-        json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
-    ).hexdigest()
+    return hashlib.sha256(_IN_ONE_FORM(value).encode()).hexdigest()
 
 
-async def _refuse_size(request: Request, *, more: bool) -> NoReturn:
+async def _refuse_size(request: Request, context: RequestContext, *, more: bool) -> NoReturn:
     # A client that is still sending may never read an answer on a connection that is closed under
     # it, so a bounded rest is taken first; who sends more than that is cut off.
-    if more and "expect" not in request.headers:
+    if more and b"expect" not in context.headers:
         with suppress(TimeoutError):
             async with asyncio.timeout(_DRAIN_SECONDS):
                 more = await _drain(request)

@@ -1,10 +1,11 @@
 """What an endpoint may ask for, as annotated types.
 
-The guard has judged the caller and the Idempotency-Key before any of these run; here they are only
-handed over, and declared for OpenAPI. An endpoint that names `Idempotency` requires the key, one
-that names `OptionalIdempotency` honours it: the guard reads that from the signature.
+The guard has judged the caller and the Idempotency-Key before an endpoint is called; here they are only
+declared, for OpenAPI, and handed over by `arguments`. An endpoint that names `Idempotency` requires the
+key, one that names `OptionalIdempotency` honours it: the guard reads that from the signature.
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -40,41 +41,37 @@ def _digits(value: object) -> object:
     return value
 
 
+_DECLARED = AssertionError("declared for its document; `arguments` hands over what it stands for")
 DIGITS = BeforeValidator(_digits)
 """For a number in a query, behind its bounds: ASCII digits only, where the library would take '1_0'
 and ' 7' as well. `Annotated[int, Field(ge=0, le=9), DIGITS]`.
 """
 
 
-async def principal(request: Request) -> Principal:
-    caller = context_of(request.scope).principal
-    assert caller is not None, "a route without a guard has no caller"
-    return caller
+def principal() -> Principal:
+    """Who is calling."""
+    raise _DECLARED
 
 
-async def required_idempotency(
-    request: Request,
+def required_idempotency(
     _key: Annotated[
         str,
         Header(alias="Idempotency-Key", description=_KEY_TEXT, json_schema_extra=_KEY_SCHEMA),
     ],
 ) -> IdempotencyKey:
-    key = context_of(request.scope).idempotency
-    assert key is not None, "the guard lets no request pass without a key here"
-    return key
+    raise _DECLARED
 
 
-async def optional_idempotency(
-    request: Request,
+def optional_idempotency(
     _key: Annotated[
         str | None,
         Header(alias="Idempotency-Key", description=_KEY_TEXT, json_schema_extra=_KEY_SCHEMA),
     ] = None,
 ) -> IdempotencyKey | None:
-    return context_of(request.scope).idempotency
+    raise _DECLARED
 
 
-async def page(
+def page(
     limit: Annotated[
         int,
         Field(ge=1, le=LIMIT_MAX),
@@ -93,3 +90,23 @@ CurrentPrincipal = Annotated[Principal, Depends(principal)]
 Idempotency = Annotated[IdempotencyKey, Depends(required_idempotency)]
 OptionalIdempotency = Annotated[IdempotencyKey | None, Depends(optional_idempotency)]
 Paging = Annotated[Page, Depends(page)]
+
+Provided = Callable[[Request], Any]
+
+
+def _caller(request: Request) -> Principal:
+    caller = context_of(request.scope).principal
+    assert caller is not None, "a route without a guard has no caller"
+    return caller
+
+
+def _key(request: Request) -> IdempotencyKey | None:
+    return context_of(request.scope).idempotency
+
+
+PROVIDED: Mapping[Any, Provided] = {
+    principal: _caller,
+    required_idempotency: _key,
+    optional_idempotency: _key,
+}
+"""What each of these stands for, once the guard let a request pass."""

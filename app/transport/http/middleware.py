@@ -1,133 +1,90 @@
 """What happens to every request, whatever it asks for: an id, headers, a line, a count, a deadline.
 
-Plain ASGI only: middleware that runs the application in a task of its own cancels what it should
-not. Nothing here reads a body, a query string or a token.
+One plain ASGI layer in front of everything, as it is passed by every request and by every message of
+every answer. It looks guarded routes up by itself (`route_table`) and leaves the rest to the library.
+Nothing here reads a body, a query string or a token.
 """
 
 import asyncio
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from time import perf_counter
+from typing import Any
 
-import structlog
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from structlog.contextvars import bound_contextvars
 
 from app.errors import Overloaded
-from app.telemetry import HTTP_IN_FLIGHT, HTTP_REQUESTS, HTTP_SECONDS
-from app.transport.http.context import RequestContext, begin, context_of
+from app.telemetry import HTTP_IN_FLIGHT, HTTP_REQUESTS, HTTP_SECONDS, log_request, told_of
+from app.transport.http.context import RequestContext, begin, headers_of
 from app.transport.http.outlive import Mutations, current_mutations
 from app.transport.http.problems import internal_error, problem_of, problem_response
+from app.transport.http.route_table import RouteTable
 
 CLIENT_GONE = 499  # the customary status of a request that nobody waits for; never sent
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
-_HEADERS: Mapping[str, str] = {
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "X-Frame-Options": "DENY",
-}
+_STANDING: Sequence[tuple[bytes, bytes]] = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-frame-options", b"DENY"),
+)
+_NO_STORE = (b"cache-control", b"no-store")
 _PERSONAL = ("/v1/holds", "/v1/bookings")
 _QUIET = frozenset({"/livez", "/readyz", "/metrics"})  # asked every few seconds, for ever
 
-_log = structlog.get_logger()
 
+class Front:
+    """An answer whatever happens, in time, and written down.
 
-class Identified:
-    """A request id and the standing headers on every answer; the context of all that follows."""
-
-    def __init__(self, app: ASGIApp, mutations: Mutations) -> None:
-        self._app = app
-        self._mutations = mutations
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        context = begin(scope, _request_id(scope))
-        private = scope["path"].startswith(_PERSONAL)
-
-        async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                headers["X-Request-Id"] = context.request_id
-                for name, value in _HEADERS.items():
-                    headers[name] = value
-                if private:
-                    headers["Cache-Control"] = "no-store"
-            await send(message)
-
-        token = current_mutations.set(self._mutations)
-        try:
-            with bound_contextvars(request_id=context.request_id):
-                await self._app(scope, receive, send_with_headers)
-        finally:
-            current_mutations.reset(token)
-
-
-class Observed:
-    """One line and one count a request, by the route's template and never by its path."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        status = CLIENT_GONE
-
-        async def send_observed(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
-
-        started = perf_counter()
-        HTTP_IN_FLIGHT.inc()
-        try:
-            await self._app(scope, receive, send_observed)
-        finally:
-            HTTP_IN_FLIGHT.dec()
-            _record(scope, status, perf_counter() - started)
-
-
-class Bounded:
-    """A deadline for the beginning of the answer, and an answer whatever happens.
-
-    A stream may go on after its beginning. A change that runs in `outlive` goes on as well; its
-    client is told to ask again.
+    The deadline is for the beginning of an answer: a stream may go on after it. A change that runs in
+    `outlive` goes on as well; its client is told to ask again.
     """
 
-    def __init__(self, app: ASGIApp, deadline_seconds: float) -> None:
+    def __init__(
+        self, app: ASGIApp, routes: RouteTable, mutations: Mutations, deadline_seconds: float
+    ) -> None:
         self._app = app
+        self._routes = routes
+        self._mutations = mutations
         self._deadline_seconds = deadline_seconds
+        self._meters = _Meters()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        begun = False
+        headers = headers_of(scope)
+        context = begin(scope, _request_id(headers), headers)
         deadline = asyncio.timeout(self._deadline_seconds)
+        answer = _Answer(send, deadline, _standing(scope, context))
+        started = perf_counter()
+        HTTP_IN_FLIGHT.inc()
+        tokens = current_mutations.set(self._mutations), told_of.set(context.told_of)
+        try:
+            await self._in_time(deadline, scope, receive, answer)
+        finally:
+            current_mutations.reset(tokens[0])
+            HTTP_IN_FLIGHT.dec()
+            self._record(scope, context, answer.status, perf_counter() - started)
+            told_of.reset(tokens[1])
 
-        async def send_within(message: Message) -> None:
-            nonlocal begun
-            if message["type"] == "http.response.start":
-                begun = True
-                deadline.reschedule(None)
-            await send(message)
-
+    async def _in_time(
+        self, deadline: asyncio.Timeout, scope: Scope, receive: Receive, answer: "_Answer"
+    ) -> None:
         try:
             async with deadline:
-                await self._app(scope, receive, send_within)
+                route = self._routes.find(scope)
+                if route is not None:
+                    await route.serve(scope, receive, answer)
+                else:
+                    await self._app(scope, receive, answer)
         except ClientDisconnect:
             return
         except Exception as error:
-            if begun:
-                raise  # the answer cannot be taken back: the server cuts the connection
+            if answer.has_begun:
+                raise  # it cannot be taken back: the server cuts the connection
             if isinstance(error, TimeoutError) and deadline.expired():
                 refusal = Overloaded(
                     "The answer was not ready in time; ask again, with the same Idempotency-Key."
@@ -135,34 +92,84 @@ class Bounded:
                 response = problem_response(scope, problem_of(refusal))
             else:
                 response = internal_error(scope, error)
-            await response(scope, receive, send)
+            answer.deadline = None
+            await response(scope, receive, answer)
+
+    def _record(self, scope: Scope, context: RequestContext, status: int, seconds: float) -> None:
+        method = scope["method"] if scope["method"] in _METHODS else "other"
+        route = _template(scope)
+        self._meters.count(method, route, status, seconds)
+        if route in _QUIET and status < 500:
+            return
+        told: dict[str, Any] = {
+            "method": method,
+            "route": route,
+            "status": status,
+            "duration_ms": round(seconds * 1000, 1),
+        }
+        if context.code:
+            told["code"] = context.code
+        log_request(told)
 
 
-def _request_id(scope: Scope) -> str:
-    given = Headers(scope=scope).getlist("x-request-id")
-    if len(given) == 1 and _REQUEST_ID.fullmatch(given[0]):
-        return given[0]
+class _Answer:
+    """The `send` of one request: knows when the answer has begun, and with which status."""
+
+    __slots__ = ("_send", "_standing", "deadline", "status")
+
+    def __init__(
+        self, send: Send, deadline: asyncio.Timeout, standing: Sequence[tuple[bytes, bytes]]
+    ) -> None:
+        self._send = send
+        self._standing = standing
+        self.deadline: asyncio.Timeout | None = deadline
+        self.status = CLIENT_GONE
+
+    @property
+    def has_begun(self) -> bool:
+        return self.status != CLIENT_GONE
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            if self.deadline is not None:
+                self.deadline.reschedule(None)
+            message["headers"] = [*message.get("headers", ()), *self._standing]
+        await self._send(message)
+
+
+class _Meters:
+    """The counters of each route, found once: by method, template and status, of which there are few."""
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[str, str, int], Any] = {}
+
+    def count(self, method: str, route: str, status: int, seconds: float) -> None:
+        found = self._found.get((method, route, status))
+        if found is None:
+            found = self._found[method, route, status] = (
+                HTTP_REQUESTS.labels(method, route, str(status)),
+                HTTP_SECONDS.labels(method, route),
+            )
+        counter, histogram = found
+        counter.inc()
+        histogram.observe(seconds)
+
+
+def _standing(scope: Scope, context: RequestContext) -> Sequence[tuple[bytes, bytes]]:
+    named = (b"x-request-id", context.request_id.encode())
+    if scope["path"].startswith(_PERSONAL):
+        return (named, *_STANDING, _NO_STORE)
+    return (named, *_STANDING)
+
+
+def _request_id(headers: Mapping[bytes, Sequence[bytes]]) -> str:
+    given = headers.get(b"x-request-id", ())
+    if len(given) == 1:
+        text = given[0].decode("latin-1")
+        if _REQUEST_ID.fullmatch(text):
+            return text
     return secrets.token_hex(16)
-
-
-def _record(scope: Scope, status: int, seconds: float) -> None:
-    context: RequestContext = context_of(scope)
-    method = scope["method"] if scope["method"] in _METHODS else "other"
-    route = _template(scope)
-    HTTP_REQUESTS.labels(method, route, str(status)).inc()
-    HTTP_SECONDS.labels(method, route).observe(seconds)
-    if route in _QUIET and status < 500:
-        return
-    caller = context.principal
-    _log.info(
-        "request",
-        method=method,
-        route=route,
-        status=status,
-        duration_ms=round(seconds * 1000, 1),
-        **({"tenant_id": caller.tenant_id, "client_id": caller.client_id} if caller else {}),
-        **({"code": context.code} if context.code else {}),
-    )
 
 
 def _template(scope: Scope) -> str:
