@@ -17,5 +17,6 @@ def utc_now() -> datetime:
 
 def instant_text(instant: datetime) -> str:
     """RFC 3339 in UTC with Z; milliseconds where there are any."""
-    utc = instant.astimezone(UTC).replace(tzinfo=None)
-    return utc.isoformat(timespec="milliseconds" if utc.microsecond >= 1000 else "seconds") + "Z"
+    utc = instant if instant.tzinfo is UTC else instant.astimezone(UTC)
+    text = utc.isoformat(timespec="milliseconds" if utc.microsecond >= 1000 else "seconds")
+    return text.removesuffix("+00:00") + "Z"

@@ -13,7 +13,7 @@ from datetime import datetime
 from sqlalchemy import text
 
 from app.hold.model import JournalState, Promise
-from app.hold.rows import promise_from, row_of, states_by_id
+from app.hold.rows import promise_from, row_text, states_by_id
 from app.ids import HoldId, TenantId
 from app.inventory.itinerary import PassengerCounts, Price
 from app.money import Money
@@ -170,8 +170,8 @@ async def prove_rebuilding(session: WriteSession) -> bool:
 
 async def append(session: WriteSession, promises: Sequence[Promise]) -> set[HoldId]:
     """Writes each promise whose epoch still stands and whose id is new; names those written."""
-    rows = [row_of(promise) for promise in promises]
-    written = await session.execute(_APPEND, {"rows": json.dumps(rows)})
+    rows = f"[{','.join(map(row_text, promises))}]"
+    written = await session.execute(_APPEND, {"rows": rows})
     return {HoldId(hold_id) for hold_id in written.scalars()}
 
 

@@ -37,7 +37,7 @@ from app.hold.shared_journal import SharedJournal
 from app.hold.store import HoldStore, request_digest
 from app.hold.views import first_told
 from app.idempotency.model import Answered, IdempotencyKey
-from app.ids import FlightId, TenantId, hold_id
+from app.ids import FlightId, HoldId, TenantId, hold_id
 from app.inventory import store as inventory_store
 from app.inventory.catalogue import Catalogue
 from app.inventory.itinerary import PassengerCounts
@@ -63,12 +63,13 @@ class _Try:
     request: HoldRequest
     key: IdempotencyKey
     attempt: int
+    hold_id: HoldId  # of this attempt
     plan: Itinerary
     epoch: int  # of the script's answer; travels with a grant into its row
 
     def promise(self, granted: Granted) -> Promise:
         return Promise(
-            hold_id=hold_id(self.tenant_id, self.key.key, self.attempt),
+            hold_id=self.hold_id,
             tenant_id=self.tenant_id,
             idempotency_key=self.key.key,
             attempt=self.attempt,
@@ -130,8 +131,10 @@ class Placement:
         attempt = 1
         for _ in range(TRIES_MAX):
             plan = await self._plan(choices, passengers, flights, offer)
-            epoch, outcome = await self._ask_store(tenant_id, key, attempt, plan)
-            answer = await self._judge(_Try(tenant_id, request, key, attempt, plan, epoch), outcome)
+            asked = hold_id(tenant_id, key.key, attempt)
+            epoch, outcome = await self._ask_store(asked, key, plan)
+            this = _Try(tenant_id, request, key, attempt, asked, plan, epoch)
+            answer = await self._judge(this, outcome)
             if isinstance(answer, Answered):
                 return answer
             if answer is _Next.ATTEMPT:
@@ -163,10 +166,8 @@ class Placement:
             return itinerary(choices, passengers, now_known, self._clock(), offer)
 
     async def _ask_store(
-        self, tenant_id: TenantId, key: IdempotencyKey, attempt: int, plan: Itinerary
+        self, asked: HoldId, key: IdempotencyKey, plan: Itinerary
     ) -> tuple[int, PlaceOutcome]:
-        asked = hold_id(tenant_id, key.key, attempt)
-
         async def place(epoch: int) -> tuple[int, PlaceOutcome]:
             request = request_digest(key.request_hash)
             return epoch, await self._store.place(epoch, asked, request, plan.lines, plan.versions)
@@ -223,8 +224,7 @@ class Placement:
             assert memo.expires_at is not None, "it is live"
             assert memo.granted_at is not None, "it is live"
             return await self._append(this.promise(Granted(memo.expires_at, memo.granted_at)))
-        asked = hold_id(this.tenant_id, this.key.key, this.attempt)
-        row = await self._promises.read(asked)
+        row = await self._promises.read(this.hold_id)
         if row is not None and row.state is not JournalState.ABORTED:
             return _replay(row, this.key.request_hash)
         if row is None:  # ended before it was promised: keep a slow first writer from promising it

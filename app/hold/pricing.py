@@ -6,13 +6,17 @@ Pure but for the catalogue it reads. What it says is what the hold is promised a
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
+from typing import Final
 
 from app.errors import ValidationFailed, Violation
 from app.hold.errors import NotForSale, OfferExpired, PriceChanged
 from app.hold.model import ClassChoice, OfferTerms
 from app.ids import FlightId
 from app.inventory.itinerary import PassengerCounts, Price, Segment, price, times_of
-from app.inventory.model import Flight, SeatLine
+from app.inventory.model import CabinName, Flight, SeatLine
+
+KEPT_MAX: Final = 20_000  # terms of flights that are held again and again, worked out once
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +54,14 @@ def itinerary(
         if flight is None:
             wrong.append(violation(f"{at}/flight_id", "unknown_flight", "There is no such flight."))
             continue
-        found = flight.find(choice.booking_class)
+        found = _terms(flight, choice.booking_class)
         if found is None:
             detail = "The flight has no such booking class."
             wrong.append(violation(f"{at}/booking_class", "unknown_class", detail))
             continue
-        cabin, position = found
-        lines.append(SeatLine(flight.flight_id, cabin.cabin, position, passengers.seats))
-        segments.append(Segment.of(flight, cabin, position))
+        cabin, position, segment = found
+        lines.append(SeatLine(flight.flight_id, cabin, position, passengers.seats))
+        segments.append(segment)
     if not wrong and len({segment.fare.currency for segment in segments}) > 1:
         detail = "All segments of a hold are priced in one currency."
         wrong.append(violation("/segments", "mixed_currency", detail))
@@ -68,8 +72,22 @@ def itinerary(
             raise NotForSale(f"Flight {segment.carrier}{segment.flight_number} has departed.")
     if offer is not None and offer.times != times_of(segments):
         raise OfferExpired("A flight's times were changed since; search again.")
-    total = price(segments, passengers)
+    total = _price(tuple(segments), passengers)
     if offer is not None and total != offer.price:
         raise PriceChanged(total)
     versions = {flight_id: flight.version for flight_id, flight in flights.items()}
     return Itinerary(choices, passengers, tuple(lines), tuple(segments), total, versions)
+
+
+@lru_cache(maxsize=KEPT_MAX)
+def _terms(flight: Flight, booking_class: str) -> tuple[CabinName, int, Segment] | None:
+    found = flight.find(booking_class)
+    if found is None:
+        return None
+    cabin, position = found
+    return cabin.cabin, position, Segment.of(flight, cabin, position)
+
+
+@lru_cache(maxsize=KEPT_MAX)
+def _price(segments: tuple[Segment, ...], passengers: PassengerCounts) -> Price:
+    return price(segments, passengers)

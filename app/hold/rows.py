@@ -3,7 +3,9 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC
-from typing import Any
+from functools import lru_cache
+from json.encoder import encode_basestring_ascii as quoted
+from typing import Any, Final
 
 from sqlalchemy import CursorResult, RowMapping
 
@@ -11,6 +13,8 @@ from app.hold.model import JournalState, Promise
 from app.ids import FlightId, HoldId, TenantId
 from app.inventory.itinerary import PassengerCounts, Price, Segment
 from app.inventory.model import CabinName, SeatLine
+
+TEXTS_MAX: Final = 8192  # of each kind; what is held is held again
 
 
 def lines_to_json(lines: Iterable[SeatLine]) -> list[list[Any]]:
@@ -51,23 +55,39 @@ def json_of(value: Any) -> Any:
     return json.loads(value) if isinstance(value, str) else value
 
 
-def row_of(promise: Promise) -> dict[str, Any]:
-    return {
-        "hold_id": promise.hold_id,
-        "tenant_id": promise.tenant_id,
-        "idempotency_key": promise.idempotency_key,
-        "attempt": promise.attempt,
-        "request_hash": promise.request_hash,
-        "client_reference": promise.client_reference,
-        "lines": lines_to_json(promise.lines),
-        "segments": [segment.to_json() for segment in promise.segments],
-        "passengers": promise.passengers.to_json(),
-        "price": promise.price.to_json(),
-        "epoch": promise.epoch,
-        "granted_at": promise.granted_at.isoformat(),
-        "expires_at": promise.expires_at.isoformat(),
-        "state": promise.state.value,
-    }
+def row_text(promise: Promise) -> str:
+    """The row as JSON. Of most promises all but the ids and times was written before."""
+    lines = ",".join(
+        f'["{line.flight_id}","{line.cabin}",{line.position},{line.seats}]'
+        for line in promise.lines
+    )
+    segments = ",".join(map(_segment_text, promise.segments))
+    reference = promise.client_reference
+    return (
+        f'{{"hold_id":"{promise.hold_id}","tenant_id":{quoted(promise.tenant_id)},'
+        f'"idempotency_key":{quoted(promise.idempotency_key)},"attempt":{promise.attempt},'
+        f'"request_hash":"{promise.request_hash}",'
+        f'"client_reference":{"null" if reference is None else quoted(reference)},'
+        f'"lines":[{lines}],"segments":[{segments}],'
+        f'"passengers":{_passengers_text(promise.passengers)},"price":{_price_text(promise.price)},'
+        f'"epoch":{promise.epoch},"granted_at":"{promise.granted_at.isoformat()}",'
+        f'"expires_at":"{promise.expires_at.isoformat()}","state":"{promise.state}"}}'
+    )
+
+
+@lru_cache(maxsize=TEXTS_MAX)
+def _segment_text(segment: Segment) -> str:
+    return json.dumps(segment.to_json())
+
+
+@lru_cache(maxsize=TEXTS_MAX)
+def _passengers_text(passengers: PassengerCounts) -> str:
+    return json.dumps(passengers.to_json())
+
+
+@lru_cache(maxsize=TEXTS_MAX)
+def _price_text(price: Price) -> str:
+    return json.dumps(price.to_json())
 
 
 def states_by_id(rows: CursorResult[Any]) -> dict[HoldId, JournalState]:

@@ -84,14 +84,19 @@ class HoldViews:
 
 def first_told(promise: Promise) -> Hold:
     """The first answer, whatever happened since."""
-    return replace(
-        _view(promise, None),
+    return Hold(
+        hold_id=promise.hold_id,
         status=HoldStatus.ACTIVE,
+        segments=promise.segments,
+        passengers=promise.passengers,
+        price=promise.price,
         expires_at=promise.first_expires_at,
-        price_guaranteed_until=promise.first_expires_at,
         expires_in_seconds=_seconds(promise.first_expires_at - promise.granted_at),
+        price_guaranteed_until=promise.first_expires_at,
         extensions_remaining=EXTENSIONS_MAX,
+        client_reference=promise.client_reference,
         booking_id=None,
+        created_at=promise.granted_at,
     )
 
 

@@ -52,6 +52,10 @@ class Segment:
     booking_class: BookingClass
     fare: Money  # of one adult
 
+    def __hash__(self) -> int:
+        """Cheap: segments are looked up by the thousand, and few of one flight and class differ."""
+        return hash((self.flight_id, self.booking_class))
+
     @classmethod
     def of(cls, flight: Flight, cabin: Cabin, position: int) -> "Segment":
         fare_class = cabin.booking_classes[position - 1]

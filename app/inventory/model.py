@@ -85,6 +85,10 @@ class Flight:
     cabins: tuple[Cabin, ...]
     version: int = 1
 
+    def __hash__(self) -> int:
+        """Cheap: a flight has one value a version, and is looked up by the thousand."""
+        return hash((self.flight_id, self.version))
+
     def find(self, booking_class: str) -> tuple[Cabin, int] | None:
         """The cabin that has the class, and the class's position in it; letters are unique in a flight."""
         for cabin in self.cabins:
