@@ -109,9 +109,9 @@ class Placement:
 
     async def place(
         self, tenant_id: TenantId, request: HoldRequest, key: IdempotencyKey
-    ) -> Answered[Hold]:
+    ) -> Answered[Hold] | SoldOut:
         try:
-            return await self._place(tenant_id, request, key)
+            answer = await self._place(tenant_id, request, key)
         except DatabaseUnavailable:
             raise
         except DomainError:
@@ -119,10 +119,13 @@ class Placement:
             if first is None:
                 raise
             return first
+        if isinstance(answer, SoldOut):
+            return await self._first_answer(tenant_id, key) or answer
+        return answer
 
     async def _place(
         self, tenant_id: TenantId, request: HoldRequest, key: IdempotencyKey
-    ) -> Answered[Hold]:
+    ) -> Answered[Hold] | SoldOut:
         offer = self._offer_of(tenant_id, request)
         choices = request.segments if offer is None else offer.segments
         passengers = request.passengers if offer is None else offer.passengers
@@ -135,7 +138,7 @@ class Placement:
             epoch, outcome = await self._ask_store(asked, key, plan)
             this = _Try(tenant_id, request, key, attempt, asked, plan, epoch)
             answer = await self._judge(this, outcome)
-            if isinstance(answer, Answered):
+            if not isinstance(answer, _Next):
                 return answer
             if answer is _Next.ATTEMPT:
                 attempt += 1
@@ -174,7 +177,7 @@ class Placement:
 
         return await self._epochs.run(place)
 
-    async def _judge(self, this: _Try, outcome: PlaceOutcome) -> Answered[Hold] | _Next:
+    async def _judge(self, this: _Try, outcome: PlaceOutcome) -> Answered[Hold] | SoldOut | _Next:
         match outcome:
             case Granted():
                 return await self._append(this.promise(outcome))
@@ -183,7 +186,7 @@ class Placement:
             case Full():
                 seats = this.plan.passengers.seats
                 by_offer = this.request.offer_id is not None
-                raise SoldOut.of(this.plan.choices, seats, outcome, by_offer=by_offer)
+                return SoldOut.of(this.plan.choices, seats, outcome, by_offer=by_offer)
             case Stale():
                 await self._bring_up_to_date(this)
                 return _Next.TRY

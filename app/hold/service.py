@@ -10,7 +10,13 @@ from app.errors import HoldStoreUnavailable, IdempotencyKeyReused
 from app.hold import extension, journal
 from app.hold.claim import Claims
 from app.hold.epoch import EpochKeeper
-from app.hold.errors import ExtensionLimitReached, HoldExpired, HoldNotActive, no_such_hold
+from app.hold.errors import (
+    ExtensionLimitReached,
+    HoldExpired,
+    HoldNotActive,
+    SoldOut,
+    no_such_hold,
+)
 from app.hold.extension import Extension, Extensions, extended_before
 from app.hold.model import (
     EXTENSIONS_MAX,
@@ -63,6 +69,17 @@ class HoldService:
 
         Raises ValidationFailed, NotForSale, OfferExpired, PriceChanged, SoldOut, IdempotencyKeyReused,
         HoldStoreUnavailable, DatabaseUnavailable.
+        """
+        answer = await self.try_place(tenant_id, request, key)
+        if isinstance(answer, SoldOut):
+            raise answer
+        return answer
+
+    async def try_place(
+        self, tenant_id: TenantId, request: HoldRequest, key: IdempotencyKey
+    ) -> Answered[Hold] | SoldOut:
+        """As `place`, but for the refusal that comes by the thousand: raised through every frame from
+        the script's answer up, it would cost a third of the request.
         """
         return await self._placement.place(tenant_id, request, key)
 

@@ -61,7 +61,7 @@ class PostgresHolds(HoldService):
         self._ttl = ttl
         self._clock = clock
 
-    async def place(
+    async def try_place(
         self, tenant_id: TenantId, request: HoldRequest, key: IdempotencyKey
     ) -> Answered[Hold]:
         for _ in range(TRIES_MAX):

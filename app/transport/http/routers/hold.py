@@ -17,7 +17,7 @@ from pydantic_core.core_schema import CoreSchema, union_schema
 
 from app.clock import instant_text
 from app.hold import model
-from app.hold.errors import no_such_hold
+from app.hold.errors import SoldOut, no_such_hold
 from app.hold.model import ClassChoice, HoldRequest, HoldStatus, instant_of, microseconds
 from app.hold.service import HoldService
 from app.idempotency.model import Answered
@@ -170,7 +170,9 @@ def holds_router(holds: HoldService, cursors: Cursors) -> ScopedRouter:
         flights and classes, at the fares of the moment. The seats are the caller's until
         `expires_at`, whatever happens meanwhile; at `expires_at` they are free again.
         """
-        answer = await outlive(holds.place(caller.tenant_id, body.value(), key))
+        answer = await outlive(holds.try_place(caller.tenant_id, body.value(), key))
+        if isinstance(answer, SoldOut):
+            raise answer
         return _answer(answer, 201, {"Location": f"/v1/holds/{answer.value.hold_id}"})
 
     @router.get("", summary="List holds, newest first", response_description="One page of holds.")
