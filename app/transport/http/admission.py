@@ -1,24 +1,29 @@
 """How much runs at once: a bounded number, a bounded queue in front, a bounded wait in it.
 
 A burst waits its turn, first come first served; only what could not be answered in time is refused,
-at once, as `overloaded`. A change that outlives its request keeps its turn until it has ended.
+at once, as `overloaded`: what would wait too long at the pace at which turns were given of late is not
+let into the queue, so that nobody waits in vain and no work is done for a client that gave up. A change
+that outlives its request keeps its turn until it has ended.
 """
 
 import asyncio
+from collections.abc import Callable
 from contextvars import ContextVar, Token
 from types import TracebackType
 
 from app.errors import Overloaded
 from app.telemetry import ADMISSION_REFUSED, ADMISSION_WAITING
 
+_LEARNS = 0.02  # how much one turn changes the pace: fifty of them are what counts
+
 
 class Turn:
     """Given back when everybody who held it has let go."""
 
-    __slots__ = ("_holders", "_semaphore")
+    __slots__ = ("_give_back", "_holders")
 
-    def __init__(self, semaphore: asyncio.Semaphore) -> None:
-        self._semaphore = semaphore
+    def __init__(self, give_back: Callable[[], None]) -> None:
+        self._give_back = give_back
         self._holders = 1
 
     def keep(self) -> None:
@@ -27,7 +32,7 @@ class Turn:
     def release(self) -> None:
         self._holders -= 1
         if self._holders == 0:
-            self._semaphore.release()
+            self._give_back()
 
 
 current_turn: ContextVar[Turn | None] = ContextVar("current_turn", default=None)
@@ -35,12 +40,15 @@ current_turn: ContextVar[Turn | None] = ContextVar("current_turn", default=None)
 
 class Admission:
     def __init__(
-        self, *, concurrency: int = 64, queue: int = 512, wait_seconds: float = 2.0
+        self, *, concurrency: int = 64, queue: int = 4096, wait_seconds: float = 2.0
     ) -> None:
         self._semaphore = asyncio.Semaphore(concurrency)
+        self._concurrency = concurrency
         self._queue = queue
         self._wait_seconds = wait_seconds
         self._waiting = 0
+        self._pace_seconds = 0.0  # from turn to turn while others wait, of late
+        self._given_back_at: float | None = None  # the last turn, if somebody waited for it
 
     def turn(self) -> "_Waiting":
         """For `async with`: raises Overloaded."""
@@ -51,10 +59,10 @@ class Admission:
             await self._wait()
         else:
             await self._semaphore.acquire()
-        return Turn(self._semaphore)
+        return Turn(self._give_back)
 
     async def _wait(self) -> None:
-        if self._waiting >= self._queue:
+        if self._waiting >= self._queue or self._would_be_late():
             ADMISSION_REFUSED.inc()
             raise Overloaded
         self._waiting += 1
@@ -68,6 +76,23 @@ class Admission:
         finally:
             self._waiting -= 1
             ADMISSION_WAITING.dec()
+
+    def _would_be_late(self) -> bool:
+        """As many may wait as run, whatever the pace was: a pace is learned from those who wait."""
+        expected = self._waiting * self._pace_seconds
+        return self._waiting >= self._concurrency and expected > self._wait_seconds
+
+    def _give_back(self) -> None:
+        if self._waiting:
+            now = asyncio.get_running_loop().time()
+            if self._given_back_at is not None:
+                took = now - self._given_back_at
+                known = self._pace_seconds or took
+                self._pace_seconds = known + (took - known) * _LEARNS
+            self._given_back_at = now
+        else:
+            self._given_back_at = None
+        self._semaphore.release()
 
 
 class _Waiting:

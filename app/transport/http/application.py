@@ -34,7 +34,7 @@ class Limits:
     """
 
     concurrency: int = 64
-    queue: int = 512
+    queue: int = 4096
     queue_seconds: float = 4.0
     deadline_seconds: float = 6.0
     drain_seconds: float = 10.0

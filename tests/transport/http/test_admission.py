@@ -65,6 +65,47 @@ async def test_first_come_first_served() -> None:
     assert served == list(range(5))
 
 
+async def test_who_would_wait_in_vain_is_refused_at_once() -> None:
+    admission = Admission(concurrency=1, queue=1000, wait_seconds=0.5)
+    loop = asyncio.get_running_loop()
+
+    async def one(seconds: float) -> float:
+        asked_at = loop.time()
+        async with admission.turn():
+            waited = loop.time() - asked_at
+            await asyncio.sleep(seconds)
+        return waited
+
+    await asyncio.gather(*(one(0.01) for _ in range(30)))  # so the pace is known
+    asked_at = loop.time()
+    answers = [asyncio.create_task(one(0.01)) for _ in range(300)]
+    await asyncio.sleep(0)
+    refused = [answer for answer in answers if answer.done()]
+    assert loop.time() - asked_at < 0.2
+    assert 0 < len(refused) < len(answers) - 10
+    assert all(isinstance(answer.exception(), Overloaded) for answer in refused)
+    others = await asyncio.gather(*answers, return_exceptions=True)
+    waited = [answer for answer in others if isinstance(answer, float)]
+    assert max(waited) <= 0.6
+    assert len(waited) >= len(answers) - len(refused) - 10  # hardly any waited in vain
+
+
+async def test_a_slow_past_does_not_refuse_for_ever() -> None:
+    admission = Admission(concurrency=2, queue=1000, wait_seconds=0.2)
+    gate = asyncio.Event()
+
+    async def one() -> None:
+        async with admission.turn():
+            await gate.wait()
+
+    slow = [asyncio.create_task(one()) for _ in range(4)]
+    await asyncio.wait(slow, timeout=0.3)  # two run and two waited too long
+    gate.set()
+    ended = await asyncio.gather(*slow, return_exceptions=True)
+    assert [isinstance(one, Overloaded) for one in ended] == [False, False, True, True]
+    await asyncio.gather(*(one() for _ in range(200)))
+
+
 async def test_who_leaves_the_queue_takes_no_turn_along() -> None:
     admission = Admission(concurrency=1, queue=2)
 
