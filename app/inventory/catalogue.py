@@ -5,40 +5,59 @@ refuses another one (`Stale`), upon which the flight is read again; whoever woul
 again first.
 """
 
+import asyncio
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from app.ids import FlightId
 from app.inventory import store
 from app.inventory.model import Flight
+from app.storage.coalesce import BATCH_MAX, Coalescer
 from app.storage.database import Database
 
 FLIGHTS_MAX = 20_000
 
 
 class Catalogue:
-    def __init__(self, database: Database, *, flights_max: int = FLIGHTS_MAX) -> None:
+    def __init__(
+        self,
+        database: Database,
+        *,
+        flights_max: int = FLIGHTS_MAX,
+        batch_max: int = BATCH_MAX,
+    ) -> None:
         self._database = database
         self._flights_max = flights_max
         self._flights: OrderedDict[FlightId, Flight] = OrderedDict()
+        self._reads: Coalescer[FlightId, Flight | None] = Coalescer(
+            self._read, key=lambda flight_id: flight_id, batch_max=batch_max
+        )
 
     async def flights(self, flight_ids: Iterable[FlightId]) -> dict[FlightId, Flight]:
         """Those of the flights that exist, perhaps as they were a while ago."""
-        wanted = set(flight_ids)
-        known = {flight_id: self._flights[flight_id] for flight_id in wanted & self._flights.keys()}
-        for flight_id in known:
-            self._flights.move_to_end(flight_id)
-        missing = wanted - known.keys()
-        return known | await self.read_again(missing) if missing else known
+        found: dict[FlightId, Flight] = {}
+        missing: list[FlightId] = []
+        for flight_id in flight_ids:
+            flight = self._flights.get(flight_id)
+            if flight is None:
+                missing.append(flight_id)
+            else:
+                found[flight_id] = flight
+                self._flights.move_to_end(flight_id)
+        return found | await self.read_again(missing) if missing else found
 
     async def read_again(self, flight_ids: Iterable[FlightId]) -> dict[FlightId, Flight]:
         """The flights as their rows are now."""
-        wanted = set(flight_ids)
+        wanted = sorted(set(flight_ids))
+        read = await asyncio.gather(*map(self._reads.do, wanted))
+        return {flight.flight_id: flight for flight in read if flight is not None}
+
+    async def _read(self, flight_ids: Sequence[FlightId]) -> list[Flight | Exception | None]:
         async with self._database.reading() as session:
-            found = await store.read_flights(session, wanted)
-        for flight_id in wanted:
+            found = await store.read_flights(session, set(flight_ids))
+        for flight_id in flight_ids:
             self._flights.pop(flight_id, None)
         self._flights.update(found)
         while len(self._flights) > self._flights_max:
             self._flights.popitem(last=False)
-        return found
+        return [found.get(flight_id) for flight_id in flight_ids]

@@ -171,7 +171,7 @@ def core_on(
         claims=claims,
         resolver=Resolver(claims, store, epochs),
         live=LiveInventory(database, seats, epochs),
-        catalogue=Catalogue(database),
+        catalogue=Catalogue(database, batch_max=batch_max),
         background=Background(),
     )
 
