@@ -1,7 +1,9 @@
 """Many seeds, on as many processes as there are to give; the order of the verdicts is that of the seeds."""
 
+import gc
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from multiprocessing import get_context
 
@@ -26,7 +28,23 @@ def verdicts(
 
 
 def _run_part(seeds: Sequence[int], *, steps: int, mutant: str | None) -> list[Verdict]:
-    if mutant is None:
-        return [run_seed(seed, steps) for seed in seeds]
-    with planted(mutant):
-        return [run_seed(seed, steps) for seed in seeds]
+    with _collecting_between_seeds(), nullcontext() if mutant is None else planted(mutant):
+        return [_run_alone(seed, steps) for seed in seeds]
+
+
+def _run_alone(seed: int, steps: int) -> Verdict:
+    verdict = run_seed(seed, steps)
+    gc.collect()
+    return verdict
+
+
+@contextmanager
+def _collecting_between_seeds() -> Iterator[None]:
+    """A world is small, and goes as a whole; what outlives it is not looked through again and again."""
+    gc.disable()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+        gc.enable()
