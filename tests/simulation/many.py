@@ -1,6 +1,10 @@
-"""Many seeds, on as many processes as there are to give; the order of the verdicts is that of the seeds."""
+"""Many seeds, on as many processes as there are to give; the order of the verdicts is that of the seeds.
+
+Whoever stops half way, by an interruption too, has the verdicts of all seeds before that.
+"""
 
 import gc
+import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager, nullcontext
@@ -10,7 +14,7 @@ from multiprocessing import get_context
 from tests.simulation.mutants import planted
 from tests.simulation.scheduler import Verdict, run_seed
 
-AT_ONCE = 25  # seeds that a worker takes
+AT_ONCE = 10  # seeds that a worker takes
 
 
 def verdicts(
@@ -22,9 +26,19 @@ def verdicts(
         for part in parts:
             yield from work(part)
         return
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as workers:
+    workers = ProcessPoolExecutor(
+        processes, mp_context=get_context("spawn"), initializer=_leave_interruptions
+    )
+    try:
         for judged in workers.map(work, parts):
             yield from judged
+    finally:
+        workers.shutdown(cancel_futures=True)
+
+
+def _leave_interruptions() -> None:
+    """To the process that asks: it ends the workers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _run_part(seeds: Sequence[int], *, steps: int, mutant: str | None) -> list[Verdict]:
