@@ -8,7 +8,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import RowMapping, select, text, tuple_
+from sqlalchemy import RowMapping, bindparam, select, text, tuple_
 
 from app.booking.model import Booking, BookingStatus, Contact, Passenger, Payment
 from app.booking.rules import folded
@@ -27,7 +27,15 @@ _REFERRED_TO = text(
         SELECT * FROM unnest(CAST(:tenant_ids AS text[]), CAST(:client_references AS text[])))
     """
 )
-_THEIR_OWN = tuple_(bookings.c.tenant_id, bookings.c.booking_id)
+# Put together once: to do so takes longer than to read the answer.
+_THEIR_OWN = select(bookings).where(
+    tuple_(bookings.c.tenant_id, bookings.c.booking_id).in_(bindparam("asked", expanding=True))
+)
+_PASSENGERS = (
+    select(booking_passengers)
+    .where(booking_passengers.c.booking_id.in_(bindparam("booking_ids", expanding=True)))
+    .order_by(booking_passengers.c.booking_id, booking_passengers.c.place)
+)
 _CANCEL = text(
     """
     WITH asked AS (
@@ -107,7 +115,7 @@ async def read_all(
     session: ReadSession, asked: Collection[tuple[TenantId, BookingId]]
 ) -> dict[BookingId, tuple[Booking, tuple[SeatLine, ...]]]:
     """Of those that the tenant named has: each booking with what it took out of the inventory."""
-    found = await session.execute(select(bookings).where(_THEIR_OWN.in_(list(asked))))
+    found = await session.execute(_THEIR_OWN, {"asked": list(asked)})
     rows = found.mappings().all()
     passengers = await _passengers(session, [row["booking_id"] for row in rows])
     return {
@@ -213,11 +221,7 @@ async def _passengers(
     """Those of each booking, as they were sent."""
     if not booking_ids:
         return {}
-    found = await session.execute(
-        select(booking_passengers)
-        .where(booking_passengers.c.booking_id.in_(list(booking_ids)))
-        .order_by(booking_passengers.c.booking_id, booking_passengers.c.place)
-    )
+    found = await session.execute(_PASSENGERS, {"booking_ids": list(booking_ids)})
     return {
         booking_id: tuple(
             Passenger(one["type"], one["given_name"], one["family_name"], one["born_on"])

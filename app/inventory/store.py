@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import UTC
 from typing import Any
 
-from sqlalchemy import RowMapping, select, text
+from sqlalchemy import RowMapping, bindparam, select, text
 
 from app.ids import FlightId
 from app.inventory.model import (
@@ -135,6 +135,13 @@ _ROWS_PAGE = text(
     LIMIT :count
     """
 )
+# Put together once: to do so takes longer than to read the answer.
+_READ_FLIGHTS = (
+    select(*FLIGHT_COLUMNS)
+    .join_from(flights, inventory, flights.c.flight_id == inventory.c.flight_id)
+    .where(flights.c.flight_id.in_(bindparam("flight_ids", expanding=True)))
+    .order_by(flights.c.flight_id, inventory.c.rank)
+)
 
 
 async def read_flights(
@@ -144,12 +151,7 @@ async def read_flights(
     wanted = sorted(set(flight_ids))
     if not wanted:
         return {}
-    rows = await session.execute(
-        select(*FLIGHT_COLUMNS)
-        .join_from(flights, inventory, flights.c.flight_id == inventory.c.flight_id)
-        .where(flights.c.flight_id.in_(wanted))
-        .order_by(flights.c.flight_id, inventory.c.rank)
-    )
+    rows = await session.execute(_READ_FLIGHTS, {"flight_ids": wanted})
     return {flight.flight_id: flight for flight in flights_from_rows(rows.mappings())}
 
 

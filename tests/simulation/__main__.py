@@ -1,6 +1,7 @@
 """Runs the simulator: `python -m tests.simulation --seeds 2000`, or `--seed N --trace` to see one again."""
 
 import argparse
+import signal
 import sys
 import time
 from collections import Counter
@@ -9,7 +10,7 @@ from pathlib import Path
 from tests.simulation.figures import Run, add_up
 from tests.simulation.many import verdicts
 from tests.simulation.mutants import MUTANTS, planted
-from tests.simulation.scheduler import run_seed
+from tests.simulation.scheduler import Verdict, run_seed
 
 SHOWN_MAX = 20
 
@@ -19,20 +20,28 @@ def main() -> int:
     if chosen.seed is not None:
         return _replay(chosen.seed, chosen.steps, chosen.mutant, with_trace=chosen.trace)
     began = time.monotonic()
-    run = Run(chosen.first, chosen.seeds, chosen.steps)
+    run = Run(chosen.first, chosen.steps)
     seeds = range(chosen.first, chosen.first + chosen.seeds)
-    for verdict in verdicts(seeds, chosen.steps, chosen.processes, chosen.mutant):
-        run.take(verdict)
-        if verdict.violation is not None and len(run.failing) <= SHOWN_MAX:
-            print(f"seed {verdict.seed}: {verdict.violation}", flush=True)
-            print(f"  python -m tests.simulation --seed {verdict.seed} --trace", flush=True)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        for verdict in verdicts(seeds, chosen.steps, chosen.processes, chosen.mutant):
+            _take(run, verdict)
+    except KeyboardInterrupt:
+        print(f"interrupted: the seeds before {run.first + run.seeds} count")
     if chosen.mutant is None:
         total = add_up(Path(chosen.figures), run)
         print(f"in {chosen.figures}: {total}")
     print(f"what went wrong on the way: {_told(run.faults)}")
     print(f"what was done: {_told(run.done)}, in {time.monotonic() - began:.0f} s")
     print(run.summary())
-    return 1 if run.failing else 0
+    return 1 if run.failing or run.seeds < chosen.seeds else 0
+
+
+def _take(run: Run, verdict: Verdict) -> None:
+    run.take(verdict)
+    if verdict.violation is not None and len(run.failing) <= SHOWN_MAX:
+        print(f"seed {verdict.seed}: {verdict.violation}", flush=True)
+        print(f"  python -m tests.simulation --seed {verdict.seed} --trace", flush=True)
 
 
 def _arguments() -> argparse.Namespace:

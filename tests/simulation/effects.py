@@ -5,7 +5,7 @@ never happened, or it did, or it lands later (a zombie: whoever asked may be gon
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -29,7 +29,7 @@ class Gone(Exception):
     """The process that asks is no more."""
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Effect:
     label: str
     perform: Callable[[], Any]
@@ -50,19 +50,18 @@ class Effects:
         self.pending: list[Effect] = []
         self.zombies: list[Effect] = []
         self.is_over = False
-        self.hold_back: Callable[[str], int] = lambda _: (
-            0
-        )  # the step until which one is passed over
+        self.hold_back: Callable[[str], int] = lambda _: 0  # the step until which it is passed over
         self._loop = loop
 
-    async def do(
+    def do(
         self,
         label: str,
         perform: Callable[[], Any],
         lost: Callable[[], Exception],
         give_up: Callable[[Outcome], None] | None = None,
         patience: Callable[[], int] = lambda: 0,
-    ) -> Any:
+    ) -> Awaitable[Any]:
+        """It ends when the scheduler says so."""
         process = OWNER.get()
         if self.is_over or (process is not None and process.is_dead):
             raise Gone
@@ -70,7 +69,7 @@ class Effects:
         effect = Effect(label, perform, lost, process, future, give_up, patience)
         effect.stalled_until = self.hold_back(label)
         self.pending.append(effect)
-        return await effect.future
+        return future
 
     def now(self) -> int:
         return self._loop.now

@@ -13,15 +13,18 @@ from tests.simulation.scheduler import Verdict
 
 @dataclass
 class Run:
+    """From the first seed on, as far as it came."""
+
     first: int
-    seeds: int
     steps_each: int
+    seeds: int = 0
     steps: int = 0
     failing: list[int] = field(default_factory=list)
     faults: Counter[str] = field(default_factory=Counter)
     done: Counter[str] = field(default_factory=Counter)
 
     def take(self, verdict: Verdict) -> None:
+        self.seeds += 1
         self.steps += verdict.steps
         self.faults += verdict.faults
         self.done += verdict.told

@@ -7,7 +7,8 @@ kept until it wakes up, a dead one's never run. Nothing here sleeps: time moves 
 import asyncio
 import heapq
 import itertools
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from contextvars import Context, ContextVar, copy_context
 from random import Random
 from typing import Any, cast
@@ -22,7 +23,26 @@ class Process:
         self.name = name
         self.is_dead = False
         self.is_frozen = False
-        self.parked: list[asyncio.Handle] = []  # what would run if it were not frozen
+        self.parked: list[Handle] = []  # what would run if it were not frozen
+
+
+class Handle:
+    """A callback that was asked for: as much of asyncio's own as its tasks and timeouts use."""
+
+    __slots__ = ("args", "callback", "context", "is_cancelled", "process")
+
+    def __init__(
+        self, callback: Callable[..., object], args: tuple[Any, ...], context: Context | None
+    ) -> None:
+        self.callback = callback
+        self.args = args
+        self.context = copy_context() if context is None else context
+        self.process = self.context.get(OWNER)
+        self.is_cancelled = False
+
+    def cancel(self) -> None:
+        """It is passed over when its time comes."""
+        self.is_cancelled = True
 
 
 class Task(asyncio.Task[Any]):
@@ -47,41 +67,48 @@ class Loop:
         self.faults: list[BaseException] = []  # what no task took
         self.tasks: list[Task] = []
         self._chance = chance
-        self._ready: list[tuple[asyncio.Handle, Process | None]] = []
-        self._timers: list[tuple[int, int, asyncio.TimerHandle, Process | None]] = []
+        self._ready: list[Handle] = []
+        self._timers: list[tuple[int, int, Handle]] = []
         self._numbers = itertools.count()
         self._running: Process | None = None
         self._self = cast("asyncio.AbstractEventLoop", self)
 
-    def run_ready(self) -> None:
-        """Until everything waits for an effect or for time."""
-        ready, draw = self._ready, self._chance.randrange
-        if not ready:
-            return
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """For a whole run, rather than for each of its steps."""
         asyncio._set_running_loop(self._self)
         try:
-            while ready:
-                handle, process = ready.pop(draw(len(ready)) if len(ready) > 1 else 0)
-                if handle.cancelled():
-                    continue
-                if process is not None:
-                    if process.is_dead:
-                        continue
-                    if process.is_frozen:
-                        process.parked.append(handle)
-                        continue
-                self._running = process
-                handle._run()
+            yield
         finally:
             asyncio._set_running_loop(None)
 
+    def run_ready(self) -> None:
+        """Until everything waits for an effect or for time."""
+        ready, draw = self._ready, self._chance.randrange
+        while ready:
+            handle = ready.pop(draw(len(ready)) if len(ready) > 1 else 0)
+            if handle.is_cancelled:
+                continue
+            process = handle.process
+            if process is not None:
+                if process.is_dead:
+                    continue
+                if process.is_frozen:
+                    process.parked.append(handle)
+                    continue
+            self._running = process
+            try:
+                handle.context.run(handle.callback, *handle.args)
+            except Exception as error:
+                self.faults.append(error)
+
     def wake(self, process: Process) -> None:
         process.is_frozen = False
-        self._ready += [(handle, process) for handle in process.parked]
+        self._ready += process.parked
         process.parked.clear()
 
     def next_timer(self) -> int | None:
-        while self._timers and self._timers[0][2].cancelled():
+        while self._timers and self._timers[0][2].is_cancelled:
             heapq.heappop(self._timers)
         return self._timers[0][0] if self._timers else None
 
@@ -89,9 +116,9 @@ class Loop:
         """Time goes on; what was to happen by then is ready."""
         self.now = max(self.now, now)
         while self._timers and self._timers[0][0] <= self.now:
-            _, _, handle, process = heapq.heappop(self._timers)
-            if not handle.cancelled():
-                self._ready.append((handle, process))
+            _, _, handle = heapq.heappop(self._timers)
+            if not handle.is_cancelled:
+                self._ready.append(handle)
 
     def spawn(self, process: Process | None, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         context = copy_context()
@@ -121,10 +148,9 @@ class Loop:
 
     def call_soon(
         self, callback: Callable[..., object], *args: Any, context: Context | None = None
-    ) -> asyncio.Handle:
-        handle = asyncio.Handle(callback, args, self._self, context)
-        process = handle._context.get(OWNER)  # type: ignore[attr-defined]
-        self._ready.append((handle, process))
+    ) -> Handle:
+        handle = Handle(callback, args, context)
+        self._ready.append(handle)
         return handle
 
     call_soon_threadsafe = call_soon
@@ -135,7 +161,7 @@ class Loop:
         callback: Callable[..., object],
         *args: Any,
         context: Context | None = None,
-    ) -> asyncio.TimerHandle:
+    ) -> Handle:
         return self.call_at(self.time() + delay, callback, *args, context=context)
 
     def call_at(
@@ -144,11 +170,10 @@ class Loop:
         callback: Callable[..., object],
         *args: Any,
         context: Context | None = None,
-    ) -> asyncio.TimerHandle:
-        handle = asyncio.TimerHandle(when, callback, args, self._self, context)
-        process = handle._context.get(OWNER)  # type: ignore[attr-defined]
+    ) -> Handle:
+        handle = Handle(callback, args, context)
         at = max(self.now, round(when * 1_000_000))
-        heapq.heappush(self._timers, (at, next(self._numbers), handle, process))
+        heapq.heappush(self._timers, (at, next(self._numbers), handle))
         return handle
 
     def create_future(self) -> asyncio.Future[Any]:
@@ -175,9 +200,6 @@ class Loop:
 
     def is_closed(self) -> bool:
         return False
-
-    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
-        """It is passed over when its time comes."""
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
         error = context.get("exception")

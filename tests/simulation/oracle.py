@@ -8,6 +8,7 @@ committed, what the authority holds, and what clients were told.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import cache
 from itertools import accumulate
 from typing import Any, Final
 
@@ -62,6 +63,8 @@ class Oracle:
         self._tombs: dict[tuple[str, str], int] = {}  # (server, memo key): when, by its clock
         self._versions: dict[tuple[str, str], int] = {}
         self._checked: tuple[Any, ...] = ()
+        self._checked_at = 0
+        self._ratchet = ("0", 0)  # as it was read last: text, and what it says
         self._booked: tuple[str, int] | None = None  # the books that were looked at last
         world.on_commit = self.commit
         world.on_script = self.script
@@ -96,6 +99,7 @@ class Oracle:
         if hold.expires_at != expected and not self.only_seats:
             raise Violation(f"I4 extended until {hold.expires_at}, and not until {expected}")
         promised.expires_at = max(promised.expires_at, microseconds(hold.expires_at))
+        self._checked = ()  # it may live again
 
     def refused(self, promised: Promised, error: DomainError, what: str) -> None:
         """A final word on a hold that is alive is a promise broken."""
@@ -202,12 +206,17 @@ class Oracle:
     def see_clock(self) -> Server | None:
         authority = self.world.authority()
         if authority is not None:
-            ratchet = int(str(authority.data.get(keys.CLOCK, "0")))
-            self.latest = max(self.latest, authority.now(), ratchet)
+            text = str(authority.data.get(keys.CLOCK, "0"))
+            if text != self._ratchet[0]:
+                self._ratchet = (text, int(text))
+            self.latest = max(self.latest, authority.now(), self._ratchet[1])
         return authority
 
-    def check(self) -> None:
-        authority = self.see_clock()
+    def check(self, authority: Server | None) -> None:
+        """By what `see_clock` answered last: servers change when an effect happens, and not after it.
+
+        Where time alone went on, fewer promises live, and only what is kept of those may be gone.
+        """
         database = self.world.database
         books = None if authority is None else (authority.name, authority.writes)
         state = (
@@ -215,12 +224,15 @@ class Oracle:
             books,
             len(self.promises),
             len(self.booked),
-            self.latest,
+            len(self.cancelled),
         )
-        if state == self._checked:
+        is_as_before = state == self._checked
+        if is_as_before and self.latest == self._checked_at:
             return
-        self._checked = state
+        self._checked, self._checked_at = state, self.latest
         held = self._promised_seats(authority)
+        if is_as_before:
+            return
         self._check_seats(held)
         self._check_bookings()
         if authority is not None and not self.only_seats and self._booked != books:
@@ -232,7 +244,7 @@ class Oracle:
         if self.only_seats:
             return held
         tables = self.world.database.tables
-        names = Keys(int(tables["redis_epoch"][0,]["epoch"]))
+        names = _keys_of(tables["redis_epoch"][0,]["epoch"])
         for hold_id, promised in self.promises.items():
             if not self.is_live(promised):
                 continue
@@ -405,6 +417,11 @@ def _check_facts(tables: dict[str, dict[tuple[Any, ...], Row]]) -> None:
 
 
 _UNAVAILABLE: Final = ("hold_store_unavailable", "database_unavailable", "overloaded")
+
+
+@cache
+def _keys_of(epoch: int) -> Keys:
+    return Keys(epoch)
 
 
 def _is_final(error: DomainError) -> bool:

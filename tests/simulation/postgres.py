@@ -220,10 +220,10 @@ class Postgres:
     def tick(self) -> None:
         """What time ends: idle transactions, and waits for locks."""
         now = self.effects.now()
-        for transaction in list(self.open):
-            if not transaction.is_busy and now > transaction.last_active + transaction.idle_max:
+        for transaction in [one for one in self.open if not one.is_busy]:
+            if now > transaction.last_active + transaction.idle_max:
                 transaction.end(commit=False)
-        for effect in list(self.effects.pending):
+        for effect in [one for one in self.effects.pending if one.is_blocked]:
             if (
                 effect.is_blocked
                 and effect.blocked_until is not None

@@ -5,9 +5,8 @@ here fails loudly. What a script sees follows Redis's rules of conversion: bulk 
 integers are numbers, nil is false, and numbers it passes are written with 17 digits.
 """
 
-import copy
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from random import Random
 from typing import Any, Final
@@ -28,6 +27,17 @@ class Sorted(dict[str, float]):
 
 
 Value = str | dict[str, str] | Sorted
+
+
+def copy_of(data: Mapping[str, Value]) -> dict[str, Value]:
+    """All of it anew, so that neither changes with the other; texts never change."""
+    return {key: _copy(value) for key, value in data.items()}
+
+
+def _copy(value: Value) -> Value:
+    if isinstance(value, Sorted):
+        return Sorted(value)
+    return value if isinstance(value, str) else dict(value)
 
 
 class Server:
@@ -57,11 +67,12 @@ class Server:
     def now(self) -> int:
         """Microseconds."""
         now = self._wall_clock() + self.offset
-        self.latest = max(self.latest, now)
+        if now > self.latest:
+            self.latest = now
         return now
 
     def take_data_of(self, data: dict[str, Value], expiries: dict[str, int]) -> None:
-        self.data, self.expiries = copy.deepcopy(data), dict(expiries)
+        self.data, self.expiries = copy_of(data), dict(expiries)
         self.writes += 1
 
     def run_script(self, digest: str, key_count: int, arguments: tuple[Any, ...]) -> Any:
@@ -89,7 +100,7 @@ class Server:
             error = UnknownCommand(name)
             self.failures.append(error)
             raise error
-        return do(self, *map(_text, arguments))
+        return do(self, *[one if type(one) is str else _text(one) for one in arguments])
 
     def get(self, key: str) -> Any:
         """The value that lives there, whatever its type."""

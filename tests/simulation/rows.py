@@ -1,6 +1,6 @@
 """What a statement answers, with as much of SQLAlchemy's result as the stores use."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 
@@ -28,8 +28,15 @@ class Row:
 class _Found:
     """One, none or all of what was found."""
 
-    def __init__(self, found: Sequence[Any]) -> None:
-        self._found = found
+    __slots__ = ("_as", "values")
+
+    def __init__(self, values: Sequence[Any], as_: Callable[[Any], Any] | None = None) -> None:
+        self.values = values
+        self._as = as_  # what each is made when it is read
+
+    @property
+    def _found(self) -> Sequence[Any]:
+        return self.values if self._as is None else [self._as(one) for one in self.values]
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self._found)
@@ -38,33 +45,39 @@ class _Found:
         return list(self._found)
 
     def first(self) -> Any:
-        return self._found[0] if self._found else None
+        found = self._found
+        return found[0] if found else None
 
     def one_or_none(self) -> Any:
-        assert len(self._found) <= 1, "several rows where at most one was expected"
+        assert len(self.values) <= 1, "several rows where at most one was expected"
         return self.first()
 
     def one(self) -> Any:
-        assert len(self._found) == 1, f"{len(self._found)} rows where one was expected"
+        assert len(self.values) == 1, f"{len(self.values)} rows where one was expected"
         return self._found[0]
 
 
 class Rows(_Found):
     """`rowcount` is that of a statement that returns nothing."""
 
+    __slots__ = ("rowcount",)
+
     def __init__(self, values: Sequence[Mapping[str, Any]] = (), rowcount: int = -1) -> None:
-        super().__init__([Row(one) for one in values])
-        self.values = list(values)
+        super().__init__(values, Row)
         self.rowcount = len(values) if rowcount < 0 else rowcount
 
     def mappings(self) -> _Found:
         return _Found(self.values)
 
     def scalars(self) -> _Found:
-        return _Found([next(iter(one.values())) for one in self.values])
+        return _Found(self.values, _first_of)
 
     def scalar_one(self) -> Any:
         return self.scalars().one()
 
     def scalar_one_or_none(self) -> Any:
         return self.scalars().one_or_none()
+
+
+def _first_of(values: Mapping[str, Any]) -> Any:
+    return next(iter(values.values()))

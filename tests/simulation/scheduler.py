@@ -16,7 +16,7 @@ import structlog
 from app.hold.keys import Keys
 from tests.simulation.effects import Outcome
 from tests.simulation.oracle import Oracle
-from tests.simulation.redis_server import Sorted
+from tests.simulation.redis_server import Server, Sorted
 from tests.simulation.rest import come_to_rest
 from tests.simulation.violation import Violation
 from tests.simulation.workload import Workload
@@ -58,7 +58,7 @@ def run_seed(seed: int, steps: int, *, with_trace: bool = False) -> Verdict:
     random.seed(seed)  # what the protocol itself draws: the pause before a rerun
     world = World(seed, with_trace=with_trace)
     try:
-        with _listening() as heard:
+        with world.loop.running(), _listening() as heard:
             run = Run(world, heard)
             violation = run.judged(steps)
     finally:
@@ -136,7 +136,7 @@ class Run:
             self._trouble(steps)
             self.world.effects.hold_back = lambda _: 0
             come_to_rest(self.world, self.oracle, self.workload, self.settle_calmly)
-            self._judge()
+            self._judge(self.oracle.see_clock())
         except Violation as violation:
             return str(violation)
         return None
@@ -157,9 +157,9 @@ class Run:
             if world.step >= steps:
                 return
             self._decide()
-            self.oracle.see_clock()
+            authority = self.oracle.see_clock()
             world.loop.run_ready()
-            self._judge()
+            self._judge(authority)
         raise Violation("the run does not go on")
 
     def _decide(self) -> None:
@@ -194,9 +194,11 @@ class Run:
 
     def _hold_back(self, label: str) -> int:
         chance = self.world.chance
-        if not any(word in label for word in self.stalled) or chance.random() >= self.stall_rate:
-            return 0
-        return self.world.step + chance.randrange(*self.stalled_for)
+        for word in self.stalled:
+            if word in label:
+                is_held_back = chance.random() < self.stall_rate
+                return self.world.step + chance.randrange(*self.stalled_for) if is_held_back else 0
+        return 0
 
     def _bring_back(self) -> None:
         """Where nobody is left to do anything, or all is held back."""
@@ -332,9 +334,9 @@ class Run:
         if chosen:
             world.chance.choice(chosen).must_rerun = True
 
-    def _judge(self) -> None:
+    def _judge(self, authority: Server | None) -> None:
         world = self.world
-        self.oracle.check()
+        self.oracle.check(authority)
         if world.loop.faults:
             error = world.loop.faults[0]
             if isinstance(error, Violation):
@@ -364,9 +366,9 @@ class Run:
     def settle_calmly(self, is_over: Callable[[], bool]) -> None:
         world = self.world
         for _ in range(6000):
-            self.oracle.see_clock()
+            authority = self.oracle.see_clock()
             world.loop.run_ready()
-            self._judge()
+            self._judge(authority)
             if is_over():
                 return
             runnable = world.effects.runnable(1 << 60)

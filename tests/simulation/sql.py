@@ -7,6 +7,7 @@ somebody gave it one: it fails loudly, and the text it fails with is what a hand
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import TextClause
@@ -22,7 +23,6 @@ HANDLERS: dict[str, tuple[str, Handler]] = {}
 """By the digest of the text: a name for traces, and the meaning."""
 
 _dialect = postgresql.asyncpg.dialect()  # type: ignore[no-untyped-call]
-_compiled: dict[Any, Any] = {}
 _digests: dict[str, str] = {}
 
 
@@ -61,8 +61,9 @@ def resolve(statement: Any, parameters: Any) -> Statement:
         text = statement.text if isinstance(statement, TextClause) else statement.element.text
         values: Any = list(parameters) if many else parameters or {}
     else:
-        text, extracted = _compile(statement, parameters if many else None)
-        values = list(parameters) if many else extracted
+        compiled = _compile(statement)
+        text = compiled.string
+        values = list(parameters) if many else compiled.construct_params(parameters)
     name, handler = meaning_of(text)
     return Statement(name, handler, values)
 
@@ -83,22 +84,7 @@ def digest_of(text: str) -> str:
     return digest
 
 
-def _compile(statement: Any, many: Any) -> tuple[str, Mapping[str, Any]]:
-    """Once for each form of statement; what differs from call to call is taken out of it."""
-    key = statement._generate_cache_key()
-    if key is None:  # a form that SQLAlchemy does not keep either
-        compiled = statement.compile(dialect=_dialect)
-        return compiled.string, compiled.params
-    columns = tuple(sorted(many[0])) if many else ()
-    compiled = _compiled.get((key.key, columns))
-    if compiled is None:
-        compiled = statement.compile(
-            dialect=_dialect,
-            cache_key=key,
-            column_keys=list(columns) or None,
-            for_executemany=bool(many),
-        )
-        _compiled[key.key, columns] = compiled
-    if many:
-        return compiled.string, {}
-    return compiled.string, compiled.construct_params(extracted_parameters=key.bindparams)
+@lru_cache(maxsize=64)
+def _compile(statement: Any) -> Any:
+    """Once for each that the stores put together once; what differs from call to call is bound in it."""
+    return statement.compile(dialect=_dialect)

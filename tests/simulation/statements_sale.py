@@ -109,13 +109,13 @@ def rows_page(tx: Transaction, p: Parameters) -> Rows:
     return Rows(found[: p["count"]])
 
 
-@means("596e629c8b22")
+@means("1aca058a573a")
 def read_flights(tx: Transaction, p: Parameters) -> Rows:
     of_flight = ("departing_local", "departing_time_zone", "departing_utc")
     of_arrival = ("arriving_local", "arriving_time_zone", "arriving_utc")
     identity = ("flight_id", "carrier", "flight_number", "origin", "destination")
     of_cabin = ("cabin", "capacity", "booking_classes", "fares", "currency", "limits")
-    wanted = set(p["flight_id_1"])
+    wanted = set(p["flight_ids"])
     rows = [row for row in tx.rows("inventory") if row["flight_id"] in wanted]
     rows.sort(key=lambda row: (row["flight_id"], row["rank"]))
     return Rows(
@@ -189,11 +189,11 @@ def count_change(tx: Transaction, p: Parameters) -> Rows:
     return Rows(rowcount=1)
 
 
-@means("f380f00821fa")
+@means("77c1fde64caa")
 def read_bookings(tx: Transaction, p: Parameters) -> Rows:
     found = [
         row
-        for tenant_id, booking_id in p["param_1"]
+        for tenant_id, booking_id in p["asked"]
         if (row := tx.get("bookings", booking_id)) is not None and row["tenant_id"] == tenant_id
     ]
     return Rows(found)
@@ -241,9 +241,9 @@ def add_passengers(tx: Transaction, p: Parameters) -> Rows:
     return Rows(rowcount=len(rows))
 
 
-@means("eee2f08e6abf")
+@means("c73ea62a6072")
 def passengers_of(tx: Transaction, p: Parameters) -> Rows:
-    wanted = set(p["booking_id_1"])
+    wanted = set(p["booking_ids"])
     return Rows([row for row in tx.rows("booking_passengers") if row["booking_id"] in wanted])
 
 
@@ -287,15 +287,15 @@ def append_facts(tx: Transaction, p: Parameters) -> Rows:
     return Rows(rowcount=len(rows))
 
 
-@means("c74910f0b4e4")
+@means("7f2e7dcc4626")
 def facts_after(tx: Transaction, p: Parameters) -> Rows:
     found = [
         row
         for row in tx.rows("outbox")
-        if row["position"] is not None and row["position"] > p["position_1"]
+        if row["position"] is not None and row["position"] > p["position"]
     ]
     found.sort(key=lambda row: int(row["position"]))
-    return Rows(found[: p["param_1"]])
+    return Rows(found[: p["count"]])
 
 
 @means("1cc51a46d4d5")

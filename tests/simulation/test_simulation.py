@@ -1,14 +1,18 @@
 """The protocol under two thousand seeds; that a seed is exact; and that mistakes are seen."""
 
+import json
 import os
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.simulation import __main__
 from tests.simulation.mutants import MUTANTS, planted
-from tests.simulation.scheduler import run_seed
+from tests.simulation.scheduler import Verdict, run_seed
 
 ROOT = Path(__file__).parents[2]
 QUICKLY_CAUGHT = {
@@ -44,6 +48,23 @@ def test_two_thousand_seeds(tmp_path: Path) -> None:
     )
     assert said.splitlines()[-1].endswith(" 0 violations"), said
     assert (tmp_path / "figures.json").exists()
+
+
+def test_an_interrupted_run_keeps_what_it_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object) -> Iterator[Verdict]:
+        yield from (run_seed(seed, 20) for seed in (7, 8))
+        raise KeyboardInterrupt
+
+    figures = tmp_path / "figures.json"
+    asked = ["simulation", "--first", "7", "--seeds", "9", "--figures", str(figures)]
+    monkeypatch.setattr(sys, "argv", asked)
+    monkeypatch.setattr(__main__, "verdicts", interrupted)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    assert __main__.main() == 1
+    assert "interrupted: the seeds before 9 count" in capsys.readouterr().out
+    assert json.loads(figures.read_text())["total"]["seeds"] == 2
 
 
 @pytest.mark.parametrize("seed", [3, 57])

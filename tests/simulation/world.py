@@ -1,6 +1,5 @@
 """The world of one run: processes, the servers they reach, time, and what can go wrong with each."""
 
-import copy
 import zlib
 from collections import Counter
 from collections.abc import Callable
@@ -22,7 +21,7 @@ from tests.simulation.effects import Effects
 from tests.simulation.loop import Loop, Process
 from tests.simulation.postgres import Postgres, Transaction
 from tests.simulation.redis_client import SimulatedHoldServer
-from tests.simulation.redis_server import Server, Value, ship
+from tests.simulation.redis_server import Server, Value, copy_of, ship
 
 START: Final = datetime(2027, 1, 1, tzinfo=UTC)
 _START_US: Final = int(START.timestamp()) * 1_000_000
@@ -159,7 +158,7 @@ class World:
         return max(-300_000_000, min(300_000_000, self.chance.choice(ways)))
 
     def replicate(self) -> None:
-        self.replica = (copy.deepcopy(self.primary.data), dict(self.primary.expiries))
+        self.replica = (copy_of(self.primary.data), dict(self.primary.expiries))
 
     def heal(self) -> None:
         """Everybody is there, and sees the same servers, at one time."""
