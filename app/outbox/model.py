@@ -94,6 +94,15 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
+class Due:
+    """An event that may leave now; most get their position only when it is known what became of them."""
+
+    event: Event
+    position: int | None
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
 class Unnumbered:
     """A committed fact that waits for its position.
 

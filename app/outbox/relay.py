@@ -1,15 +1,18 @@
-"""The way of facts out of the database: number, publish, then mark; again and again.
+"""The way of facts out of the database: read, publish, then mark; again and again.
 
 One relay publishes, by lease; others stand by. Per aggregate, first deliveries come in order: an
 event is offered to the bus only when the one before it is marked. Marking comes after publishing, so
-a crash in between delivers again and never loses. A refused event waits for its turn with its
-aggregate, and the others pass. Whatever goes wrong with the database or the bus is logged, counted
-and waited out; only `stop` ends a relay. Everything awaited is bounded by a deadline.
+a crash in between delivers again and never loses. A fact gets its position with its mark, in one
+write; while the bus refuses something, positions are given before, because those who read the list
+shall not wait for the bus. A refused event waits for its turn with its aggregate, and the others
+pass. Whatever goes wrong with the database or the bus is logged, counted and waited out; only `stop`
+ends a relay. Everything awaited is bounded by a deadline.
 """
 
 import asyncio
 import random
 import secrets
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -17,25 +20,28 @@ import structlog
 
 from app.clock import Clock
 from app.errors import DatabaseUnavailable
-from app.outbox import gauges, lease, store
+from app.ids import EventId
+from app.outbox import delivery, gauges, lease, store
 from app.outbox.lease import Lease
-from app.outbox.model import Entry
+from app.outbox.model import Due
 from app.outbox.publisher import Accepted, Outcome, Publisher, Refused
 from app.outbox.retry import Backoff
-from app.storage.database import Database, WriteSession
+from app.storage.database import Database
 
 BATCH_MAX = 100  # events; EventBridge's larger limit
+BATCHES_READ = 10  # at once, and marked at once where the bus is quick
 
 _log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How often and how long. A batch is published and marked well within one lease."""
+    """How often and how long. What is read is published and marked well within one lease."""
 
     lease_seconds: float = 5.0
     renew_seconds: float = 1.0
     publish_seconds: float = 3.0
+    gather_seconds: float = 0.1  # then what was published is marked, and the rest is read again
     standby_seconds: float = 0.25
     measure_seconds: float = 1.0
     idle: Backoff = field(default=Backoff(0.02, 0.25))
@@ -44,7 +50,8 @@ class Pace:
     poison: Backoff = field(default=Backoff(1.0, 300.0))  # of one event, at fault itself
 
     def __post_init__(self) -> None:
-        assert self.renew_seconds + self.publish_seconds < self.lease_seconds
+        turn_seconds = self.gather_seconds + self.publish_seconds
+        assert self.renew_seconds + turn_seconds < self.lease_seconds
 
 
 class Relay:
@@ -70,6 +77,9 @@ class Relay:
         self._renewed_at = 0.0  # by the event loop's clock, as is the next
         self._measured_at = float("-inf")
         self._limit = batch_size  # shrinks while whole batches fail, to find the one at fault
+        self._has_refused = False  # something waits that the bus refused
+        self._settling: asyncio.Task[None] | None = None  # at most one write under way
+        self._settling_ids: Sequence[EventId] = ()  # what it is about; not to be offered again
         self._idle_turns = 0
         self._bus_failures = 0  # turns in a row in which the bus took nothing
         self._outages = 0  # turns in a row that the database, or we ourselves, did not finish
@@ -78,15 +88,15 @@ class Relay:
         """Returns after `stop` is set and the batch under way is published and marked."""
         try:
             while not stop.is_set():
-                pause_seconds = await self._turn_or_backoff()
+                pause_seconds = await self._turn_or_backoff(stop)
                 await _pause(stop, pause_seconds)
         finally:
             await self._release()
 
-    async def _turn_or_backoff(self) -> float:
+    async def _turn_or_backoff(self, stop: asyncio.Event) -> float:
         """One turn; the answer is how long to pause before the next."""
         try:
-            pause_seconds = await self._turn()
+            pause_seconds = await self._turn(stop)
         except DatabaseUnavailable:
             gauges.FAILURES.labels(reason="database_unavailable").inc()
             _log.warning("relay waits for the database", attempts=self._outages + 1)
@@ -101,24 +111,31 @@ class Relay:
         self._outages += 1
         return self._pace.outage.delay_seconds(self._outages, self._chance())
 
-    async def _turn(self) -> float:
+    async def _turn(self, stop: asyncio.Event) -> float:
         await self._measure_when_due()
         held = await self._hold_lease()
         if held is None:
             return self._pace.standby_seconds
-        numbered = await self._database.run_in_transaction(
-            lambda session: store.number(session, self._batch_size)
-        )
+        count = self._batch_size * BATCHES_READ
+        numbered = await self._number(count) if self._has_refused else 0
         async with self._database.reading() as session:
-            due = await store.unpublished(session, held, self._batch_size)
+            due = await delivery.due(session, held, count, except_for=self._settling_ids)
         if due:
             self._idle_turns = 0
-            return await self._publish_and_settle(held, _least_refused(due, self._limit))
-        if numbered:
+            pause_seconds = await self._publish_and_settle(held, due, stop)
+            if len(due) < count or self._has_refused:  # else what is next is read meanwhile
+                await self._settled()
+            return pause_seconds
+        if await self._settled() or numbered:
             self._idle_turns = 0
             return 0.0
         self._idle_turns += 1
         return self._pace.idle.bound_seconds(self._idle_turns)
+
+    async def _number(self, count: int) -> int:
+        return len(
+            await self._database.run_in_transaction(lambda session: store.number(session, count))
+        )
 
     async def _hold_lease(self) -> Lease | None:
         """The lease, taken or renewed if that is due; None while another relay has it."""
@@ -148,28 +165,39 @@ class Relay:
         gauges.FAILURES.labels(reason="lease_lost").inc()
         _log.warning("relay lost its lease", worker=self._holder)
 
-    async def _publish_and_settle(self, held: Lease, batch: Sequence[Entry]) -> float:
-        outcomes = await self._publish(batch)
-        accepted: set[int] = set()
-        delays: dict[int, float] = {}
-        for entry, outcome in zip(batch, outcomes, strict=True):
-            if isinstance(outcome, Accepted):
-                accepted.add(entry.position)
-            else:
-                delays[entry.position] = self._note_refusal(entry, outcome)
-        if not await self._settle(held, accepted, delays):
-            self._lose_lease()
-        for entry in batch:
-            if entry.position in accepted:
-                gauges.PUBLISHED.labels(type=entry.event.type).inc()
-        return self._pause_after(outcomes)
+    async def _publish_and_settle(
+        self, held: Lease, due: Sequence[Due], stop: asyncio.Event
+    ) -> float:
+        """Batch after batch while the bus takes all of it quickly, then one write for all of them."""
+        until = asyncio.get_running_loop().time() + self._pace.gather_seconds
+        settled: list[tuple[Due, float | None]] = []
+        waiting, pause_seconds, more = self._in_turn(due), 0.0, True
+        while more:
+            batch, waiting = waiting[: self._limit], waiting[self._limit :]
+            outcomes = await self._publish(batch)
+            settled += zip(batch, map(self._delay, batch, outcomes), strict=True)
+            pause_seconds = self._pause_after(outcomes)
+            took_all = all(isinstance(one, Accepted) for one in outcomes)
+            self._has_refused = self._has_refused or not took_all
+            in_time = asyncio.get_running_loop().time() < until
+            more = bool(waiting) and took_all and in_time and not stop.is_set()
+        await self._settled()
+        self._settling_ids = [one.event.id for one, _ in settled]
+        self._settling = asyncio.create_task(self._settle(held, settled))
+        return pause_seconds
 
-    async def _publish(self, batch: Sequence[Entry]) -> Sequence[Outcome]:
-        """One outcome for each entry, whatever the publisher does; shrinks the batches that fail whole."""
+    def _in_turn(self, due: Sequence[Due]) -> Sequence[Due]:
+        """While batches fail whole, whoever failed less goes first, until the one at fault is alone."""
+        if self._limit == self._batch_size:
+            return due
+        return sorted(due, key=lambda one: one.attempts)
+
+    async def _publish(self, batch: Sequence[Due]) -> Sequence[Outcome]:
+        """One outcome for each, whatever the publisher does; shrinks the batches that fail whole."""
         reason = "publisher_error"
         try:
             async with asyncio.timeout(self._pace.publish_seconds):
-                outcomes = await self._publisher.publish([entry.event for entry in batch])
+                outcomes = await self._publisher.publish([one.event for one in batch])
             if len(outcomes) == len(batch):
                 self._limit = min(self._batch_size, self._limit * 2)
                 return outcomes
@@ -182,28 +210,42 @@ class Relay:
         self._limit = max(1, len(batch) // 2)
         return [Refused(retryable=True, reason=reason)] * len(batch)
 
-    async def _settle(self, held: Lease, accepted: set[int], delays: dict[int, float]) -> bool:
-        """Writes down what became of a batch; False when the lease no longer allows it."""
+    async def _settle(self, held: Lease, settled: Sequence[tuple[Due, float | None]]) -> None:
+        """Writes down what became of them, unless the lease no longer allows it."""
+        written = await self._database.run_statement(
+            lambda session: delivery.settle(session, held, settled)
+        )
+        if written < len(settled) and self._lease == held:
+            self._lose_lease()
+        accepted = Counter(one.event.type for one, seconds in settled if seconds is None)
+        for type_, count in accepted.items():
+            gauges.PUBLISHED.labels(type=type_).inc(count)
 
-        async def write(session: WriteSession) -> int:
-            marked = await store.mark_published(session, held, accepted)
-            return len(marked) + len(await store.postpone(session, held, delays))
+    async def _settled(self) -> bool:
+        """After it nothing is being written down; True if something was."""
+        settling, self._settling = self._settling, None
+        if settling is None:
+            return False
+        try:
+            await settling
+        finally:
+            self._settling_ids = ()
+        return True
 
-        return await self._database.run_in_transaction(write) == len(accepted) + len(delays)
-
-    def _note_refusal(self, entry: Entry, refused: Refused) -> float:
-        """How long the event, and with it its aggregate, waits now."""
-        gauges.FAILURES.labels(reason=refused.reason).inc()
-        attempts = entry.attempts + 1
-        if refused.retryable:
+    def _delay(self, one: Due, outcome: Outcome) -> float | None:
+        """How long the event, and with it its aggregate, waits now; None if the bus has it."""
+        if isinstance(outcome, Accepted):
+            return None
+        gauges.FAILURES.labels(reason=outcome.reason).inc()
+        attempts = one.attempts + 1
+        if outcome.retryable:
             return self._pace.refusal.delay_seconds(attempts, self._chance())
         _log.error(
             "the bus refuses an event; its aggregate waits",
-            event_id=entry.event.id,
-            event_type=entry.event.type,
-            position=entry.position,
+            event_id=one.event.id,
+            event_type=one.event.type,
             attempts=attempts,
-            reason=refused.reason,
+            reason=outcome.reason,
         )
         return self._pace.poison.delay_seconds(attempts, self._chance())
 
@@ -227,25 +269,21 @@ class Relay:
             found = await store.backlog(session)
         gauges.BACKLOG.set(found.waiting)
         gauges.REFUSED.set(found.refused)
+        self._has_refused = found.refused > 0
         age = 0.0 if found.oldest_at is None else (self._clock() - found.oldest_at).total_seconds()
         gauges.LAG_SECONDS.set(max(0.0, age))
 
     async def _release(self) -> None:
-        held, self._lease = self._lease, None
-        gauges.LEASED.set(0)
-        if held is None:
-            return
         try:
-            await self._database.run_in_transaction(lambda session: lease.release(session, held))
+            await self._settled()
+            held, self._lease = self._lease, None
+            gauges.LEASED.set(0)
+            if held is not None:
+                await self._database.run_in_transaction(
+                    lambda session: lease.release(session, held)
+                )
         except DatabaseUnavailable:
             _log.warning("relay could not give back its lease; it runs out by itself")
-
-
-def _least_refused(due: Sequence[Entry], limit: int) -> Sequence[Entry]:
-    """While batches fail whole, whoever failed less goes first, until the one at fault is alone."""
-    if len(due) <= limit:
-        return due
-    return sorted(due, key=lambda entry: entry.attempts)[:limit]
 
 
 async def _pause(stop: asyncio.Event, seconds: float) -> None:

@@ -1,13 +1,12 @@
-"""The only SQL on the outbox and its positions. Takes a session, never commits.
+"""Facts as they are appended, numbered and read; what leaves is in delivery.py. Never commits.
 
 Positions are given after commit, one by one under the lock of `outbox_head`, and become visible
-together: whatever is numbered later stands after everything that anyone has seen. Every write on
-behalf of a lease proves the lease in its own WHERE, by the database's clock. Plain SQL: no advisory
-locks, no notifications, no sequences.
+together: whatever is numbered later stands after everything that anyone has seen. Plain SQL here and
+there: no advisory locks, no notifications, no sequences.
 """
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -22,10 +21,8 @@ from sqlalchemy import (
     text,
     union_all,
 )
-from sqlalchemy.dialects.postgresql import JSONB
 
 from app.ids import EventId, TenantId
-from app.outbox.lease import PROVEN_LEASE, Lease, proof_of
 from app.outbox.model import Aggregate, Entry, Event, EventType, Fact, Unnumbered, in_sequence
 from app.outbox.tables import outbox
 from app.storage.database import ReadSession, WriteSession
@@ -84,47 +81,6 @@ _NUMBER = text(
          AS given(event_id, position)
     WHERE outbox.event_id = given.event_id AND outbox.position IS NULL
     """
-)
-
-# One event of an aggregate at a time: the next is offered when the one before it is marked.
-_UNPUBLISHED = text(
-    f"""
-    SELECT event_id, type, version, tenant_id, aggregate_type, aggregate_id, sequence,
-           occurred_at, data, position, attempts
-    FROM outbox AS later
-    WHERE position IS NOT NULL AND published_at IS NULL
-      AND (retry_at IS NULL OR retry_at <= clock_timestamp())
-      AND NOT EXISTS (
-        SELECT 1 FROM outbox AS earlier
-        WHERE earlier.aggregate_type = later.aggregate_type
-          AND earlier.aggregate_id = later.aggregate_id
-          AND earlier.sequence = later.sequence - 1
-          AND earlier.published_at IS NULL)
-      AND EXISTS ({PROVEN_LEASE})
-    ORDER BY position LIMIT :count
-    """  # noqa: S608 - made of constants
-).columns(data=JSONB)
-# The lease's row is locked: who takes it over sees every mark of the one before.
-_MARK_PUBLISHED = text(
-    f"""
-    WITH lease AS ({PROVEN_LEASE} FOR UPDATE)
-    UPDATE outbox SET published_at = clock_timestamp(), retry_at = NULL
-    FROM lease
-    WHERE outbox.position = ANY(CAST(:positions AS bigint[])) AND outbox.published_at IS NULL
-    RETURNING outbox.position
-    """  # noqa: S608 - made of constants
-)
-_POSTPONE = text(
-    f"""
-    WITH lease AS ({PROVEN_LEASE} FOR UPDATE)
-    UPDATE outbox
-    SET attempts = attempts + 1,
-        retry_at = clock_timestamp() + given.seconds * INTERVAL '1 second'
-    FROM lease, unnest(CAST(:positions AS bigint[]), CAST(:seconds AS double precision[]))
-         AS given(position, seconds)
-    WHERE outbox.position = given.position AND outbox.published_at IS NULL
-    RETURNING outbox.position
-    """  # noqa: S608 - made of constants
 )
 _BACKLOG = text(
     """
@@ -193,40 +149,6 @@ async def number(session: WriteSession, count: int) -> list[EventId]:
     assert numbered.rowcount == len(chosen), "only the owner of the head gives positions"
     await session.execute(_MOVE_HEAD, {"last_position": positions[-1]})
     return event_ids
-
-
-async def unpublished(session: ReadSession, lease: Lease, count: int) -> list[Entry]:
-    """What is due, in the order of positions, at most one of each aggregate; nothing without the lease."""
-    found = await session.execute(_UNPUBLISHED, {**proof_of(lease), "count": count})
-    return [_entry(row) for row in found.mappings()]
-
-
-async def mark_published(
-    session: WriteSession, lease: Lease, positions: Collection[int]
-) -> set[int]:
-    """The positions marked: none of them without the lease."""
-    if not positions:
-        return set()
-    marked = await session.execute(
-        _MARK_PUBLISHED, {**proof_of(lease), "positions": sorted(positions)}
-    )
-    return set(marked.scalars())
-
-
-async def postpone(session: WriteSession, lease: Lease, delays: Mapping[int, float]) -> set[int]:
-    """Counts a refusal of each position and keeps it back for so many seconds; returns those written."""
-    if not delays:
-        return set()
-    positions = sorted(delays)
-    written = await session.execute(
-        _POSTPONE,
-        {
-            **proof_of(lease),
-            "positions": positions,
-            "seconds": [float(delays[position]) for position in positions],
-        },
-    )
-    return set(written.scalars())
 
 
 async def backlog(session: ReadSession) -> Backlog:

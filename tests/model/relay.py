@@ -1,26 +1,37 @@
 """The outbox and its relay: is every committed event published, in order, and none of an aborted one?
 
 Events 1 and 2 are of one aggregate, 2 written after 1 was committed; 3 is of another; 4 is never
-committed. Row ids are drawn before the commit, in any order. The relay may end between any two steps.
+committed. Row ids are drawn before the commit, in any order. The relay reads what may leave,
+offers each to a bus that takes or refuses it, and marks in one write what the bus took, while it may be
+reading and offering what is next. An event gets its position with its mark, with its refusal, or by
+itself while others wait. The relay may end between any two steps, or be frozen: then another begins, and
+what the frozen one had read still reaches the bus whenever it wakes, but is never marked by it.
 """
 
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-MISTAKES: Final = ("reads by id > cursor", "marks before it publishes", "holds nothing back")
+MISTAKES: Final = (
+    "reads by id > cursor",
+    "marks before it publishes",
+    "holds nothing back",
+    "numbers out of sequence",
+)
 _SEQUENCE: Final = {1: ("a", 1), 2: ("a", 2), 3: ("b", 1), 4: ("b", 2)}
-_PUBLISHED_MAX: Final = 6
 _STEPS_MAX: Final = 40
+_NOTHING: Final[frozenset[int]] = frozenset()
 
 
 class _State(NamedTuple):
     drawn: tuple[int, ...] = ()
     committed: tuple[int, ...] = ()
-    published: tuple[int, ...] = ()
-    marked: frozenset[int] = frozenset()
+    numbered: tuple[int, ...] = ()  # in the order of positions, as the list shows them
+    published: tuple[int, ...] = ()  # in the order of first deliveries; repetitions change nothing
+    marked: frozenset[int] = _NOTHING
     cursor: int = 0
-    step: str = "idle"
-    event: int = 0
+    offered: frozenset[int] = _NOTHING  # read, and not yet offered to the bus
+    unmarked: frozenset[int] = _NOTHING  # taken by the bus; the relay knows, the database does not
+    frozen: frozenset[int] = _NOTHING  # read by a relay that lost its lease
 
 
 def failure(mistake: str | None = None) -> tuple[str | None, int]:
@@ -31,7 +42,7 @@ def failure(mistake: str | None = None) -> tuple[str | None, int]:
         found = _wrong(state) or _left_behind(state, mistake)
         if found:
             return found, len(seen)
-        for after in (*_writers(state), *_relay(state, mistake)):
+        for after in (*_writers(state), *_ends(state), *_relay(state, mistake)):
             if after not in seen:
                 seen.add(after)
                 todo.append(after)
@@ -39,25 +50,27 @@ def failure(mistake: str | None = None) -> tuple[str | None, int]:
 
 
 def _wrong(state: _State) -> str | None:
-    first = {event: state.published.index(event) for event in set(state.published)}
-    if 4 in first:
-        return "I7 an event of an aborted transaction is published"
-    if 2 in first and (1 not in first or first[1] > first[2]):
-        return "I8 the second event of an aggregate comes before its first"
+    for name, order in (("published", state.published), ("listed", state.numbered)):
+        if 4 in order:
+            return f"I7 an event of an aborted transaction is {name}"
+        if 2 in order and 1 not in order[: order.index(2)]:
+            return f"I8 the second event of an aggregate is {name} before its first"
     return None
 
 
 def _left_behind(state: _State, mistake: str | None) -> str | None:
-    """The relay alone, to its end: is anything that was committed not published?"""
-    rest = state._replace(step="idle", event=0)
+    """The relay alone, to its end: is anything that was committed not published, or not listed?"""
+    rest = state
     for _ in range(_STEPS_MAX):
         following = next(_relay(rest, mistake), None)
         if following is None:
             break
         rest = following
-    missing = [event for event in rest.committed if event not in rest.published]
-    if missing and len(rest.published) < _PUBLISHED_MAX:
-        return f"I7 committed event {missing[0]} is never published"
+    for event in rest.committed:
+        if event not in rest.published:
+            return f"I7 committed event {event} is never published"
+        if event not in rest.numbered:
+            return f"I7 committed event {event} is never listed"
     return None
 
 
@@ -67,38 +80,78 @@ def _writers(state: _State) -> Iterator[_State]:
             yield state._replace(drawn=(*state.drawn, event))
         if event in state.drawn and event not in state.committed and event != 4:
             yield state._replace(committed=(*state.committed, event))
-    if state.step != "idle":
-        yield state._replace(step="idle", event=0)  # it ends, and another begins
+
+
+def _ends(state: _State) -> Iterator[_State]:
+    if state.offered or state.unmarked:
+        yield state._replace(offered=_NOTHING, unmarked=_NOTHING)
+        yield state._replace(offered=_NOTHING, unmarked=_NOTHING, frozen=state.offered)
+    for event in state.frozen:
+        yield _published(state, event)._replace(frozen=state.frozen - {event})
 
 
 def _relay(state: _State, mistake: str | None) -> Iterator[_State]:
+    """The first that is given brings the relay on, whatever else it might do."""
     marks_first = mistake == "marks before it publishes"
-    if state.step == "idle":
-        candidates = list(_candidates(state, mistake))
-        count = None if mistake == "holds nothing back" else 1
-        for event in candidates[:count]:
-            yield state._replace(step="mark" if marks_first else "publish", event=event)
-    elif state.step == "publish" and len(state.published) < _PUBLISHED_MAX:
-        after = state._replace(published=(*state.published, state.event))
-        yield after._replace(step="idle", event=0) if marks_first else after._replace(step="mark")
-    elif state.step == "mark":
-        cursor = max(state.cursor, state.drawn.index(state.event) + 1)
-        after = state._replace(marked=state.marked | {state.event}, cursor=cursor)
-        yield (
-            after._replace(step="publish") if marks_first else after._replace(step="idle", event=0)
-        )
+    for event in sorted(state.offered):
+        unmarked = state.unmarked if marks_first else state.unmarked | {event}
+        rest = state.offered - {event}
+        yield _published(state, event)._replace(offered=rest, unmarked=unmarked)
+    if state.unmarked:
+        yield _marked(state, state.unmarked)._replace(unmarked=_NOTHING)
+    if not state.offered:
+        read = frozenset(_candidates(state, mistake))
+        if read:
+            yield (_marked(state, read) if marks_first else state)._replace(offered=read)
+    for event in sorted(state.offered):  # refused
+        yield _listed(state, event)._replace(offered=state.offered - {event})
+    for event in state.committed:
+        if event not in state.numbered and _may_be_numbered(state, event, mistake):
+            yield _listed(state, event)
+
+
+def _published(state: _State, event: int) -> _State:
+    if event in state.published:
+        return state
+    return state._replace(published=(*state.published, event))
+
+
+def _marked(state: _State, events: frozenset[int]) -> _State:
+    for event in sorted(events):
+        state = _listed(state, event)
+        cursor = max(state.cursor, state.drawn.index(event) + 1)
+        state = state._replace(marked=state.marked | {event}, cursor=cursor)
+    return state
+
+
+def _listed(state: _State, event: int) -> _State:
+    """A position that was given stays."""
+    if event in state.numbered:
+        return state
+    return state._replace(numbered=(*state.numbered, event))
+
+
+def _may_be_numbered(state: _State, event: int, mistake: str | None) -> bool:
+    return mistake == "numbers out of sequence" or all(
+        earlier in state.numbered for earlier in _earlier(event)
+    )
+
+
+def _earlier(event: int) -> list[int]:
+    aggregate, number = _SEQUENCE[event]
+    return [e for e, (name, n) in _SEQUENCE.items() if name == aggregate and n < number]
 
 
 def _candidates(state: _State, mistake: str | None) -> Iterator[int]:
-    visible = [event for event in state.drawn if event in state.committed]
+    """What may leave: not marked, not being marked, and everything before it is marked."""
     by_cursor = mistake == "reads by id > cursor"
-    for event in visible:
-        if by_cursor and state.drawn.index(event) + 1 <= state.cursor:
+    for event in state.drawn:
+        if event not in state.committed or event in state.unmarked:
             continue
-        if not by_cursor and event in state.marked:
-            continue
-        aggregate, number = _SEQUENCE[event]
-        earlier = [e for e in visible if _SEQUENCE[e][0] == aggregate and _SEQUENCE[e][1] < number]
-        is_held_back = any(e not in state.marked for e in earlier)
-        if by_cursor or mistake == "holds nothing back" or not is_held_back:
+        if by_cursor:
+            if state.drawn.index(event) + 1 > state.cursor:
+                yield event
+        elif event not in state.marked and (
+            mistake == "holds nothing back" or state.marked.issuperset(_earlier(event))
+        ):
             yield event

@@ -107,6 +107,32 @@ class TestDelivery:
         for batch in bus.batches:
             assert len({event.aggregate for event in batch}) == len(batch)
 
+    async def test_what_is_being_marked_is_not_offered_again(self, database: Database) -> None:
+        """More than is read at once: the next is read and published while marks are under way."""
+        await append(database, *history(60, 2))
+        bus = RecordingBus()
+        async with running(database, bus, batch_size=2):
+            await bus.until_delivered(120)
+        assert first_deliveries(bus.delivered) == whole(60, 2)
+        assert len(bus.delivered) == 120
+
+    async def test_behind_a_slow_bus_each_batch_is_marked_before_the_next(
+        self, database: Database
+    ) -> None:
+        """So that a crash repeats one batch; behind a quick one several are marked together."""
+        await append(database, *history(6, 1))
+        marked_before: list[int] = []
+
+        async def judge(batch: Sequence[Event]) -> Sequence[Outcome]:
+            marks = [row["published_at"] is not None for row in await rows(database)]
+            marked_before.append(sum(marks))
+            return [Accepted()] * len(batch)
+
+        pace = replace(FAST, gather_seconds=0)
+        async with running(database, RecordingBus(judge), pace=pace, batch_size=2):
+            await until_published(database)
+        assert marked_before == [0, 2, 4]
+
 
 class TestFailures:
     async def test_a_refused_event_holds_back_its_aggregate_and_no_other(
@@ -220,6 +246,20 @@ class TestFailures:
             bus.judge = accept_all
             await bus.until_delivered(10)
         assert first_deliveries(bus.delivered) == whole(5, 2)
+
+    async def test_while_the_bus_takes_nothing_facts_are_listed(self, database: Database) -> None:
+        """Also those that come then, and those that wait behind another."""
+        await append(database, *history(3, 2))
+        bus = RecordingBus(refusing(retryable=True))
+        async with running(database, bus):
+            await bus.until(lambda: len(bus.batches) >= 2)
+            await append(database, *(a_fact("bkg_late", sequence) for sequence in (1, 2, 3)))
+            async with asyncio.timeout(10):
+                while None in [row["position"] for row in await rows(database)]:  # noqa: ASYNC110
+                    await asyncio.sleep(0.005)
+        assert bus.delivered == []
+        listed = [row["sequence"] for row in await rows(database) if "late" in row["aggregate_id"]]
+        assert listed == [1, 2, 3]
 
     async def test_a_database_that_is_away_is_waited_for(self, servers_folder: Path) -> None:
         server = Postgres(servers_folder / "outage", free_port())

@@ -1,6 +1,7 @@
 """Facts in PostgreSQL: their positions, who may mark them, who may read them."""
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -8,9 +9,9 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from app.ids import TenantId
-from app.outbox import lease, store
+from app.outbox import delivery, lease, store
 from app.outbox.lease import Lease
-from app.outbox.model import Entry, EventType, Fact
+from app.outbox.model import Due, Entry, EventType, Fact
 from app.storage.database import Database, WriteSession
 from tests.builders.facts import (
     NOON,
@@ -239,26 +240,58 @@ class TestMarking:
             a_fact("bkg_a", 2, seconds=1),
             a_fact("bkg_b", 1, seconds=2),
         )
-        await number(database)
         return await taken(database)
 
+    @pytest.mark.parametrize("numbered", [0, 1, 2, 3])
     async def test_one_event_of_an_aggregate_is_offered_at_a_time(
+        self, database: Database, held: Lease, numbered: int
+    ) -> None:
+        """Whether or not they have their positions already."""
+        await number(database, numbered)
+        assert await offered(database, held) == ["bkg_a 1", "bkg_b 1"]
+        assert await mark(database, held, "bkg_a 1") == 1
+        assert sorted(await offered(database, held)) == ["bkg_a 2", "bkg_b 1"]
+        assert await mark(database, held, "bkg_a 2", "bkg_b 1") == 2
+        assert await offered(database, held) == []
+        assert [row["position"] for row in await rows(database)] == [1, 2, 3]
+        listed = [(one.event.aggregate.id, one.event.sequence) for one in await page(database)]
+        assert listed.index(("bkg_a", 1)) < listed.index(("bkg_a", 2))
+
+    @pytest.mark.parametrize("numbered", [0, 3])
+    async def test_a_mark_is_made_once(
+        self, database: Database, held: Lease, numbered: int
+    ) -> None:
+        await number(database, numbered)
+        twice = await due(database, held)
+        accepted = [(one, None) for one in twice]
+        assert await settle(database, held, accepted[:1]) == 1
+        before = await rows(database)
+        assert await settle(database, held, accepted) == 1
+        [row, *_] = await rows(database)
+        assert row == before[0]
+
+    async def test_a_position_that_was_given_meanwhile_stays(
         self, database: Database, held: Lease
     ) -> None:
-        assert await offered(database, held) == ["bkg_a 1", "bkg_b 1"]
-        assert await mark(database, held, 1) == {1}
-        assert await offered(database, held) == ["bkg_a 2", "bkg_b 1"]
-        assert await mark(database, held, 2, 3) == {2, 3}
-        assert await offered(database, held) == []
+        """As by a relay that lost its lease: it may still number, and nobody's page may change."""
+        accepted = [(one, None) for one in await due(database, held)]
+        await number(database)
+        seen = await page(database)
+        assert await settle(database, held, accepted) == 2
+        await append(database, a_fact("bkg_c", seconds=3))
+        await mark(database, held, "bkg_c 1")
+        listed = await page(database)
+        assert [one.event.id for one in listed[:3]] == [one.event.id for one in seen]
+        assert places(listed[:3]) == [1, 2, 3]
+        assert listed[3].event.aggregate.id == "bkg_c"
 
-    async def test_a_mark_is_made_once(self, database: Database, held: Lease) -> None:
-        assert await mark(database, held, 1) == {1}
-        assert await mark(database, held, 1, 3) == {3}
-
+    @pytest.mark.parametrize("numbered", [0, 3])
     @pytest.mark.parametrize("case", ["ran out", "taken over", "forged fence", "forged holder"])
     async def test_without_the_lease_nothing_is_offered_or_written(
-        self, database: Database, held: Lease, case: str
+        self, database: Database, held: Lease, case: str, numbered: int
     ) -> None:
+        await number(database, numbered)
+        first, second = await due(database, held)
         if case in ("ran out", "taken over"):
             await run_out(database)
         if case == "taken over":
@@ -269,26 +302,47 @@ class TestMarking:
             held = Lease("b", held.fence)
         before = await rows(database)
         assert await offered(database, held) == []
-        assert await mark(database, held, 1, 3) == set()
-        assert await postpone(database, held, {1: 60}) == set()
+        assert await settle(database, held, [(first, None), (second, 60)]) == 0
         assert await rows(database) == before
+        async with database.reading() as session:
+            assert await store.last_position(session) == numbered
 
+    @pytest.mark.parametrize("numbered", [0, 1, 3])
     async def test_a_postponed_event_holds_back_its_aggregate_and_no_other(
-        self, database: Database, held: Lease
+        self, database: Database, held: Lease, numbered: int
     ) -> None:
-        assert await postpone(database, held, {1: 60}) == {1}
+        await number(database, numbered)
+        [refused, _] = await due(database, held)
+        assert await settle(database, held, [(refused, 60)]) == 1
         assert await offered(database, held) == ["bkg_b 1"]
-        await postpone(database, held, {1: 0})
+        assert await settle(database, held, [(refused, 0)]) == 1
         assert await offered(database, held) == ["bkg_a 1", "bkg_b 1"]
         [first, *_] = await rows(database)
-        assert first["attempts"] == 2
+        assert (first["position"], first["attempts"], first["published_at"]) == (1, 2, None)
+
+    async def test_a_refused_event_is_listed_and_so_is_what_waits_behind_it(
+        self, database: Database, held: Lease
+    ) -> None:
+        [refused, _] = await due(database, held)
+        await settle(database, held, [(refused, 60)])
+        await number(database)
+        assert places(await page(database)) == [1, 2, 3]
+
+    async def test_what_has_positions_is_offered_before_what_has_none(
+        self, database: Database, held: Lease
+    ) -> None:
+        await number(database, 1)
+        await append(database, a_fact("bkg_c", seconds=-9))
+        assert await offered(database, held) == ["bkg_a 1", "bkg_c 1", "bkg_b 1"]
+        assert await offered(database, held, count=1) == ["bkg_a 1", "bkg_c 1"]
 
     async def test_the_backlog_counts_what_waits_and_what_was_refused(
         self, database: Database, held: Lease
     ) -> None:
         await append(database, a_fact("bkg_c", 1, seconds=-30))
-        await postpone(database, held, {1: 0})
-        await mark(database, held, 3)
+        refused = next(one for one in await due(database, held) if named(one) == "bkg_a 1")
+        await settle(database, held, [(refused, 0)])
+        await mark(database, held, "bkg_b 1")
         async with database.reading() as session:
             found = await store.backlog(session)
         assert (found.waiting, found.refused) == (3, 1)
@@ -381,20 +435,28 @@ async def run_out(database: Database) -> None:
     await execute(database, "UPDATE relay_leases SET expires_at = clock_timestamp()")
 
 
-async def offered(database: Database, held: Lease) -> list[str]:
+async def due(database: Database, held: Lease, count: int = 100) -> list[Due]:
     async with database.reading() as session:
-        entries = await store.unpublished(session, held, 100)
-    return [f"{entry.event.aggregate.id} {entry.event.sequence}" for entry in entries]
+        return await delivery.due(session, held, count)
 
 
-async def mark(database: Database, held: Lease, *positions: int) -> set[int]:
-    return await database.run_in_transaction(
-        lambda session: store.mark_published(session, held, positions)
-    )
+async def offered(database: Database, held: Lease, count: int = 100) -> list[str]:
+    return [named(one) for one in await due(database, held, count)]
 
 
-async def postpone(database: Database, held: Lease, delays: dict[int, float]) -> set[int]:
-    return await database.run_in_transaction(lambda session: store.postpone(session, held, delays))
+def named(one: Due) -> str:
+    return f"{one.event.aggregate.id} {one.event.sequence}"
+
+
+async def settle(
+    database: Database, held: Lease, outcomes: Sequence[tuple[Due, float | None]]
+) -> int:
+    return await database.run_statement(lambda session: delivery.settle(session, held, outcomes))
+
+
+async def mark(database: Database, held: Lease, *names: str) -> int:
+    offers = await due(database, held)
+    return await settle(database, held, [(one, None) for one in offers if named(one) in names])
 
 
 def in_order_of_commit(history: list[tuple[str, int]]) -> list[Fact]:
