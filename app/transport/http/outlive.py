@@ -30,7 +30,9 @@ class Mutations:
     async def outlive(self, work: Coroutine[Any, Any, T]) -> T:
         """Waits for the work; a cancelled wait leaves it running."""
         turn = current_turn.get()
-        task = asyncio.create_task(work)
+        loop = asyncio.get_running_loop()
+        task = loop.create_task(work)
+        over: asyncio.Future[None] = loop.create_future()
         self._running.add(task)
         MUTATIONS_RUNNING.inc()
         if turn is not None:
@@ -41,14 +43,14 @@ class Mutations:
             MUTATIONS_RUNNING.dec()
             if turn is not None:
                 turn.release()
+            if over.done():  # nobody waits any more
+                _report(done)
+            else:
+                over.set_result(None)
 
         task.add_done_callback(ended)
-        try:
-            return await asyncio.shield(task)
-        except asyncio.CancelledError:
-            if not task.done():
-                task.add_done_callback(_report)
-            raise
+        await over  # and not the task, which would be cancelled with whoever waits for it
+        return task.result()
 
     async def drain(self, seconds: float) -> None:
         """Waits for what runs; what has not ended by then is cancelled."""

@@ -6,6 +6,7 @@ taken from what the client sent: values may be personal.
 """
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -36,6 +37,8 @@ STATUS: Mapping[ErrorKind, int] = {
 MEDIA_TYPE = "application/problem+json"
 _RETRYABLE_CODES = frozenset({"idempotency_in_flight"})
 _INSTANCE_MAX = 1024  # characters of a path that are given back
+_PLAIN_PATH = re.compile(r"[A-Za-z0-9/_-]{1,256}")
+_json = json.JSONEncoder(separators=(",", ":")).encode
 _CHALLENGE = 'Bearer realm="holdfast"'
 
 _log = structlog.get_logger()
@@ -160,7 +163,7 @@ def problem_response(scope: AsgiScope, problem: Problem) -> Response:
         "title": problem.title,
         "status": problem.status,
         "detail": problem.detail,
-        "instance": quote(scope["path"], safe="/:@!$&'()*+,;=-._~")[:_INSTANCE_MAX],
+        "instance": _instance(scope["path"]),
         "code": problem.code,
         "request_id": context.request_id,
         "retryable": problem.retryable,
@@ -173,11 +176,17 @@ def problem_response(scope: AsgiScope, problem: Problem) -> Response:
         body["errors"] = [_entry(violation) for violation in problem.violations]
     body = {**problem.facts, **body}  # a fact never replaces a member of the shape
     return Response(
-        json.dumps(body, separators=(",", ":")),  # ASCII only: no text can break the answer
+        _json(body),  # ASCII only: no text can break the answer
         status_code=problem.status,
         headers=headers,
         media_type=MEDIA_TYPE,
     )
+
+
+def _instance(path: str) -> str:
+    if _PLAIN_PATH.fullmatch(path):
+        return path
+    return quote(path, safe="/:@!$&'()*+,;=-._~")[:_INSTANCE_MAX]
 
 
 def internal_error(scope: AsgiScope, error: Exception) -> Response:
