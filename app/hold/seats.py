@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import lru_cache
 from typing import Final
 
 from app.errors import HoldStoreUnavailable
@@ -15,6 +16,7 @@ from app.inventory.model import CabinCounts, CabinName, InventoryRow
 from app.storage.lua import Argument
 
 FENCE_LASTS: Final = timedelta(seconds=10)
+COUNTS_MAX: Final = 8192  # numbers of cabins as they were read: most come again unchanged
 UNSAID_MAX: Final = (
     2000  # holds taken back that the journal does not know of: more is no time to count
 )
@@ -44,13 +46,7 @@ class SeatStore:
             [keys.EPOCH, *(names.flight(flight_id) for flight_id, _ in cabins)],
             [epoch, *(cabin.value for _, cabin in cabins)],
         )
-        packed = zip(answer[1::4], answer[2::4], answer[3::4], answer[4::4], strict=True)
-        return [
-            CabinCounts(_numbers(limits), _numbers(sold), _numbers(held), int(version))
-            if limits
-            else None
-            for limits, sold, held, version in packed
-        ]
+        return [_counts(packed) for packed in answer[1:]]
 
     async def taken(
         self, epoch: int, cabins: Sequence[tuple[FlightId, CabinName]]
@@ -109,6 +105,14 @@ class SeatStore:
             if answer != ["AGAIN"]:
                 return bool(answer == ["FENCED"])
         raise HoldStoreUnavailable("Too many holds are running out at once; retry shortly.")
+
+
+@lru_cache(maxsize=COUNTS_MAX)
+def _counts(packed: str) -> CabinCounts | None:
+    if not packed:
+        return None
+    limits, sold, held, version = packed.split("|")
+    return CabinCounts(_numbers(limits), _numbers(sold), _numbers(held), int(version))
 
 
 def _numbers(packed: str) -> tuple[int, ...]:

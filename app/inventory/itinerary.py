@@ -8,7 +8,8 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from functools import lru_cache
+from typing import Any, Final, Literal
 
 from app.ids import FlightId
 from app.inventory.model import BookingClass, Cabin, CabinName, Flight, LocalTime
@@ -17,6 +18,7 @@ from app.money import Money
 PassengerType = Literal["ADT", "CHD", "INF"]
 SEATS_MAX = 9  # adults and children of one request
 SEGMENTS_MAX = 6
+KEPT_MAX: Final = 8192  # prices, and times: many itineraries share them
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,28 +138,31 @@ class Price:
 def price(segments: Sequence[Segment], passengers: PassengerCounts) -> Price:
     """The price of an itinerary in one currency: a child pays the adult's fare, an infant nothing."""
     currency = segments[0].fare.currency
-    adult = sum((segment.fare for segment in segments), start=Money(0, currency))
+    assert all(one.fare.currency == currency for one in segments), "a sum has one currency"
+    return _price(sum(one.fare.minor for one in segments), currency, passengers)
+
+
+@lru_cache(maxsize=KEPT_MAX)
+def _price(fare: int, currency: str, passengers: PassengerCounts) -> Price:
+    adult, nothing = Money(fare, currency), Money(0, currency)
     lines = (
         PassengerPrice("ADT", passengers.adults, adult),
         PassengerPrice("CHD", passengers.children, adult),
-        PassengerPrice("INF", passengers.infants, Money(0, currency)),
+        PassengerPrice("INF", passengers.infants, nothing),
     )
-    total = sum((line.each * line.count for line in lines), start=Money(0, currency))
+    total = sum((line.each * line.count for line in lines), start=nothing)
     return Price(total, tuple(line for line in lines if line.count))
 
 
 def times_of(segments: Sequence[Segment]) -> int:
     """A digest of where and when: another one means that the schedule was changed."""
-    parts = (
-        (
-            one.origin,
-            one.destination,
-            *_time_to_json(one.departing_at),
-            *_time_to_json(one.arriving_at),
-        )
-        for one in segments
-    )
-    return zlib.crc32("\n".join(" ".join(part) for part in parts).encode())
+    return zlib.crc32("\n".join(map(_where_and_when, segments)).encode())
+
+
+@lru_cache(maxsize=KEPT_MAX)
+def _where_and_when(segment: Segment) -> str:
+    times = (*_time_to_json(segment.departing_at), *_time_to_json(segment.arriving_at))
+    return " ".join((segment.origin, segment.destination, *times))
 
 
 def _time_to_json(time: LocalTime) -> list[str]:

@@ -14,8 +14,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
 from itertools import accumulate
-from typing import NewType
+from typing import Final, NewType
 
 from app.ids import FlightId
 from app.money import Money
@@ -25,6 +26,7 @@ BookingClass = NewType("BookingClass", str)
 
 SEATS_SHOWN_MAX = 9  # the field's custom: nobody learns more than "nine or more"
 LOW_BELOW = 5
+KEPT_MAX: Final = 8192  # answers of the arithmetic: most cabins ask it again with the same numbers
 
 
 class CabinName(StrEnum):
@@ -113,7 +115,7 @@ class CabinCounts:
 
     @property
     def open(self) -> tuple[int, ...]:
-        return open_seats(self.limits, [s + h for s, h in zip(self.sold, self.held, strict=True)])
+        return _open(self.limits, self.sold, self.held)
 
     @property
     def statuses(self) -> tuple[ClassStatus, ...]:
@@ -159,6 +161,11 @@ def open_seats(limits: Sequence[int], taken: Sequence[int]) -> tuple[int, ...]:
     taken_from_here_down = list(accumulate(reversed(taken)))[::-1]
     slack = (limit - total for limit, total in zip(limits, taken_from_here_down, strict=True))
     return tuple(max(0, least) for least in accumulate(slack, min))
+
+
+@lru_cache(maxsize=KEPT_MAX)
+def _open(limits: tuple[int, ...], sold: tuple[int, ...], held: tuple[int, ...]) -> tuple[int, ...]:
+    return open_seats(limits, [s + h for s, h in zip(sold, held, strict=True)])
 
 
 def _status(now: int, without_holds: int) -> ClassStatus:

@@ -6,7 +6,8 @@ judged again on the row's latest version after a wait. Callers name rows in sort
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import UTC
-from typing import Any
+from functools import lru_cache
+from typing import Any, Final
 
 from sqlalchemy import RowMapping, bindparam, select, text
 
@@ -40,12 +41,14 @@ FLIGHT_COLUMNS = (
     flights.c.version,
     inventory.c.cabin,
     inventory.c.capacity,
+    inventory.c.currency,
     inventory.c.booking_classes,
     inventory.c.fares,
-    inventory.c.currency,
     inventory.c.limits,
 )
 """What `flights_from_rows` needs, one row per flight and cabin."""
+_TERMS, _CABIN, _ALL = 12, 15, 18  # of these: a flight's own, its cabin's, and the cabin's arrays
+CABINS_MAX: Final = 4096  # kept: flights of a market share their classes and fares
 
 # Rows are locked first, in order, and what is written is counted from what was locked. Of the nested
 # classes only those are judged whose count grows: from the first to the lowest that is asked for.
@@ -152,15 +155,15 @@ async def read_flights(
     if not wanted:
         return {}
     rows = await session.execute(_READ_FLIGHTS, {"flight_ids": wanted})
-    return {flight.flight_id: flight for flight in flights_from_rows(rows.mappings())}
+    return {flight.flight_id: flight for flight in flights_from_rows(rows)}
 
 
-def flights_from_rows(rows: Iterable[RowMapping]) -> list[Flight]:
-    """Folds rows of `FLIGHT_COLUMNS`, in which a flight's cabins stand together, into flights."""
+def flights_from_rows(rows: Iterable[Sequence[Any]]) -> list[Flight]:
+    """Folds rows that begin with `FLIGHT_COLUMNS`, a flight's cabins together, into flights."""
     folded: list[Flight] = []
     for row in rows:
-        cabin = _cabin(row)
-        if folded and folded[-1].flight_id == row["flight_id"]:
+        cabin = _cabin(*row[_TERMS:_CABIN], *map(tuple, row[_CABIN:_ALL]))
+        if folded and folded[-1].flight_id == row[0]:
             last = folded[-1]
             folded[-1] = _flight(row, (*last.cabins, cabin))
         else:
@@ -273,32 +276,48 @@ async def _move(
     return [inventory_row(row) for row in moved.mappings()]
 
 
-def _flight(row: RowMapping, cabins: tuple[Cabin, ...]) -> Flight:
+def _flight(row: Sequence[Any], cabins: tuple[Cabin, ...]) -> Flight:
+    (
+        flight_id,
+        carrier,
+        flight_number,
+        origin,
+        destination,
+        departing_local,
+        departing_time_zone,
+        departing_utc,
+        arriving_local,
+        arriving_time_zone,
+        arriving_utc,
+        version,
+    ) = row[:_TERMS]
     return Flight(
-        FlightId(row["flight_id"]),
-        row["carrier"],
-        row["flight_number"],
-        row["origin"],
-        row["destination"],
-        LocalTime(
-            row["departing_local"], row["departing_time_zone"], row["departing_utc"].astimezone(UTC)
-        ),
-        LocalTime(
-            row["arriving_local"], row["arriving_time_zone"], row["arriving_utc"].astimezone(UTC)
-        ),
+        FlightId(flight_id),
+        carrier,
+        flight_number,
+        origin,
+        destination,
+        LocalTime(departing_local, departing_time_zone, departing_utc.astimezone(UTC)),
+        LocalTime(arriving_local, arriving_time_zone, arriving_utc.astimezone(UTC)),
         cabins,
-        row["version"],
+        version,
     )
 
 
-def _cabin(row: RowMapping) -> Cabin:
+@lru_cache(maxsize=CABINS_MAX)
+def _cabin(
+    cabin: str,
+    capacity: int,
+    currency: str,
+    booking_classes: tuple[str, ...],
+    fares: tuple[int, ...],
+    limits: tuple[int, ...],
+) -> Cabin:
     return Cabin(
-        CabinName(row["cabin"]),
-        row["capacity"],
+        CabinName(cabin),
+        capacity,
         tuple(
-            FareClass(BookingClass(letter), limit, Money(fare, row["currency"]))
-            for letter, limit, fare in zip(
-                row["booking_classes"], row["limits"], row["fares"], strict=True
-            )
+            FareClass(BookingClass(letter), limit, Money(fare, currency))
+            for letter, limit, fare in zip(booking_classes, limits, fares, strict=True)
         ),
     )

@@ -7,7 +7,8 @@ seats; what is judged by price (`undominated`) looks at what can be held.
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
+from operator import itemgetter
 from typing import Final
 
 from app.inventory.model import Flight
@@ -17,6 +18,8 @@ DEFAULT_MINUTES: Final = 60  # to change flights, where the station has no time 
 LONGEST_WAIT: Final = timedelta(hours=24)  # longer is a stay, not a connection
 _FLOWN_MORE = timedelta(hours=1)
 _NIGHT = timedelta(hours=12)
+_Rival = tuple[datetime, datetime, int]
+"""When one leaves and arrives, and what it costs."""
 
 
 def connects(first: Flight, second: Flight, minutes: Mapping[str, int]) -> bool:
@@ -50,25 +53,21 @@ def undominated(quotes: Iterable[Quote]) -> list[Quote]:
     costs no more. Two that share a flight are a choice of how long to wait: both stay.
     """
     kept: list[Quote] = []
-    through: defaultdict[tuple[str, str], list[Quote]] = defaultdict(list)
-    for quote in sorted(quotes, key=lambda one: one.slice.first.departing_at.utc, reverse=True):
-        if (
-            len(quote.slice.segments) > 1
-        ):  # what a left-out one beats, the one that beat it beats too
-            rivals = through[quote.slice.first.destination, quote.price.total.currency]
-            if any(_beats(rival, quote) for rival in rivals):
+    rivals: defaultdict[tuple[str, str], list[_Rival]] = defaultdict(list)
+    timed = ((quote.slice.first.departing_at.utc, quote) for quote in quotes)
+    for departing, quote in sorted(timed, key=itemgetter(0), reverse=True):
+        way = quote.slice
+        if len(way.segments) > 1:  # what a left-out one beats, the one that beat it beats too
+            total, arriving = quote.price.total, way.last.arriving_at.utc
+            through = rivals[way.first.destination, total.currency]
+            if any(
+                later > departing and earlier < arriving and minor <= total.minor
+                for later, earlier, minor in through
+            ):
                 continue
-            rivals.append(quote)
+            through.append((departing, arriving, total.minor))
         kept.append(quote)
     return kept
-
-
-def _beats(one: Quote, other: Quote) -> bool:
-    return (
-        one.slice.first.departing_at.utc > other.slice.first.departing_at.utc
-        and one.slice.last.arriving_at.utc < other.slice.last.arriving_at.utc
-        and one.price.total.minor <= other.price.total.minor
-    )
 
 
 def _flown(path: Path) -> timedelta:

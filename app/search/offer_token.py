@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any, Final, get_args
 
 from app.errors import ValidationFailed, Violation
@@ -22,6 +23,8 @@ OFFER_LASTS: Final = timedelta(minutes=20)
 _PREFIX = "off_"
 _VERSION = 2
 _DIGEST_BYTES = 12
+_TENANTS_MAX = 1024
+_JSON = json.JSONEncoder(separators=(",", ":"), check_circular=False)
 _TYPES: tuple[PassengerType, ...] = get_args(PassengerType)
 
 
@@ -31,7 +34,7 @@ class OfferTokens:
 
     def seal(self, tenant_id: TenantId, terms: OfferTerms) -> str:
         """The offer's id. `terms.expires_at` is in whole milliseconds, as `expiry_of` makes it."""
-        text = json.dumps(_packed(terms), separators=(",", ":"))
+        text = _JSON.encode(_packed(terms))
         offer_id = _PREFIX + self._signer.sign(_digest(tenant_id) + text.encode())
         assert len(offer_id) <= OFFER_ID_MAX, "an offer has at most six segments"
         return offer_id
@@ -101,5 +104,6 @@ def _unpacked(packed: list[Any]) -> OfferTerms:
     )
 
 
+@lru_cache(maxsize=_TENANTS_MAX)
 def _digest(tenant_id: TenantId) -> bytes:
     return hashlib.sha256(tenant_id.encode()).digest()[:_DIGEST_BYTES]

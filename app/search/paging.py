@@ -7,46 +7,52 @@ does not come again. Where the day's flights themselves were changed, the place 
 """
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
+from operator import itemgetter
 
 from app.hold.model import microseconds
 from app.ids import FlightId
 from app.search.model import Quote, Sort
 
+_first = itemgetter(0)
 Position = tuple[str | int, ...]
 """The place of the last offer told; then the bits of all told, and a digest of what they stand for."""
 
 
 def page_of(
     quotes: Sequence[Quote],
-    day: Sequence[tuple[FlightId, ...]],
+    day: Iterable[tuple[FlightId, ...]],
     sort: Sort,
     after: Position | None,
     limit: int,
 ) -> tuple[list[Quote], Position | None]:
     """The quotes of one page, and the position of the next if there is one.
 
-    `day` names every itinerary that may be quoted on any page by its flights, in an order that stays.
+    `day` names every itinerary that may be quoted on any page by its flights, in an order that stays;
+    it is looked at where there is a page before or behind this one.
     """
-    bits = {flight_ids: 1 << index for index, flight_ids in enumerate(day)}
-    digest = zlib.crc32("\n".join(map(" ".join, day)).encode())
+    placed = [(_place(quote, sort), quote) for quote in quotes]
+    if after is None and len(placed) <= limit:
+        return [quote for _, quote in sorted(placed, key=_first)], None
+    names = list(day)
+    bits = {flight_ids: 1 << index for index, flight_ids in enumerate(names)}
+    digest = zlib.crc32("\n".join(map(" ".join, names)).encode())
     told = 0
-    rest = sorted(quotes, key=lambda quote: _place(quote, sort))
     if after is not None:
         *place, told_before, digest_before = after
         told = int(told_before) if digest_before == digest else 0
-        rest = [
-            quote
-            for quote in rest
-            if _place(quote, sort) > tuple(place) and not told & bits[quote.flight_ids]
+        placed = [
+            (here, quote)
+            for here, quote in placed
+            if here > tuple(place) and not told & bits[quote.flight_ids]
         ]
-    page = rest[:limit]
-    if len(rest) <= limit:
-        return page, None
-    for quote in page:
-        told |= bits[quote.flight_ids]
-    return page, (*_place(page[-1], sort), told, digest)
+    page = sorted(placed, key=_first)[:limit]
+    if len(placed) > limit:
+        for _, quote in page:
+            told |= bits[quote.flight_ids]
+        return [quote for _, quote in page], (*page[-1][0], told, digest)
+    return [quote for _, quote in page], None
 
 
 def _place(quote: Quote, sort: Sort) -> Position:

@@ -1,6 +1,8 @@
 """What a way costs now: the cheapest class that is open on each flight; pure."""
 
 from collections.abc import Mapping
+from functools import lru_cache
+from typing import Final
 
 from app.errors import HoldStoreUnavailable
 from app.hold.model import ClassChoice
@@ -8,6 +10,8 @@ from app.ids import FlightId
 from app.inventory.itinerary import PassengerCounts, Segment, price
 from app.inventory.model import SEATS_SHOWN_MAX, CabinCounts, CabinName, Flight
 from app.search.model import OfferedSegment, Path, Quote, Slice
+
+OFFERED_MAX: Final = 16_384
 
 Counts = Mapping[FlightId, Mapping[CabinName, CabinCounts]]
 
@@ -19,10 +23,17 @@ def cheapest(flight: Flight, counts: Counts, passengers: PassengerCounts) -> Off
     (cabin,) = flight.cabins
     of_cabin = counts[flight.flight_id].get(cabin.cabin)
     opened = () if of_cabin is None else of_cabin.open
-    position = sum(open_seats >= passengers.seats for open_seats in opened)
-    if position == 0:
-        return None
-    seats_left = min(opened[position - 1], SEATS_SHOWN_MAX)
+    wanted = passengers.seats
+    for position in range(len(opened), 0, -1):
+        if opened[position - 1] >= wanted:
+            return _offered(flight, position, min(opened[position - 1], SEATS_SHOWN_MAX))
+    return None
+
+
+@lru_cache(maxsize=OFFERED_MAX)
+def _offered(flight: Flight, position: int, seats_left: int) -> OfferedSegment:
+    """One object for what is offered, again and again, of a flight that was read once."""
+    (cabin,) = flight.cabins
     return OfferedSegment(Segment.of(flight, cabin, position), seats_left)
 
 
@@ -30,10 +41,13 @@ def quote(
     path: Path, open_: Mapping[FlightId, OfferedSegment | None], passengers: PassengerCounts
 ) -> Quote | None:
     """None unless every flight has the seats; all are priced in one currency."""
-    found = tuple(one for flight in path if (one := open_[flight.flight_id]) is not None)
-    if len(found) < len(path):
-        return None
-    return Quote((Slice(found),), price([one.segment for one in found], passengers))
+    found: list[OfferedSegment] = []
+    for flight in path:
+        one = open_[flight.flight_id]
+        if one is None:
+            return None
+        found.append(one)
+    return Quote((Slice(tuple(found)),), price([one.segment for one in found], passengers))
 
 
 def offered(

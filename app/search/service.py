@@ -7,7 +7,7 @@ Nothing here promises a seat: an offer is a price with a signature, and the hold
 import asyncio
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import date
+from datetime import date, datetime
 from itertools import islice, pairwise, product
 from typing import Final, TypeVar
 
@@ -79,12 +79,13 @@ class SearchService:
         quotes, *back = (self._quotes(day, counts, query.passengers) for day in days)
         if back:
             quotes = combined(quotes, back[0], query.passengers)
-        told_apart = [
+        told_apart = (
             tuple(flight.flight_id for path in paths for flight in path) for paths in product(*days)
-        ]
+        )
         page, position = page_of(quotes, told_apart, query.sort, after, limit)
+        expires_at = expiry_of(self._clock())
         return [
-            self._new_offer(tenant_id, one.slices, query.passengers, one.price, supersedes=None)
+            self._new_offer(tenant_id, one.slices, query.passengers, one.price, expires_at)
             for one in page
         ], position
 
@@ -185,7 +186,8 @@ class SearchService:
         slices = (Slice(there), Slice(back)) if back else (Slice(there),)
         if total == terms.price and times_of(segments) == terms.times:
             return Offer(offer_id, terms.expires_at, terms.passengers, slices, total)
-        return self._new_offer(tenant_id, slices, terms.passengers, total, supersedes=offer_id)
+        expires_at = expiry_of(self._clock())
+        return self._new_offer(tenant_id, slices, terms.passengers, total, expires_at, offer_id)
 
     async def routes(
         self, after: tuple[str, str] | None, limit: int
@@ -236,16 +238,11 @@ class SearchService:
         slices: tuple[Slice, ...],
         passengers: PassengerCounts,
         total: Price,
-        *,
-        supersedes: str | None,
+        expires_at: datetime,
+        supersedes: str | None = None,
     ) -> Offer:
-        expires_at = expiry_of(self._clock())
-        choices = tuple(
-            ClassChoice(one.segment.flight_id, one.segment.booking_class)
-            for slice_ in slices
-            for one in slice_.segments
-        )
         segments = [one.segment for slice_ in slices for one in slice_.segments]
+        choices = tuple(ClassChoice(one.flight_id, one.booking_class) for one in segments)
         turn = len(slices[0].segments)
         terms = OfferTerms(choices, passengers, total, expires_at, times_of(segments), turn)
         offer_id = self._tokens.seal(tenant_id, terms)

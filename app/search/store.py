@@ -2,10 +2,12 @@
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Final
 
 from sqlalchemy import ARRAY, String, bindparam, column, select, text, true
 
+from app.inventory.model import Flight
 from app.inventory.store import FLIGHT_COLUMNS, flights_from_rows
 from app.inventory.tables import flights, inventory
 from app.search.connections import DEFAULT_MINUTES, LONGEST_WAIT
@@ -14,6 +16,7 @@ from app.storage.database import ReadSession
 
 DIRECT_MAX: Final = 500  # of one market and day: more than any market has
 CONNECTIONS_MAX: Final = 200  # of one market and day: the fastest
+FLIGHTS_MAX: Final = 16_384  # known by their value
 LOCAL_BEHIND_UTC: Final = timedelta(days=1)  # no calendar is further behind
 
 # First legs through ix_flights_departures, for each of them the second legs through ix_flights_market;
@@ -130,16 +133,24 @@ async def read_paths(session: ReadSession, query: SearchQuery) -> list[Path]:
             "direct_max": DIRECT_MAX,
         },
     )
-    rows = found.mappings().all()
-    by_id = {flight.flight_id: flight for flight in flights_from_rows(rows)}
+    rows = found.all()
+    by_id = {flight.flight_id: _known(flight) for flight in flights_from_rows(rows)}
     paths: list[Path] = []
     for row in rows:
-        flight = by_id[row["flight_id"]]
-        if row["onward"] is not None:
-            paths += ((flight, by_id[second_id]) for second_id in sorted(row["onward"]))
+        flight, onward = by_id[row[0]], row[-1]
+        if onward is not None:
+            paths += ((flight, by_id[second_id]) for second_id in sorted(onward))
         elif (flight.origin, flight.destination) == (query.origin, query.destination):
             paths.append((flight,))
     return paths
+
+
+@lru_cache(maxsize=FLIGHTS_MAX)
+def _known(flight: Flight) -> Flight:
+    """One object for a flight as long as it stays what it is, whatever day it is read for: what is
+    worked out of it is found again without a look at its members.
+    """
+    return flight
 
 
 async def read_connection_times(session: ReadSession, stations: Iterable[str]) -> dict[str, int]:

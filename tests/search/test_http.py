@@ -1,12 +1,15 @@
 """`/v1/offers`, `/v1/routes` and availability as a client meets them."""
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from app.ids import TenantId
 from app.inventory.itinerary import PassengerCounts
 from app.money import Money
+from app.search.service import SearchService
 from tests.builders.flights import DEPARTING, flight
 from tests.builders.holds import DEMO
 from tests.builders.search import NOW, Shop, terms
@@ -282,3 +285,36 @@ async def test_the_document_tells_of_bounds_and_refusals(shop: Shop) -> None:
 def refused(answer: Any) -> tuple[int, str]:
     assert answer.headers["content-type"] == "application/problem+json"
     return answer.status_code, answer.json()["code"]
+
+
+async def test_who_asks_the_same_at_once_shares_one_reading(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One tenant's, for one question and one page; everybody else has an answer of their own."""
+    asked: list[TenantId] = []
+    offers = SearchService.offers
+
+    async def counted(self: SearchService, tenant_id: TenantId, *rest: Any) -> Any:
+        asked.append(tenant_id)
+        return await offers(self, tenant_id, *rest)
+
+    monkeypatch.setattr(SearchService, "offers", counted)
+    await shop.sells(flight(flight_id="flt_a"), flight(flight_id="flt_b"))
+    path, others = "/v1/offers", (("adults", "2"), ("limit", "1"), ("cabin", "first"))
+    async with shop.client() as client:
+        same = [client.get(path, params=MARKET) for _ in range(9)]
+        differing = [client.get(path, params={**MARKET, name: value}) for name, value in others]
+        rival = client.get(path, params=MARKET, headers={"Authorization": "Bearer rival"})
+        *answers, theirs = await asyncio.gather(*same, *differing, rival)
+        assert len(asked) == 5
+        assert {one.content for one in answers[:9]} == {answers[0].content}
+        assert len({one.content for one in (*answers[8:], theirs)}) == 5
+        tags = [answers[0].headers["etag"], "nothing"]
+        known, unknown = await asyncio.gather(
+            *(client.get(path, params=MARKET, headers={"If-None-Match": tag}) for tag in tags)
+        )
+        assert (known.status_code, unknown.status_code) == (304, 200)
+        assert len({one.headers["x-request-id"] for one in answers}) == len(answers)
+        await shop.hold("flt_a", "M")
+        fresh = (await client.get(path, params=MARKET)).json()["data"]
+        assert fresh != answers[0].json()["data"]

@@ -4,8 +4,8 @@
 -- KEYS[2..] flight of each cabin asked for
 -- ARGV[1] epoch
 -- ARGV[2..] cabin asked for, one for each flight key
--- RETURNS EPOCH | READ, then for each cabin: limits, sold, held as packed lists, and the flight's
---   version ('' where unknown)
+-- RETURNS EPOCH | READ, then for each cabin: 'limits|sold|held|version', three packed lists and the
+--   flight's version ('' where unknown)
 --@include frame
 
 if not is_current() then
@@ -16,9 +16,6 @@ for i = 2, #KEYS do
   local cabin = ARGV[i]
   local packed =
     redis.call('HMGET', KEYS[i], cabin .. ':limits', cabin .. ':sold', cabin .. ':held', 'version')
-  answer[#answer + 1] = packed[1] or ''
-  answer[#answer + 1] = packed[2] or ''
-  answer[#answer + 1] = packed[3] or ''
-  answer[#answer + 1] = packed[4] or ''
+  answer[i] = packed[1] and table.concat(packed, '|') or ''
 end
 return answer

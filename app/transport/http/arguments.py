@@ -8,7 +8,7 @@ cannot differ.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from fastapi._compat import ModelField
 from fastapi.dependencies.models import Dependant
@@ -18,6 +18,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.transport.http.dependencies import PROVIDED, Provided, page
+
+KNOWN_MAX: Final = 2048  # queries of a route
+KNOWN_BYTES_MAX: Final = 256  # longer ones carry a cursor, and are asked once
 
 
 class Arguments:
@@ -34,6 +37,7 @@ class Arguments:
         self._body = body
         self._provided: list[tuple[str, Provided]] = []
         self._page: tuple[str, Dependant] | None = None
+        self._known: dict[bytes, Mapping[str, Any]] = {}  # by the text of a query
         for inner in dependant.dependencies:
             assert inner.name is not None, "what nobody is handed nobody needs"
             if inner.call is page:
@@ -52,14 +56,11 @@ class Arguments:
         dependant = self._dependant
         values: dict[str, Any] = {name: provide(request) for name, provide in self._provided}
         errors: list[Any] = []
-        if self._page is not None:
-            name, inner = self._page
-            found, errors = request_params_to_args(inner.query_params, request.query_params)
-            if not errors:
-                values[name] = page(**found)
+        if self._page is not None or dependant.query_params:
+            asked, errors = self._of_query(request)
+            values.update(asked)
         for fields, received in (
             (dependant.path_params, request.path_params),
-            (dependant.query_params, request.query_params if dependant.query_params else {}),
             (dependant.header_params, request.headers if dependant.header_params else {}),
         ):
             if fields:
@@ -76,3 +77,25 @@ class Arguments:
         if dependant.response_param_name:
             values[dependant.response_param_name] = response
         return values
+
+    def _of_query(self, request: Request) -> tuple[Mapping[str, Any], list[Any]]:
+        """A query that was good is not read again: its values are its text's, and nobody changes them."""
+        text: bytes = request.scope["query_string"]
+        known = self._known.get(text)
+        if known is not None:
+            return known, []
+        fields = self._dependant.query_params
+        values, errors = (
+            request_params_to_args(fields, request.query_params) if fields else ({}, [])
+        )
+        if self._page is not None:
+            name, inner = self._page
+            found, wrong = request_params_to_args(inner.query_params, request.query_params)
+            errors = wrong + errors
+            if not wrong:
+                values[name] = page(**found)
+        if not errors and len(text) <= KNOWN_BYTES_MAX:
+            if len(self._known) >= KNOWN_MAX:
+                self._known.clear()
+            self._known[text] = values
+        return values, errors

@@ -23,12 +23,13 @@ from app.outbox.model import Aggregate, Event
 from app.search.calendar import days_of_month
 from app.search.model import CalendarDay, Offer, OfferedSegment, Route, Slice
 from app.transport.http.availability import availability_out
+from app.transport.http.offers import offer_out
 from app.transport.http.routers.booking import booking_out
 from app.transport.http.routers.events import EventListing, EventMeta, event_out
 from app.transport.http.routers.flights import flight_out
 from app.transport.http.routers.hold import hold_out
 from app.transport.http.routers.ledger import ledger_out
-from app.transport.http.routers.search import calendar_out, offer_out, route_out
+from app.transport.http.routers.search import calendar_out, route_out
 from app.transport.http.schemas import listing
 
 DAYS_AHEAD = timedelta(days=14)

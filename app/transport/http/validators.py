@@ -47,9 +47,11 @@ def kept() -> dict[int | str, dict[str, Any]]:
     }
 
 
-def answer(request: Request, told: BaseModel, policy: str, tag: str | None = None) -> Response:
+def answer(
+    request: Request, told: BaseModel | bytes, policy: str, tag: str | None = None
+) -> Response:
     """200 or 304. `tag` stands for what is told, where the body has more in it than that."""
-    body = told.model_dump_json().encode()
+    body = told if isinstance(told, bytes) else told.model_dump_json().encode()
     entity = f'W/"{tag}"' if tag is not None else f'"{digest(body)}"'
     headers = {"ETag": entity, "Cache-Control": policy, "Vary": "Authorization"}
     if _is_known(request, entity):

@@ -7,73 +7,43 @@ from fastapi import Query, Request, Response
 from pydantic import Field
 
 from app.errors import NotFound
-from app.identity.principal import Principal, Scope
-from app.ids import FlightId, is_flight_id
+from app.identity.principal import Scope
+from app.ids import FlightId, TenantId, is_flight_id
 from app.inventory.itinerary import SEATS_MAX, PassengerCounts
-from app.inventory.model import SEATS_SHOWN_MAX, CabinName
+from app.inventory.model import CabinName
 from app.search import model
 from app.search.model import SearchQuery, Sort
 from app.search.service import SearchService
+from app.search.sharing import Shared
 from app.transport.http import validators
 from app.transport.http.availability import Availability, availability_out
-from app.transport.http.dependencies import DIGITS, CurrentPrincipal, Paging
+from app.transport.http.dependencies import DIGITS, CurrentPrincipal, Page, Paging
 from app.transport.http.guard import ScopedRouter
+from app.transport.http.offers import (
+    Offer,
+    OffersPage,
+    SupersedingOffer,
+    offer_out,
+    offers_page,
+)
 from app.transport.http.paging import Cursors, Position
 from app.transport.http.refusals import documented
 from app.transport.http.schemas import (
-    Counts,
     Day,
-    Instant,
     Listing,
     Money,
     Month,
     Output,
-    Price,
-    Segment,
     Station,
-    counts_out,
-    duration_text,
     listing,
     money_out,
-    price_out,
-    segment_members,
 )
 
-_TAG_LASTS_SECONDS = 300
 _MEANINGS = {
     Sort.PRICE: "from the cheapest",
     Sort.DEPARTURE: "from the earliest",
     Sort.DURATION: "from the shortest",
 }
-
-
-class OfferedSegment(Segment):
-    seats_left: int = Field(
-        ge=1, le=SEATS_SHOWN_MAX, description="In this class; 9 stands for nine or more."
-    )
-
-
-class Slice(Output):
-    origin: str
-    destination: str
-    duration: str = Field(examples=["PT4H5M"])
-    segments: list[OfferedSegment]
-
-
-class Offer(Output):
-    """Can be held at this price until `expires_at`, as long as there are seats."""
-
-    id: str = Field(description="Carries the offer itself; up to 2,048 characters.")
-    expires_at: Instant
-    passengers: Counts
-    slices: list[Slice]
-    price: Price
-
-
-class SupersedingOffer(Offer):
-    """The same seats at their price of now."""
-
-    supersedes: str = Field(description="The id that was asked for; its price no longer stands.")
 
 
 class CalendarDay(Output):
@@ -95,8 +65,13 @@ class Route(Output):
     last_departure_date: Day
 
 
+_Asked = tuple[TenantId, SearchQuery, str | None, int]
+"""For whom, what, and which page of it."""
+
+
 def search_router(search: SearchService, cursors: Cursors) -> ScopedRouter:
     router = ScopedRouter(scope=Scope.OFFERS_READ, prefix="/v1", tags=["search"])
+    pages: Shared[_Asked, OffersPage] = Shared()
 
     @router.get(
         "/offers",
@@ -156,13 +131,11 @@ def search_router(search: SearchService, cursors: Cursors) -> ScopedRouter:
             max_connections,
             return_date,
         )
-        asked = _asked(caller, query, max_connections)
-        after = None if paging.after is None else tuple(cursors.open(asked, paging.after))
-        offers, position = await search.offers(caller.tenant_id, query, after, paging.limit)
-        more = _sealed(cursors, asked, position)
-        told = listing(map(offer_out, offers), more)
-        tag = _tag(asked, offers, more)
-        return validators.answer(request, told, validators.PRIVATE_OFFERS, tag)
+        page = await pages.get(
+            (caller.tenant_id, query, paging.after, paging.limit),
+            lambda: _page(search, cursors, caller.tenant_id, query, paging),
+        )
+        return validators.answer(request, page.body, validators.PRIVATE_OFFERS, page.tag)
 
     @router.get(
         "/calendar",
@@ -242,12 +215,21 @@ def _sorts() -> str:
     return ", ".join(f"`{sort.value}`: {meaning}" for sort, meaning in _MEANINGS.items()) + "."
 
 
-def _asked(caller: Principal, query: SearchQuery, max_connections: int) -> Sequence[object]:
+async def _page(
+    search: SearchService, cursors: Cursors, tenant_id: TenantId, query: SearchQuery, paging: Page
+) -> OffersPage:
+    asked = _chosen_by(tenant_id, query)
+    after = None if paging.after is None else tuple(cursors.open(asked, paging.after))
+    offers, position = await search.offers(tenant_id, query, after, paging.limit)
+    return offers_page(asked, offers, _sealed(cursors, asked, position))
+
+
+def _chosen_by(tenant_id: TenantId, query: SearchQuery) -> Sequence[object]:
     """Everything that chose the list, for its cursors."""
     passengers = query.passengers
     return [
         "offers",
-        caller.tenant_id,
+        tenant_id,
         query.origin,
         query.destination,
         query.departure_date,
@@ -255,58 +237,14 @@ def _asked(caller: Principal, query: SearchQuery, max_connections: int) -> Seque
         passengers.children,
         passengers.infants,
         query.cabin,
-        max_connections,
+        query.max_connections,
         query.sort,
         query.return_date,
     ]
 
 
-def _tag(asked: Sequence[object], offers: Sequence[model.Offer], after: str | None) -> str:
-    """Of what is offered, not of the ids, which are others each time. Every few minutes it is another
-    one, so that an offer which was kept can be held for most of its time.
-    """
-    age = int(offers[0].expires_at.timestamp()) // _TAG_LASTS_SECONDS if offers else 0
-    told = [*map(str, asked), str(age), after or ""]
-    for one in offers:
-        told.append(f"{one.price.total.minor} {one.price.total.currency}")
-        told += (_told(seat) for way in one.slices for seat in way.segments)
-    return validators.digest("\n".join(told).encode())
-
-
-def _told(seat: model.OfferedSegment) -> str:
-    one = seat.segment
-    departing, arriving = one.departing_at.utc.timestamp(), one.arriving_at.utc.timestamp()
-    terms = f"{one.flight_id} {departing} {arriving} {one.booking_class} {one.fare.minor}"
-    return f"{terms} {seat.seats_left}"
-
-
 def _sealed(cursors: Cursors, asked: Sequence[object], position: Position | None) -> str | None:
     return None if position is None else cursors.seal(asked, position)
-
-
-def offer_out(offer: model.Offer) -> SupersedingOffer | Offer:
-    plain = Offer(
-        id=offer.offer_id,
-        expires_at=offer.expires_at,
-        passengers=counts_out(offer.passengers),
-        slices=[_slice_out(one) for one in offer.slices],
-        price=price_out(offer.price),
-    )
-    if offer.supersedes is None:
-        return plain
-    return SupersedingOffer(**dict(plain), supersedes=offer.supersedes)
-
-
-def _slice_out(value: model.Slice) -> Slice:
-    return Slice(
-        origin=value.first.origin,
-        destination=value.last.destination,
-        duration=duration_text(value.duration),
-        segments=[
-            OfferedSegment(**segment_members(one.segment), seats_left=one.seats_left)
-            for one in value.segments
-        ],
-    )
 
 
 def calendar_out(days: Sequence[model.CalendarDay]) -> Calendar:

@@ -1,0 +1,69 @@
+"""Queries are read once: the same text is the same values, and what was refused is refused again."""
+
+from typing import Any
+
+import pytest
+from fastapi.dependencies.utils import get_dependant, request_params_to_args
+from fastapi.exceptions import RequestValidationError
+from starlette.requests import Request
+
+from app.transport.http.arguments import KNOWN_BYTES_MAX, KNOWN_MAX, Arguments
+from app.transport.http.dependencies import Page, Paging
+
+
+def asked(query: str) -> Request:
+    return Request(
+        {"type": "http", "headers": [], "path_params": {}, "query_string": query.encode()}
+    )
+
+
+@pytest.fixture
+def endpoint() -> Arguments:
+    def listed(paging: Paging, adults: int = 1, name: str = "") -> None: ...
+
+    return Arguments(get_dependant(path="/", call=listed), None)
+
+
+@pytest.fixture
+def readings(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    seen: list[object] = []
+
+    def counted(fields: Any, received: Any) -> Any:
+        seen.append(received)
+        return request_params_to_args(fields, received)
+
+    monkeypatch.setattr(Arguments.__module__ + ".request_params_to_args", counted)
+    return seen
+
+
+def of(endpoint: Arguments, query: str) -> dict[str, Any]:
+    return dict(endpoint.of(asked(query), {}, None))
+
+
+def test_a_text_is_read_once_and_each_for_itself(
+    endpoint: Arguments, readings: list[object]
+) -> None:
+    for _ in range(3):
+        assert of(endpoint, "adults=2") == {"paging": Page(50, None), "adults": 2, "name": ""}
+        assert of(endpoint, "adults=3&limit=7")["paging"] == Page(7, None)
+        assert of(endpoint, "adults=3&limit=7")["adults"] == 3
+    assert len(readings) == 2 * 2
+
+
+@pytest.mark.parametrize("query", ["adults=two", "limit=0", "adults=2&limit=x"])
+def test_what_was_refused_is_refused_again(endpoint: Arguments, query: str) -> None:
+    for _ in range(2):
+        with pytest.raises(RequestValidationError):
+            of(endpoint, query)
+
+
+def test_what_is_kept_is_bounded(endpoint: Arguments, readings: list[object]) -> None:
+    long = "name=" + "x" * KNOWN_BYTES_MAX
+    for _ in range(2):
+        of(endpoint, long)
+    assert len(readings) == 2 * 2
+    for number in range(KNOWN_MAX + 1):
+        of(endpoint, f"adults={number}")
+    readings.clear()
+    of(endpoint, "adults=0")
+    assert readings, "the first had to go"
