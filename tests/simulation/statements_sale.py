@@ -97,16 +97,23 @@ def rows_of_flights(tx: Transaction, p: Parameters) -> Rows:
     )
 
 
-@means("290c59ccd65f")
+@means("2cb0d288580a")
 def rows_page(tx: Transaction, p: Parameters) -> Rows:
-    after = (p["flight_id"], p["cabin"])
+    after, until = (p["flight_id"], p["cabin"]), (p["last_flight_id"], p["last_cabin"])
     found = [
         _inventory_row(tx, row)
         for row in tx.rows("inventory")
-        if (row["flight_id"], row["cabin"]) > after
+        if after < (row["flight_id"], row["cabin"]) <= until
         and _flight(tx, row)["departing_utc"] > p["since"]
     ]
     return Rows(found[: p["count"]])
+
+
+@means("94f8c4d056cc")
+def packed_page(tx: Transaction, p: Parameters) -> Rows:
+    names = ("flight_id", "cabin", "version", "limits", "sold", "flight_version")
+    lines = ["|".join(_packed(row[name]) for name in names) for row in rows_page(tx, p).values]
+    return Rows([{"packed": "\n".join(lines) if lines else None}])
 
 
 @means("596e629c8b22")
@@ -440,3 +447,7 @@ def _unnumbered(tx: Transaction) -> list[Row]:
         }
         for row in waiting
     ]
+
+
+def _packed(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
