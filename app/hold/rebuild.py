@@ -39,7 +39,7 @@ LOOK_SECONDS = 1.0  # an answer that takes longer is none
 AWAY_SECONDS = 1.5  # longer than it takes any process to look and to say that it is not
 LEASE_SECONDS = 15
 RENEWED_AFTER_SECONDS = 3.0
-EXPIRED_AT_ONCE = 1000  # holds that are looked at in one statement
+EXPIRED_AT_ONCE = 5000  # holds that are looked at in one statement
 _PASSING: tuple[type[Exception], ...] = (DomainError, EpochMoved, *UNREACHABLE)  # tried again
 _AWAY: tuple[type[Exception], ...] = (HoldStoreUnavailable, *UNREACHABLE)
 DEPARTED_FOR = timedelta(days=1)  # flights that left longer ago take part in nothing
@@ -180,10 +180,12 @@ class Guardian:
             # Its connections accept this incarnation alone: a restart in mid-load ends the attempt.
             client = self._server.connect(lambda: incarnation)
             try:
-                opened = await _Rebuild(self, Scripts(client), incarnation).run(seen.number)
+                rebuild = _Rebuild(self, Scripts(client), incarnation)
+                opened = await rebuild.run(seen.number)
             finally:
                 await client.aclose()
-        self._discarding = asyncio.create_task(self._discard(opened, incarnation))
+        if rebuild.leaves_keys:
+            self._discarding = asyncio.create_task(self._discard(opened, incarnation))
 
     async def end_epoch(self, seen: int) -> tuple[int, datetime]:
         """The next epoch, and the cut; under the lease."""
@@ -243,6 +245,7 @@ class _Rebuild:
         self._epoch_store = EpochStore(scripts)
         self._stores = self._epoch_store, SeatStore(scripts), HoldStore(scripts, guardian._ttl)
         self._incarnation = incarnation
+        self.leaves_keys = True  # of earlier epochs
         self._renewed_at = asyncio.get_running_loop().time()
 
     async def run(self, seen: int) -> int:
@@ -254,6 +257,7 @@ class _Rebuild:
             raise HoldStoreUnavailable("A newer rebuild has begun.")
         if has_failed:  # what each attempt leaves behind must not add up
             await self._epoch_store.discard_earlier_epochs(epoch)
+            self.leaves_keys = False
         since = self._guardian._clock() - DEPARTED_FOR
         loading = Loading(self._database, self._stores, epoch, since, self._keep_lease)
         await loading.load()

@@ -11,6 +11,7 @@ from sqlalchemy import text
 
 from app.errors import HoldStoreUnavailable
 from app.hold import keys, loading, waits
+from app.hold.epoch_store import EpochStore
 from app.hold.errors import SoldOut
 from app.hold.keys import Keys
 from app.hold.loading import Loading
@@ -189,17 +190,30 @@ async def test_an_old_primary_that_goes_on_serving_grants_nothing(
     assert await open_seats(ahead) == 0
 
 
-async def test_keys_of_ended_epochs_are_let_go(start_core: StartCore) -> None:
+@pytest.mark.parametrize("is_there", [False, True], ids=["number lost", "number there"])
+async def test_keys_of_ended_epochs_are_let_go(
+    start_core: StartCore, monkeypatch: pytest.MonkeyPatch, is_there: bool
+) -> None:
+    """Once: after the next is open, or before it is loaded where an attempt may have failed before."""
     core = await start_core()
+    discard, times = EpochStore.discard_earlier_epochs, list[int]()
+
+    async def counted(self: EpochStore, epoch: int) -> None:
+        times.append(epoch)
+        await discard(self, epoch)
+
+    monkeypatch.setattr(EpochStore, "discard_earlier_epochs", counted)
     await sell_from(core, TEN_SEATS)
     await place(core.holds(no_offers))
-    await core.redis.delete(keys.EPOCH)
-    await core.guardian.ensure_open()
+    if not is_there:
+        await core.redis.delete(keys.EPOCH)
+    await core.guardian.start_over()
     async with asyncio.timeout(10):
         while True:
             if await epochs_of(core) == {None, await core.epochs.current()}:
                 break
             await asyncio.sleep(0.02)
+    assert times == [await core.epochs.current()]
 
 
 async def test_what_attempts_leave_behind_does_not_add_up(start_core: StartCore) -> None:
@@ -290,7 +304,7 @@ async def test_what_ran_out_is_ended_page_by_page(start_core: StartCore) -> None
             text("SELECT state, count(*) FROM hold_journal GROUP BY state")
         )
         states = dict(counted.tuples().all())
-    assert states == {"HELD": 1, "EXPIRED": 1890, "RELEASED": 210}
+    assert states == {"HELD": 1, "EXPIRED": 9090, "RELEASED": 1010}
     assert (await core.holds(no_offers).get(DEMO, kept.hold_id)).status is HoldStatus.ACTIVE
     assert await open_seats(core) == 9
 
