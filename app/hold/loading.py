@@ -19,7 +19,7 @@ from typing import Any, Final, TypeVar
 from app.errors import HoldStoreUnavailable
 from app.hold import journal, survey
 from app.hold.epoch_store import HOLDS_AT_ONCE, EpochStore
-from app.hold.model import JournalState
+from app.hold.model import JournalState, Promise
 from app.hold.seats import SeatStore
 from app.hold.store import HoldStore
 from app.hold.survey import LiveHold
@@ -27,10 +27,13 @@ from app.hold.waits import Waits
 from app.ids import HoldId
 from app.inventory import pages
 from app.inventory import store as inventory_store
+from app.inventory.model import InventoryRow
 from app.storage.database import Database, ReadSession
 
 CALLS_MAX: Final = 4  # under way at once
 ROWS_AT_ONCE: Final = 500  # rows, and memos, that one call writes: some milliseconds
+ENDS_AT_ONCE: Final = 100  # holds that ended meanwhile, in one statement
+ENDS_UNDER_WAY_MAX: Final = 32  # they travel together
 IDS_AT_ONCE: Final = 5000  # holds that one statement of the second reading names
 SUMMED_TOGETHER: Final = 200_000  # holds that are kept here at once, however many there are
 PATIENCE_SECONDS: Final = 8.0  # with a server that answers late; within a lease
@@ -79,7 +82,8 @@ class Loading:
                 for some in _in_parts(missing, HOLDS_AT_ONCE):
                     await self._add(await survey.live_among(session, some))
                 after = ids[-1]
-        await _a_few_at_once(self._ends(sorted(self.loaded - still_live)))
+        gone = sorted(self.loaded - still_live)
+        await _a_few_at_once(self._ends(gone), most=ENDS_UNDER_WAY_MAX)
 
     async def _inventory(self, session: ReadSession) -> AsyncIterator[Call]:
         """Every page at first; then, page by page as before, those that read otherwise."""
@@ -129,18 +133,23 @@ class Loading:
         granted = (hold.granted_at for hold in holds)
         self.last_granted_at = max(self.last_granted_at, *granted)
 
-    async def _ends(self, hold_ids: Iterable[HoldId]) -> AsyncIterator[Call]:
-        for hold_id in hold_ids:
+    async def _ends(self, hold_ids: Sequence[HoldId]) -> AsyncIterator[Call]:
+        """Each as its row says now, which may be later than the reading that missed it."""
+        for some in _in_parts(hold_ids, ENDS_AT_ONCE):
             await self._keep_lease()
-            yield partial(self._end, hold_id)
+            async with self._database.reading() as session:
+                promises = await journal.read_all(session, some)
+                flight_ids = {line.flight_id for one in promises.values() for line in one.lines}
+                rows = await inventory_store.read_rows(session, flight_ids)
+            for hold_id in some:
+                yield partial(self._end, promises[hold_id], rows)
 
-    async def _end(self, hold_id: HoldId) -> None:
-        async with self._database.reading() as session:
-            promise = await journal.read(session, hold_id)
-            assert promise is not None, "a journal row leaves long after its hold"
-            rows = await inventory_store.read_rows(session, {ln.flight_id for ln in promise.lines})
+    async def _end(self, promise: Promise, rows: Sequence[InventoryRow]) -> None:
+        hold_id = promise.hold_id
         if promise.state is JournalState.CONFIRMED:
-            await self._store.finish(self._epoch, hold_id, rows, loading=True)
+            flight_ids = {line.flight_id for line in promise.lines}
+            own = [row for row in rows if row.flight_id in flight_ids]
+            await self._store.finish(self._epoch, hold_id, own, loading=True)
         else:
             await self._store.end(self._epoch, hold_id, promise.state, loading=True)
 
@@ -149,13 +158,13 @@ def _in_parts(things: Sequence[T], size: int) -> Iterable[Sequence[T]]:
     return (things[start : start + size] for start in range(0, len(things), size))
 
 
-async def _a_few_at_once(calls: AsyncIterator[Call]) -> None:
+async def _a_few_at_once(calls: AsyncIterator[Call], *, most: int = CALLS_MAX) -> None:
     """Returns when all are done; after the first that fails none is begun, and none is left behind."""
     under_way: set[asyncio.Task[None]] = set()
     try:
         async for call in calls:
             under_way.add(asyncio.create_task(_patiently(call)))
-            if len(under_way) == CALLS_MAX:
+            if len(under_way) == most:
                 done, under_way = await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
                     task.result()

@@ -114,6 +114,7 @@ class Guardian:
         self._clock = clock
         self._who = who  # this process, in the lease that keeps rebuilders apart
         self._was_away = False  # when it was looked for last
+        self._is_overtaken = False  # another process rebuilds
         self._pooled: str | None = None  # the incarnation that the client's connections lead to
         self._discarding: asyncio.Task[None] | None = None
 
@@ -126,7 +127,8 @@ class Guardian:
             except Exception:  # a mistake of ours must not end the watch
                 _log.exception("hold store not looked after")
             self._epochs.alarm.clear()
-            await asyncio.sleep(LOOK_PAUSE_SECONDS)  # however often the alarm is raised
+            # However often the alarm is raised; while another rebuilds it is raised by every request.
+            await asyncio.sleep(LOOK_AGAIN_SECONDS if self._is_overtaken else LOOK_PAUSE_SECONDS)
             pause = LOOK_AGAIN_SECONDS if self._was_away else LOOK_EVERY_SECONDS
             await _first_of(pause, self._epochs.alarm, stop)
 
@@ -142,7 +144,7 @@ class Guardian:
             self._was_away = True
             await self._end_epoch_where_away(row)
             raise HoldStoreUnavailable from error
-        self._was_away = self._epochs.is_silent = False
+        self._was_away = self._epochs.is_silent = self._is_overtaken = False
         if row.is_doubted:
             await self._doubts.withdraw()
         if sighting.fault is not None:
@@ -196,7 +198,8 @@ class Guardian:
 
     @asynccontextmanager
     async def _lease(self) -> AsyncIterator[None]:
-        if not await self._take_lease():
+        self._is_overtaken = not await self._take_lease()
+        if self._is_overtaken:
             raise HoldStoreUnavailable("Another process is rebuilding the hold store.")
         try:
             yield

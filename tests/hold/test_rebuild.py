@@ -11,12 +11,14 @@ from sqlalchemy import text
 
 from app.errors import HoldStoreUnavailable
 from app.hold import keys, loading, waits
+from app.hold.epoch import EpochRow
 from app.hold.epoch_store import EpochStore
 from app.hold.errors import SoldOut
 from app.hold.keys import Keys
 from app.hold.loading import Loading
+from app.hold.lookout import Lookout, Sighting
 from app.hold.model import Hold, HoldStatus
-from app.hold.rebuild import EXPIRED_AT_ONCE
+from app.hold.rebuild import EXPIRED_AT_ONCE, LOOK_AGAIN_SECONDS
 from app.hold.scripts import EpochMoved
 from app.hold.seats import SeatStore
 from app.hold.service import HoldService
@@ -149,6 +151,27 @@ async def test_two_processes_rebuild_once_and_both_go_on(start_core: StartCore) 
         await place(others, 8)
         with pytest.raises(SoldOut):
             await place(holds)
+
+
+async def test_who_waits_for_another_to_rebuild_looks_seldom(
+    start_core: StartCore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However often it is told that nothing is open: the other needs the time."""
+    core = await start_core()
+    await execute(core, "UPDATE epoch_gate SET rebuilder = 'another', rebuilder_until = 'infinity'")
+    await core.redis.flushall()
+    look, times = Lookout.look, list[int]()
+
+    async def counted(self: Lookout, row: EpochRow, seconds: float) -> Sighting:
+        times.append(row.number)
+        return await look(self, row, seconds)
+
+    monkeypatch.setattr(Lookout, "look", counted)
+    async with at_work(core):
+        for _ in range(100):
+            core.epochs.alarm.set()
+            await asyncio.sleep(0.01)
+    assert 2 <= len(times) <= 1.5 / LOOK_AGAIN_SECONDS
 
 
 async def test_what_had_run_out_before_the_loss_is_not_revived(start_core: StartCore) -> None:
