@@ -39,7 +39,7 @@ LOOK_SECONDS = 1.0  # an answer that takes longer is none
 AWAY_SECONDS = 1.5  # longer than it takes any process to look and to say that it is not
 LEASE_SECONDS = 15
 RENEWED_AFTER_SECONDS = 3.0
-EXPIRED_AT_ONCE = 5000  # holds that are looked at in one statement
+EXPIRED_AT_ONCE = 2000  # holds that are looked at in one statement
 _PASSING: tuple[type[Exception], ...] = (DomainError, EpochMoved, *UNREACHABLE)  # tried again
 _AWAY: tuple[type[Exception], ...] = (HoldStoreUnavailable, *UNREACHABLE)
 DEPARTED_FOR = timedelta(days=1)  # flights that left longer ago take part in nothing
