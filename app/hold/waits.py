@@ -6,10 +6,8 @@ from typing import Final
 from app.ids import HoldId
 from app.storage.lua import Argument
 
-ARGUMENTS_MAX: Final = (
-    4000  # of one call, about: some milliseconds, and Lua unpacks no more than 8000
-)
-TOGETHER_MAX: Final = 1000  # holds of one flight in one call
+ARGUMENTS_MAX: Final = 2000  # of one call, about: some milliseconds
+TOGETHER_MAX: Final = 1000  # holds of one flight in one call: Lua unpacks a few thousand
 
 
 class Waits:
