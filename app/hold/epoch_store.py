@@ -10,8 +10,9 @@ from app.hold.model import instant_of, microseconds
 from app.hold.scripts import Scripts
 from app.hold.store import request_digest
 from app.hold.survey import LiveHold
+from app.storage.lua import Argument
 
-HOLDS_AT_ONCE: Final = 500
+HOLDS_AT_ONCE: Final = 200
 
 
 class EpochStore:
@@ -23,8 +24,20 @@ class EpochStore:
         answer = await self._scripts.ask("begin_loading", [keys.LOADING, keys.EPOCH], [epoch])
         return bool(answer == ["BEGUN"])
 
+    async def load_part(
+        self, epoch: int, number: int, *, memos: str = "", waits: Sequence[Argument] = ()
+    ) -> None:
+        """Of very many holds, their memos or what they add to flights; each number once."""
+        names = Keys(epoch)
+        await self._scripts.ask(
+            "load_part",
+            [keys.LOADING, names.parts],
+            [epoch, names.prefix, number, memos, *waits],
+            alone=True,
+        )
+
     async def load_holds(self, epoch: int, holds: Sequence[LiveHold]) -> None:
-        """At most HOLDS_AT_ONCE; cheapest where holds of one flight come together."""
+        """A few, at most HOLDS_AT_ONCE; one that is there is left alone."""
         assert len(holds) <= HOLDS_AT_ONCE, "the script's bounds are counted for that many"
         names = Keys(epoch)
         await self._scripts.ask(

@@ -16,7 +16,7 @@ CLOCK = f"{TAG}:clock"  # microseconds: no script's time runs behind it
 class Keys:
     """The names of one epoch's keys."""
 
-    __slots__ = ("comparing", "drift", "due", "ended", "fresh", "pinned", "prefix")
+    __slots__ = ("comparing", "drift", "due", "ended", "fresh", "parts", "pinned", "prefix")
 
     def __init__(self, epoch: int) -> None:
         self.prefix = f"{TAG}:{epoch}:"
@@ -28,6 +28,7 @@ class Keys:
         self.pinned = (
             self.prefix + "pinned"
         )  # holds in a booking's hands, by the time they were pinned
+        self.parts = self.prefix + "parts"  # numbers of what was loaded, so that it is loaded once
 
         self.comparing = self.prefix + "comparing"  # there while a process compares the two stores
         self.drift = self.prefix + "drift"  # what it found

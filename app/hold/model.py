@@ -12,6 +12,7 @@ from app.inventory.itinerary import PassengerCounts, Price, Segment
 from app.inventory.model import SeatLine
 
 EXTENSIONS_MAX = 1
+DIGEST_LENGTH = 16  # of a request's hash, as Redis keeps it
 
 
 class JournalState(StrEnum):

@@ -39,7 +39,7 @@ LOOK_SECONDS = 1.0  # an answer that takes longer is none
 AWAY_SECONDS = 1.5  # longer than it takes any process to look and to say that it is not
 LEASE_SECONDS = 15
 RENEWED_AFTER_SECONDS = 3.0
-EXPIRED_AT_ONCE = 1000  # holds that are looked at in one statement
+EXPIRED_AT_ONCE = 2000  # holds that are looked at in one statement
 _PASSING: tuple[type[Exception], ...] = (DomainError, EpochMoved, *UNREACHABLE)  # tried again
 _AWAY: tuple[type[Exception], ...] = (HoldStoreUnavailable, *UNREACHABLE)
 DEPARTED_FOR = timedelta(days=1)  # flights that left longer ago take part in nothing
@@ -114,6 +114,7 @@ class Guardian:
         self._clock = clock
         self._who = who  # this process, in the lease that keeps rebuilders apart
         self._was_away = False  # when it was looked for last
+        self._is_overtaken = False  # another process rebuilds
         self._pooled: str | None = None  # the incarnation that the client's connections lead to
         self._discarding: asyncio.Task[None] | None = None
 
@@ -126,7 +127,8 @@ class Guardian:
             except Exception:  # a mistake of ours must not end the watch
                 _log.exception("hold store not looked after")
             self._epochs.alarm.clear()
-            await asyncio.sleep(LOOK_PAUSE_SECONDS)  # however often the alarm is raised
+            # However often the alarm is raised; while another rebuilds it is raised by every request.
+            await asyncio.sleep(LOOK_AGAIN_SECONDS if self._is_overtaken else LOOK_PAUSE_SECONDS)
             pause = LOOK_AGAIN_SECONDS if self._was_away else LOOK_EVERY_SECONDS
             await _first_of(pause, self._epochs.alarm, stop)
 
@@ -142,7 +144,7 @@ class Guardian:
             self._was_away = True
             await self._end_epoch_where_away(row)
             raise HoldStoreUnavailable from error
-        self._was_away = self._epochs.is_silent = False
+        self._was_away = self._epochs.is_silent = self._is_overtaken = False
         if row.is_doubted:
             await self._doubts.withdraw()
         if sighting.fault is not None:
@@ -180,10 +182,12 @@ class Guardian:
             # Its connections accept this incarnation alone: a restart in mid-load ends the attempt.
             client = self._server.connect(lambda: incarnation)
             try:
-                opened = await _Rebuild(self, Scripts(client), incarnation).run(seen.number)
+                rebuild = _Rebuild(self, Scripts(client), incarnation)
+                opened = await rebuild.run(seen.number)
             finally:
                 await client.aclose()
-        self._discarding = asyncio.create_task(self._discard(opened, incarnation))
+        if rebuild.leaves_keys:
+            self._discarding = asyncio.create_task(self._discard(opened, incarnation))
 
     async def end_epoch(self, seen: int) -> tuple[int, datetime]:
         """The next epoch, and the cut; under the lease."""
@@ -194,7 +198,8 @@ class Guardian:
 
     @asynccontextmanager
     async def _lease(self) -> AsyncIterator[None]:
-        if not await self._take_lease():
+        self._is_overtaken = not await self._take_lease()
+        if self._is_overtaken:
             raise HoldStoreUnavailable("Another process is rebuilding the hold store.")
         try:
             yield
@@ -243,6 +248,7 @@ class _Rebuild:
         self._epoch_store = EpochStore(scripts)
         self._stores = self._epoch_store, SeatStore(scripts), HoldStore(scripts, guardian._ttl)
         self._incarnation = incarnation
+        self.leaves_keys = True  # of earlier epochs
         self._renewed_at = asyncio.get_running_loop().time()
 
     async def run(self, seen: int) -> int:
@@ -254,6 +260,7 @@ class _Rebuild:
             raise HoldStoreUnavailable("A newer rebuild has begun.")
         if has_failed:  # what each attempt leaves behind must not add up
             await self._epoch_store.discard_earlier_epochs(epoch)
+            self.leaves_keys = False
         since = self._guardian._clock() - DEPARTED_FOR
         loading = Loading(self._database, self._stores, epoch, since, self._keep_lease)
         await loading.load()

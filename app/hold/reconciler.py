@@ -22,6 +22,7 @@ from app.hold.epoch import EpochKeeper
 from app.hold.inspection import CabinSeen, HoldSeen, Inspection
 from app.hold.model import JournalState, MemoState
 from app.ids import FlightId, HoldId
+from app.inventory import pages
 from app.inventory import store as inventory_store
 from app.inventory.model import CabinName, InventoryRow
 from app.storage.database import Database
@@ -109,7 +110,7 @@ class Reconciler:
         suspects: list[Drift] = []
         async with self._database.reading() as session:
             since = self._clock() - DEPARTED_FOR
-            async for rows in inventory_store.all_rows(session, since, page_size=PAGE):
+            async for rows in pages.all_rows(session, since, page_size=PAGE):
                 suspects += await self._flights(epoch, rows)
                 await asyncio.sleep(PAUSE_SECONDS)
         after = ""

@@ -54,9 +54,12 @@ class Scripts:
         redis_keys: Sequence[str],
         arguments: Sequence[Argument],
         echo: HoldId | None = None,
+        *,
+        alone: bool = False,
     ) -> list[Any]:
+        """`alone`: takes so long that nobody else should wait for it in the same call."""
         asked = _Asked(script, redis_keys, arguments, echo)
-        if len(redis_keys) + len(arguments) > SHARED_MAX:
+        if alone or len(redis_keys) + len(arguments) > SHARED_MAX:
             reply = await self._send_alone(asked)
         else:
             reply = await self._calls.do(asked)

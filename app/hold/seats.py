@@ -9,7 +9,7 @@ from typing import Final
 from app.errors import HoldStoreUnavailable
 from app.hold import keys
 from app.hold.keys import Keys
-from app.hold.scripts import Scripts, guard, row_arguments
+from app.hold.scripts import Scripts, row_arguments
 from app.hold.store import AGAIN_MAX, TAKE_BACK_MAX
 from app.ids import FlightId
 from app.inventory.model import CabinCounts, CabinName, InventoryRow
@@ -70,7 +70,6 @@ class SeatStore:
         epoch: int,
         rows: Sequence[InventoryRow],
         *,
-        loading: bool = False,
         lift_fence: str = "",
     ) -> None:
         """Takes over each row iff it is newer than what is here."""
@@ -80,8 +79,14 @@ class SeatStore:
             arguments += row_arguments(row)
         await self._scripts.ask(
             "apply_inventory",
-            [guard(loading=loading), *(names.flight(row.flight_id) for row in rows)],
+            [keys.EPOCH, *(names.flight(row.flight_id) for row in rows)],
             arguments,
+        )
+
+    async def load(self, epoch: int, packed: str) -> None:
+        """As `apply`, while the epoch is loaded; `packed` is what app/inventory/pages.py reads."""
+        await self._scripts.ask(
+            "load_rows", [keys.LOADING], [epoch, Keys(epoch).prefix, packed], alone=True
         )
 
     async def fence(self, epoch: int, flight_id: FlightId, name: str) -> bool:

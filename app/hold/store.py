@@ -8,6 +8,7 @@ from app.errors import HoldStoreUnavailable
 from app.hold import keys
 from app.hold.keys import Keys
 from app.hold.model import (
+    DIGEST_LENGTH,
     Extended,
     Fenced,
     Full,
@@ -213,7 +214,7 @@ def pack(lines: Sequence[SeatLine]) -> str:
 
 def request_digest(request_hash: str) -> str:
     """As much of a request's hash as tells two requests with one key apart."""
-    return request_hash[:16]
+    return request_hash[:DIGEST_LENGTH]
 
 
 def _instant(text: str) -> datetime:

@@ -9,21 +9,38 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import text
 
-from app.hold.model import Grant, JournalState
+from app.hold.model import DIGEST_LENGTH, Grant, JournalState
 from app.hold.rows import json_of, states_by_id
 from app.ids import HoldId
 from app.storage.database import ReadSession
 
 _LIVE = "SELECT hold_id, lines, granted_at, expires_at, fence, extensions_used, request_hash FROM hold_journal"
-_LIVE_PAGE = text(
-    f"{_LIVE} WHERE state = 'HELD' AND hold_id > :hold_id ORDER BY hold_id LIMIT :count"
+# As load_part.lua reads them: lines become flight|cabin|position|seats;..., as place_hold.lua keeps them.
+_MEMO_PAGE = text(
+    """
+    SELECT string_agg(
+        concat_ws(' ', hold_id,
+            replace(replace(replace(btrim(lines::text, '[]'), '"', ''), '], [', ';'), ', ', '|'),
+            CAST(extract(epoch FROM expires_at) * 1000000 AS bigint),
+            CAST(extract(epoch FROM granted_at) * 1000000 AS bigint),
+            fence, extensions_used, left(request_hash, :digest)),
+        E'\n' ORDER BY hold_id),
+        max(granted_at)
+    FROM (
+        SELECT * FROM hold_journal
+        WHERE state = 'HELD' AND hold_id > :hold_id ORDER BY hold_id LIMIT :count) AS page
+    """
 )
 _LIVE_AMONG = text(
     f"{_LIVE} WHERE state = 'HELD' AND hold_id = ANY(CAST(:hold_ids AS text[])) ORDER BY hold_id"
 )
 _LIVE_IDS = text(
-    "SELECT hold_id FROM hold_journal"
-    " WHERE state = 'HELD' AND hold_id > :hold_id ORDER BY hold_id LIMIT :count"
+    """
+    SELECT string_agg(hold_id, ' ' ORDER BY hold_id)
+    FROM (
+        SELECT hold_id FROM hold_journal
+        WHERE state = 'HELD' AND hold_id > :hold_id ORDER BY hold_id LIMIT :count) AS page
+    """
 )
 _STATES = text(
     "SELECT hold_id, state FROM hold_journal WHERE hold_id = ANY(CAST(:hold_ids AS text[]))"
@@ -63,10 +80,18 @@ class LiveHold(NamedTuple):
     request_hash: str
 
 
-async def live_page(session: ReadSession, after: str, count: int) -> list[LiveHold]:
-    """All tenants' live promises by id: what a rebuild loads."""
-    rows = await session.execute(_LIVE_PAGE, {"hold_id": after, "count": count})
-    return [LiveHold(row[0], json_of(row[1]), *row[2:]) for row in rows]
+class Memos(NamedTuple):
+    """Live promises as scripts read them, a line each; packed by Postgres, as there are very many."""
+
+    text: str
+    last_granted_at: datetime
+
+
+async def memo_page(session: ReadSession, after: str, count: int) -> Memos | None:
+    """All tenants' live promises by id: what a rebuild loads. None where there are no more."""
+    values = {"hold_id": after, "count": count, "digest": DIGEST_LENGTH}
+    packed, last_granted_at = (await session.execute(_MEMO_PAGE, values)).one()
+    return None if packed is None else Memos(packed, last_granted_at.astimezone(UTC))
 
 
 async def live_among(session: ReadSession, hold_ids: Sequence[HoldId]) -> list[LiveHold]:
@@ -75,8 +100,8 @@ async def live_among(session: ReadSession, hold_ids: Sequence[HoldId]) -> list[L
 
 
 async def live_ids(session: ReadSession, after: str, count: int) -> list[HoldId]:
-    rows = await session.execute(_LIVE_IDS, {"hold_id": after, "count": count})
-    return list(rows.scalars())
+    packed = (await session.execute(_LIVE_IDS, {"hold_id": after, "count": count})).scalar_one()
+    return [] if packed is None else packed.split(" ")
 
 
 async def states(session: ReadSession, hold_ids: Sequence[HoldId]) -> dict[HoldId, JournalState]:

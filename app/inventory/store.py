@@ -1,10 +1,10 @@
-"""The only SQL on flights and inventory; Postgres only. Takes a session, never commits.
+"""The SQL on flights and inventory, but for pages.py; Postgres only. Takes a session, never commits.
 
 Guards are written so that they hold at READ COMMITTED: the condition stands in the UPDATE itself and is
 judged again on the row's latest version after a wait. Callers name rows in sorted order.
 """
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC
 from functools import lru_cache
 from typing import Any, Final
@@ -128,16 +128,6 @@ _ROWS_OF_FLIGHTS = text(
     ORDER BY inventory.flight_id, cabin
     """
 )
-_ROWS_PAGE = text(
-    """
-    SELECT inventory.flight_id, cabin, limits, sold, inventory.version AS version,
-           flights.version AS flight_version
-    FROM inventory JOIN flights ON flights.flight_id = inventory.flight_id
-    WHERE (inventory.flight_id, cabin) > (:flight_id, :cabin) AND flights.departing_utc > :since
-    ORDER BY inventory.flight_id, cabin
-    LIMIT :count
-    """
-)
 # Put together once: to do so takes longer than to read the answer.
 _READ_FLIGHTS = (
     select(*FLIGHT_COLUMNS)
@@ -225,24 +215,6 @@ async def tighten(
 async def read_rows(session: ReadSession, flight_ids: Iterable[FlightId]) -> list[InventoryRow]:
     found = await session.execute(_ROWS_OF_FLIGHTS, {"flight_ids": sorted(set(flight_ids))})
     return [inventory_row(row) for row in found.mappings()]
-
-
-async def all_rows(
-    session: ReadSession, since: Any, *, page_size: int = 2000
-) -> AsyncIterator[list[InventoryRow]]:
-    """Every row of flights that leave after `since`, in pages by key."""
-    flight_id, cabin = "", ""
-    while True:
-        found = await session.execute(
-            _ROWS_PAGE,
-            {"flight_id": flight_id, "cabin": cabin, "since": since, "count": page_size},
-        )
-        page = [inventory_row(row) for row in found.mappings()]
-        if page:
-            yield page
-            flight_id, cabin = page[-1].flight_id, page[-1].cabin.value
-        if len(page) < page_size:
-            return
 
 
 def in_lock_order(lines: Sequence[SeatLine]) -> list[SeatLine]:

@@ -31,13 +31,17 @@ from app.hold.seats import SeatStore
 from app.hold.store import HoldStore
 from app.ids import FlightId, HoldId
 from app.inventory.model import CabinName, InventoryRow, SeatLine, open_seats
-from app.storage.lua import Script
+from app.storage.lua import Argument, Script
 from app.storage.redis import connect
 from tests.fixtures.servers import StartValkey, redis_servers
 
 LUA = Path(__file__).parents[2] / "app" / "hold" / "lua"
 EPOCH = 7
 FLIGHT, OTHER = FlightId("flt_1"), FlightId("flt_2")
+ROWS = "flt_1|economy|1|9|0|1\nflt_2|first|1|4,3|2,0|1"
+UNTIL = 4_000_000_000_000_000
+MEMO = f"hold_a flt_1|economy|1|2 {UNTIL} 1 1 0 r"
+WAITS: list[Argument] = [FLIGHT, "economy", 1, 2, UNTIL, 2, UNTIL, "hold_a"]
 
 
 class Stores(HoldStore):
@@ -276,6 +280,8 @@ async def test_no_script_speaks_for_another_epoch(client: Redis) -> None:
         store.take_back_expired(EPOCH - 1),
         store.glimpse(EPOCH - 1, [hold]),
         store.seats.counts(EPOCH - 1, [(FLIGHT, CabinName.ECONOMY)]),
+        store.seats.load(EPOCH - 1, ROWS),
+        store.epochs.load_part(EPOCH - 1, 1, memos=MEMO, waits=WAITS),
         store.epochs.load_holds(EPOCH - 1, []),
         store.inspection.flights(EPOCH - 1, [FLIGHT]),
         store.inspection.holds(EPOCH - 1, [hold]),
@@ -285,6 +291,47 @@ async def test_no_script_speaks_for_another_epoch(client: Redis) -> None:
         with pytest.raises(EpochMoved):
             await call
     assert await everything(client) == before
+
+
+async def test_a_part_that_comes_again_does_nothing(client: Redis) -> None:
+    """Nor does it when its hold has ended since."""
+    store = await opened(client, row((5,)))
+    await client.set(keys.LOADING, EPOCH)
+    hold = HoldId("hold_a")
+    for ended in (False, True):
+        await store.epochs.load_part(EPOCH, 1, memos=MEMO)
+        await store.epochs.load_part(EPOCH, 2, waits=WAITS)
+        (seen,) = (await store.glimpse(EPOCH, [hold])).values()
+        assert (seen.state, await held(client)) == (
+            (MemoState.RELEASED, (0,)) if ended else (MemoState.HELD, (2,))
+        )
+        await store.end(EPOCH, hold, JournalState.RELEASED)
+    await store.epochs.load_part(EPOCH, 3, waits=WAITS)
+    assert await held(client) == (2,), "another part is another's"
+
+
+async def test_a_part_that_broke_off_is_not_said_to_be_written(client: Redis) -> None:
+    store = await opened(client, row((5,)))
+    await client.set(keys.LOADING, EPOCH)
+    await client.set(Keys(EPOCH).expiries(FLIGHT), "no set")
+    for _ in range(2):
+        with pytest.raises(HoldStoreUnavailable):
+            await store.epochs.load_part(EPOCH, 1, waits=WAITS)
+
+
+async def test_rows_are_loaded_by_version(client: Redis) -> None:
+    store = await opened(client, row((5,), version=2))
+    await client.set(keys.LOADING, EPOCH)
+    await place(store, "hold_a", line(1, 2))
+    for text, limits in ((ROWS, (5,)), (ROWS.replace("|1|9|", "|3|9|"), (9,))):
+        await store.seats.load(EPOCH, text)
+        here, other = await store.seats.counts(
+            EPOCH, [(FLIGHT, CabinName.ECONOMY), (OTHER, CabinName.FIRST)]
+        )
+        assert here is not None
+        assert other is not None
+        assert (here.limits, here.held) == (limits, (2,))
+        assert (other.limits, other.sold, other.held) == ((4, 3), (2, 0), (0, 0))
 
 
 async def test_terms_that_changed_and_fences_stop_a_hold(client: Redis) -> None:

@@ -10,26 +10,32 @@ from redis.asyncio import Redis
 from sqlalchemy import text
 
 from app.errors import HoldStoreUnavailable
-from app.hold import keys
+from app.hold import keys, loading, waits
+from app.hold.epoch import EpochRow
+from app.hold.epoch_store import EpochStore
 from app.hold.errors import SoldOut
 from app.hold.keys import Keys
 from app.hold.loading import Loading
+from app.hold.lookout import Lookout, Sighting
 from app.hold.model import Hold, HoldStatus
-from app.hold.rebuild import EXPIRED_AT_ONCE
+from app.hold.rebuild import EXPIRED_AT_ONCE, LOOK_AGAIN_SECONDS
 from app.hold.scripts import EpochMoved
+from app.hold.seats import SeatStore
 from app.hold.service import HoldService
 from app.ids import FlightId
 from app.inventory.model import CabinName
 from app.money import Money
 from app.storage.database import WriteSession
 from app.wiring import Core, watching
-from tests.builders.flights import flight
+from tests.booking.staging import execute
+from tests.builders.flights import flight, put_flights
 from tests.builders.holds import DEMO, key, no_offers, request
 from tests.fixtures.core import StartCore, sell_from
 from tests.fixtures.servers import StartValkey
 
 SOUTH = "flt_south"
-TEN_SEATS = flight(flight_id=SOUTH, classes=(("Y", 10, Money(100, "CLP")),))
+FARE = Money(100, "CLP")
+TEN_SEATS = flight(flight_id=SOUTH, classes=(("Y", 10, FARE),))
 
 
 async def place(holds: HoldService, seats: int = 1) -> Hold:
@@ -147,6 +153,27 @@ async def test_two_processes_rebuild_once_and_both_go_on(start_core: StartCore) 
             await place(holds)
 
 
+async def test_who_waits_for_another_to_rebuild_looks_seldom(
+    start_core: StartCore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However often it is told that nothing is open: the other needs the time."""
+    core = await start_core()
+    await execute(core, "UPDATE epoch_gate SET rebuilder = 'another', rebuilder_until = 'infinity'")
+    await core.redis.flushall()
+    look, times = Lookout.look, list[int]()
+
+    async def counted(self: Lookout, row: EpochRow, seconds: float) -> Sighting:
+        times.append(row.number)
+        return await look(self, row, seconds)
+
+    monkeypatch.setattr(Lookout, "look", counted)
+    async with at_work(core):
+        for _ in range(100):
+            core.epochs.alarm.set()
+            await asyncio.sleep(0.01)
+    assert 2 <= len(times) <= 1.5 / LOOK_AGAIN_SECONDS
+
+
 async def test_what_had_run_out_before_the_loss_is_not_revived(start_core: StartCore) -> None:
     core = await start_core(ttl=timedelta(milliseconds=300))
     await sell_from(core, TEN_SEATS)
@@ -186,17 +213,30 @@ async def test_an_old_primary_that_goes_on_serving_grants_nothing(
     assert await open_seats(ahead) == 0
 
 
-async def test_keys_of_ended_epochs_are_let_go(start_core: StartCore) -> None:
+@pytest.mark.parametrize("is_there", [False, True], ids=["number lost", "number there"])
+async def test_keys_of_ended_epochs_are_let_go(
+    start_core: StartCore, monkeypatch: pytest.MonkeyPatch, is_there: bool
+) -> None:
+    """Once: after the next is open, or before it is loaded where an attempt may have failed before."""
     core = await start_core()
+    discard, times = EpochStore.discard_earlier_epochs, list[int]()
+
+    async def counted(self: EpochStore, epoch: int) -> None:
+        times.append(epoch)
+        await discard(self, epoch)
+
+    monkeypatch.setattr(EpochStore, "discard_earlier_epochs", counted)
     await sell_from(core, TEN_SEATS)
     await place(core.holds(no_offers))
-    await core.redis.delete(keys.EPOCH)
-    await core.guardian.ensure_open()
+    if not is_there:
+        await core.redis.delete(keys.EPOCH)
+    await core.guardian.start_over()
     async with asyncio.timeout(10):
         while True:
             if await epochs_of(core) == {None, await core.epochs.current()}:
                 break
             await asyncio.sleep(0.02)
+    assert times == [await core.epochs.current()]
 
 
 async def test_what_attempts_leave_behind_does_not_add_up(start_core: StartCore) -> None:
@@ -287,6 +327,87 @@ async def test_what_ran_out_is_ended_page_by_page(start_core: StartCore) -> None
             text("SELECT state, count(*) FROM hold_journal GROUP BY state")
         )
         states = dict(counted.tuples().all())
-    assert states == {"HELD": 1, "EXPIRED": 1890, "RELEASED": 210}
+    assert states == {"HELD": 1, "EXPIRED": 3690, "RELEASED": 410}
     assert (await core.holds(no_offers).get(DEMO, kept.hold_id)).status is HoldStatus.ACTIVE
     assert await open_seats(core) == 9
+
+
+async def test_what_is_loaded_is_what_was_lost(
+    start_core: StartCore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Field by field, as the scripts had written it, however many pages and parts it takes."""
+    monkeypatch.setattr(loading, "ROWS_AT_ONCE", 2)
+    monkeypatch.setattr(loading, "SUMMED_TOGETHER", 3)
+    monkeypatch.setattr(waits, "ARGUMENTS_MAX", 8)
+    monkeypatch.setattr(waits, "TOGETHER_MAX", 2)
+    core = await start_core()
+    on_sale = [
+        flight(flight_id=f"flt_{n}", classes=(("Y", 40, FARE), ("B", 20, FARE))) for n in range(5)
+    ]
+    await sell_from(core, *on_sale)
+    holds = core.holds(no_offers)
+    placed = [
+        (await holds.place(DEMO, request(*segments, adults=adults), key())).value
+        for segments in ([("flt_0", "Y")], [("flt_1", "B"), ("flt_3", "Y")], [("flt_1", "B")])
+        for adults in (1, 2, 1)
+    ]
+    await holds.extend(DEMO, placed[4].hold_id, None)
+    before = await data_of(core)
+    assert len(before) == 9 + 5 + 3 + 1, "memos, flights, their expiries, and who is due"
+
+    await core.redis.flushall()
+    await core.guardian.ensure_open()
+
+    assert await data_of(core) == before
+
+
+async def test_only_what_changed_is_written_twice(
+    start_core: StartCore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A flight that is patched while Redis is loaded, and one that comes between two others."""
+    monkeypatch.setattr(loading, "ROWS_AT_ONCE", 2)
+    core = await start_core()
+    await sell_from(core, *(flight(flight_id=f"flt_{n}") for n in range(1, 8)))
+    written: list[list[str]] = []
+    load, load_all = SeatStore.load, Loading.load
+
+    async def spied(self: SeatStore, epoch: int, packed: str) -> None:
+        written.append([row.partition("|")[0] for row in packed.splitlines()])
+        await load(self, epoch, packed)
+
+    async def and_then(self: Loading) -> None:
+        await load_all(self)
+        written.append([])
+        await put_flights(core.database, flight(flight_id="flt_25"))
+        await execute(core, "UPDATE inventory SET version = 7 WHERE flight_id = 'flt_6'")
+
+    monkeypatch.setattr(SeatStore, "load", spied)
+    monkeypatch.setattr(Loading, "load", and_then)
+    await core.redis.flushall()
+    await core.guardian.ensure_open()
+
+    assert written[:4] == [[f"flt_{n}", f"flt_{n + 1}"] for n in (1, 3, 5)] + [["flt_7"]]
+    assert written[4:] == [[], ["flt_25", "flt_3"], ["flt_4"], ["flt_5", "flt_6"]]
+    names = Keys(await core.epochs.current())
+    versions = [
+        await core.redis.hget(names.flight(FlightId(f"flt_{n}")), "economy:version")
+        for n in (25, 6)
+    ]
+    assert versions == [b"1", b"7"]
+
+
+async def data_of(core: Core) -> dict[str, object]:
+    """What the present epoch's keys hold, but for holds whose rows nobody has looked for yet."""
+    names = Keys(await core.epochs.current())
+    found: dict[str, object] = {}
+    async for raw in core.redis.scan_iter(match=f"{names.prefix}*"):
+        key = raw.decode()
+        if key in (names.fresh, names.parts):
+            continue
+        is_sorted = await core.redis.type(key) == b"zset"
+        found[key.removeprefix(names.prefix)] = (
+            await core.redis.zrange(key, 0, -1, withscores=True)
+            if is_sorted
+            else await core.redis.hgetall(key)
+        )
+    return found

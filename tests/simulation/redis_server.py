@@ -191,6 +191,9 @@ class Server:
         found.update(dict.fromkeys(members, ""))
         return len(found) - before
 
+    def _sismember(self, key: str, member: str) -> int:
+        return int(member in (self.get(key) or ()))
+
     def _srem(self, key: str, *members: str) -> int:
         return self._hdel(key, *members)
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from app.hold.model import microseconds
 from tests.simulation.postgres import Row, Transaction
 from tests.simulation.rows import Rows
 from tests.simulation.sql import means
@@ -132,10 +133,13 @@ def lock_promise(tx: Transaction, p: Parameters) -> Rows:
     return _one(tx.get("hold_journal", p["hold_id"]))
 
 
-@means("c45eae311b1e")
-def live_page(tx: Transaction, p: Parameters) -> Rows:
-    found = [row for row in tx.rows("hold_journal") if row["hold_id"] > p["hold_id"]]
-    return Rows([_live(row) for row in found if row["state"] == "HELD"][: p["count"]])
+@means("6abefa9a3040")
+def memo_page(tx: Transaction, p: Parameters) -> Rows:
+    page = _held_page(tx, p)
+    if not page:
+        return Rows([{"packed": None, "granted_at": None}])
+    packed = "\n".join(_memo(row, p["digest"]) for row in page)
+    return Rows([{"packed": packed, "granted_at": max(row["granted_at"] for row in page)}])
 
 
 @means("499854ef3686")
@@ -145,9 +149,10 @@ def live_among(tx: Transaction, p: Parameters) -> Rows:
     return Rows([_live(row) for row in found if row["state"] == "HELD"])
 
 
-@means("f793f4a6b037")
+@means("cbfb617542ef")
 def live_ids(tx: Transaction, p: Parameters) -> Rows:
-    return Rows([{"hold_id": row["hold_id"]} for row in live_page(tx, p).values])
+    ids = [row["hold_id"] for row in _held_page(tx, p)]
+    return Rows([{"ids": " ".join(ids) if ids else None}])
 
 
 @means("d288b91af694")
@@ -409,6 +414,18 @@ def flip(tx: Transaction, p: Parameters) -> Rows:
     new = {**_epoch(tx), "mode": "redis", "incarnation": p["incarnation"]}
     tx.put("redis_epoch", (0,), new)
     return Rows(rowcount=1)
+
+
+def _held_page(tx: Transaction, p: Parameters) -> list[Row]:
+    found = [row for row in tx.rows("hold_journal") if row["hold_id"] > p["hold_id"]]
+    return [row for row in found if row["state"] == "HELD"][: p["count"]]
+
+
+def _memo(row: Row, digest: int) -> str:
+    lines = ";".join("|".join(map(str, line)) for line in row["lines"])
+    times = [str(microseconds(row[name])) for name in ("expires_at", "granted_at")]
+    rest = [str(row["fence"]), str(row["extensions_used"]), row["request_hash"][:digest]]
+    return " ".join([row["hold_id"], lines, *times, *rest])
 
 
 def _lock_known(tx: Transaction, hold_ids: Iterable[str]) -> None:

@@ -97,24 +97,31 @@ def rows_of_flights(tx: Transaction, p: Parameters) -> Rows:
     )
 
 
-@means("290c59ccd65f")
+@means("2cb0d288580a")
 def rows_page(tx: Transaction, p: Parameters) -> Rows:
-    after = (p["flight_id"], p["cabin"])
+    after, until = (p["flight_id"], p["cabin"]), (p["last_flight_id"], p["last_cabin"])
     found = [
         _inventory_row(tx, row)
         for row in tx.rows("inventory")
-        if (row["flight_id"], row["cabin"]) > after
+        if after < (row["flight_id"], row["cabin"]) <= until
         and _flight(tx, row)["departing_utc"] > p["since"]
     ]
     return Rows(found[: p["count"]])
 
 
-@means("1aca058a573a")
+@means("94f8c4d056cc")
+def packed_page(tx: Transaction, p: Parameters) -> Rows:
+    names = ("flight_id", "cabin", "version", "limits", "sold", "flight_version")
+    lines = ["|".join(_packed(row[name]) for name in names) for row in rows_page(tx, p).values]
+    return Rows([{"packed": "\n".join(lines) if lines else None}])
+
+
+@means("1eb8b3bd4c6d")
 def read_flights(tx: Transaction, p: Parameters) -> Rows:
     of_flight = ("departing_local", "departing_time_zone", "departing_utc")
     of_arrival = ("arriving_local", "arriving_time_zone", "arriving_utc")
     identity = ("flight_id", "carrier", "flight_number", "origin", "destination")
-    of_cabin = ("cabin", "capacity", "booking_classes", "fares", "currency", "limits")
+    of_cabin = ("cabin", "capacity", "currency", "booking_classes", "fares", "limits")
     wanted = set(p["flight_ids"])
     rows = [row for row in tx.rows("inventory") if row["flight_id"] in wanted]
     rows.sort(key=lambda row: (row["flight_id"], row["rank"]))
@@ -440,3 +447,7 @@ def _unnumbered(tx: Transaction) -> list[Row]:
         }
         for row in waiting
     ]
+
+
+def _packed(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)

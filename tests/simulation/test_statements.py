@@ -28,6 +28,7 @@ from app.idempotency import store as idempotency
 from app.idempotency import tables as idempotency_tables
 from app.idempotency.model import Claim, IdempotencyKey
 from app.ids import BookingId, EventId, FlightId, HoldId, TenantId
+from app.inventory import pages
 from app.inventory import store as inventory
 from app.inventory import tables as inventory_tables
 from app.inventory.itinerary import PassengerCounts, Segment, price
@@ -229,7 +230,7 @@ class Draw:
                 await journal.read_own(session, tenant, ids[0]),
                 await journal.read_all(session, ids),
                 await survey.states(session, ids),
-                await survey.live_page(session, ids[0], 2),
+                await survey.memo_page(session, ids[0], 2),
                 await survey.live_among(session, ids),
                 await survey.live_ids(session, "", 100),
                 await survey.just_ended(session, 600.0, 100),
@@ -292,12 +293,14 @@ class Draw:
     def op_read_rows(self) -> Operation:
         async def work(session: WriteSession) -> Any:
             ids = [FlightId("flt_1"), FlightId("flt_0"), FlightId("flt_none")]
-            pages = [page async for page in inventory.all_rows(session, _START, page_size=1)]
+            whole = [page async for page in pages.all_rows(session, _START, page_size=1)]
             return (
                 await inventory.read_rows(session, ids),
                 await inventory.read_flights(session, ids),
                 await inventory.loose_rows(session, ("", ""), 10),
-                pages,
+                whole,
+                await pages.packed_rows(session, _START, pages.FIRST, pages.LAST, 2),
+                await pages.packed_rows(session, _START, ("flt_0", ""), ("flt_0", "z"), 2),
             )
 
         return work

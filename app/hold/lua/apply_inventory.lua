@@ -1,6 +1,5 @@
--- Takes over rows of Postgres by version: after a sale was cancelled, a flight put or patched, or
--- while everything is loaded.
--- KEYS[1] epoch or loading: guard
+-- Takes over rows of Postgres by version: after a sale was cancelled, or a flight put or patched.
+-- KEYS[1] epoch: guard
 -- KEYS[2..] flight of each row
 -- ARGV[1] epoch
 -- ARGV[2] name of the fence to lift, if the flights still have it; or ''

@@ -4,6 +4,7 @@ Two Cores are two processes. Every step is the shipped code's own; only the orde
 """
 
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,6 @@ from app.hold.claim import Claim
 from app.hold.epoch_store import EpochStore
 from app.hold.model import Granted, Hold, Promise
 from app.hold.service import HoldService
-from app.hold.survey import LiveHold
 from app.idempotency.model import IdempotencyKey
 from app.ids import HoldId
 from app.inventory import store as inventory_store
@@ -86,11 +86,11 @@ async def let_lease_run_out(core: Core) -> None:
 
 def after_loading(monkeypatch: pytest.MonkeyPatch, then: Callable[[], Awaitable[None]]) -> None:
     """Once, when a rebuild has written holds that it read in its snapshot, `then` happens."""
-    load_holds, waiting = EpochStore.load_holds, [then]
+    load_part, waiting = EpochStore.load_part, [then]
 
-    async def load(self: EpochStore, epoch: int, holds: Sequence[LiveHold]) -> None:
-        await load_holds(self, epoch, holds)
+    async def load(self: EpochStore, epoch: int, number: int, **what: Any) -> None:
+        await load_part(self, epoch, number, **what)
         if waiting:
             await waiting.pop()()
 
-    monkeypatch.setattr(EpochStore, "load_holds", load)
+    monkeypatch.setattr(EpochStore, "load_part", load)

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from app.clock import utc_now
 from app.errors import HoldStoreUnavailable
 from app.hold import survey
 from app.hold.errors import HoldExpired, SoldOut
@@ -11,6 +12,7 @@ from app.hold.model import JournalState, MemoState
 from app.hold.scripts import EpochMoved
 from app.hold.store import HoldStore
 from app.ids import FlightId, HoldId
+from app.inventory import pages
 from app.inventory.model import InventoryRow
 from app.inventory.store import read_rows
 from app.outbox import store as outbox
@@ -168,9 +170,12 @@ async def test_a_rebuilder_that_slept_writes_nothing_into_a_newer_epoch(
     asleep, awake = await start_core(), await start_core()
     holds = await on_sale(asleep, 1)
     hold = await hold_one(holds)
-    old_rows = await rows_in_postgres(asleep)
     async with asleep.database.reading() as session:
         (live,) = await survey.live_among(session, [hold.hold_id])
+        memos = await survey.memo_page(session, "", 10)
+        old_rows = await pages.packed_rows(session, utc_now(), pages.FIRST, pages.LAST, 10)
+    assert memos is not None
+    assert old_rows is not None
     epoch = await asleep.epochs.current()
 
     async def overtake() -> None:
@@ -185,7 +190,8 @@ async def test_a_rebuilder_that_slept_writes_nothing_into_a_newer_epoch(
 
     assert await awake.epochs.current() == epoch + 2
     for step in (
-        asleep.seats.apply(epoch + 1, old_rows, loading=True),
+        asleep.seats.load(epoch + 1, old_rows.text),
+        asleep.epoch_store.load_part(epoch + 1, 99, memos=memos.text),
         asleep.epoch_store.load_holds(epoch + 1, [live]),
         asleep.store.end(epoch + 1, hold.hold_id, JournalState.RELEASED, loading=True),
         asleep.epoch_store.open_epoch(epoch + 1, live.granted_at),

@@ -1,0 +1,88 @@
+"""Every row there is, page by page in the order of keys: as rows, or packed into text as scripts read it.
+
+Packed by Postgres, a row costs this process next to nothing, and there may be a million of them.
+Postgres only. Takes a session, never commits.
+"""
+
+from collections.abc import AsyncIterator
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+
+from sqlalchemy import text
+
+from app.inventory.model import InventoryRow
+from app.inventory.store import inventory_row
+from app.storage.database import ReadSession
+
+Key = tuple[str, str]  # flight and cabin
+FIRST: Final[Key] = ("", "")  # before every key
+LAST: Final[Key] = ("~", "")  # behind every key: ids begin with flt_
+
+# What is said twice of the flight's id, Postgres does not find out: without it each page would begin
+# with all flights before it.
+_PAGE = """
+    SELECT inventory.flight_id, cabin, limits, sold, inventory.version AS version,
+           flights.version AS flight_version
+    FROM inventory JOIN flights ON flights.flight_id = inventory.flight_id
+    WHERE (inventory.flight_id, cabin) > (:flight_id, :cabin)
+      AND (inventory.flight_id, cabin) <= (:last_flight_id, :last_cabin)
+      AND flights.flight_id >= :flight_id AND flights.flight_id <= :last_flight_id
+      AND flights.departing_utc > :since
+    ORDER BY inventory.flight_id, cabin
+    LIMIT :count
+"""
+_ROWS_PAGE = text(_PAGE)
+_PACKED_PAGE = text(
+    f"""
+    SELECT string_agg(
+        concat_ws('|', flight_id, cabin, version, array_to_string(limits, ','),
+                  array_to_string(sold, ','), flight_version),
+        E'\\n' ORDER BY flight_id, cabin)
+    FROM ({_PAGE}) AS page
+    """  # noqa: S608 - made of constants
+)
+
+
+class PackedRows(NamedTuple):
+    """A line each: flight|cabin|version|limits|sold|flight version, numbers parted by commas."""
+
+    text: str
+    last: Key
+
+
+async def all_rows(
+    session: ReadSession, since: datetime, *, page_size: int = 2000
+) -> AsyncIterator[list[InventoryRow]]:
+    """Of flights that leave after `since`."""
+    after = FIRST
+    while True:
+        found = await session.execute(_ROWS_PAGE, _within(after, LAST, since, page_size))
+        page = [inventory_row(row) for row in found.mappings()]
+        if page:
+            yield page
+            after = page[-1].flight_id, page[-1].cabin.value
+        if len(page) < page_size:
+            return
+
+
+async def packed_rows(
+    session: ReadSession, since: datetime, after: Key, until: Key, count: int
+) -> PackedRows | None:
+    """At most `count` behind `after`, up to `until`; None where there is none."""
+    found = await session.execute(_PACKED_PAGE, _within(after, until, since, count))
+    packed = found.scalar_one()
+    if packed is None:
+        return None
+    flight_id, cabin, _ = packed[packed.rfind("\n") + 1 :].split("|", 2)
+    return PackedRows(packed, (flight_id, cabin))
+
+
+def _within(after: Key, until: Key, since: datetime, count: int) -> dict[str, Any]:
+    return {
+        "flight_id": after[0],
+        "cabin": after[1],
+        "last_flight_id": until[0],
+        "last_cabin": until[1],
+        "since": since,
+        "count": count,
+    }
