@@ -85,6 +85,7 @@ class Database:
             pool_size=pool_size,
             max_overflow=0,
             pool_timeout=POOL_WAIT_SECONDS,
+            pool_use_lifo=True,  # few that are warm, where a few are enough
             pool_pre_ping=False,
             isolation_level="READ COMMITTED",
             connect_args={
