@@ -30,7 +30,7 @@ class Catalogue:
         self._flights_max = flights_max
         self._flights: OrderedDict[FlightId, Flight] = OrderedDict()
         self._reads: Coalescer[FlightId, Flight | None] = Coalescer(
-            self._read, key=lambda flight_id: flight_id, batch_max=batch_max
+            self._read, key=lambda _: object(), batch_max=batch_max
         )
 
     async def flights(self, flight_ids: Iterable[FlightId]) -> dict[FlightId, Flight]:
@@ -56,8 +56,11 @@ class Catalogue:
         async with self._database.reading() as session:
             found = await store.read_flights(session, set(flight_ids))
         for flight_id in flight_ids:
-            self._flights.pop(flight_id, None)
-        self._flights.update(found)
+            before, now = self._flights.pop(flight_id, None), found.get(flight_id)
+            # Two readings may overtake each other.
+            newest = before if before and now and before.version > now.version else now
+            if newest is not None:
+                self._flights[flight_id] = newest
         while len(self._flights) > self._flights_max:
             self._flights.popitem(last=False)
         return [found.get(flight_id) for flight_id in flight_ids]

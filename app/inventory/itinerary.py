@@ -55,8 +55,8 @@ class Segment:
     fare: Money  # of one adult
 
     def __hash__(self) -> int:
-        """Cheap: segments are looked up by the thousand, and few of one flight and class differ."""
-        return hash((self.flight_id, self.booking_class))
+        """Cheap: segments are looked up by the thousand; few of one flight, class and fare differ."""
+        return hash((self.flight_id, self.booking_class, self.fare.minor))
 
     @classmethod
     def of(cls, flight: Flight, cabin: Cabin, position: int) -> "Segment":

@@ -51,6 +51,14 @@ _DUE = text(
     ORDER BY occurred_at, sequence LIMIT :count)
     """  # noqa: S608 - made of constants
 ).columns(data=JSONB)
+_SOME_FOLLOW = text(
+    """
+    SELECT 1 FROM outbox
+    WHERE position IS NULL AND sequence > 1
+      AND event_id NOT IN (SELECT unnest(CAST(:except_for AS text[])))
+    LIMIT 1
+    """
+)
 # The lease's row is locked: who takes it over sees every mark of the one before. No seconds: the bus
 # has it. A position that somebody gave meanwhile stays, and the one meant for it is given to nobody.
 _SETTLE = text(
@@ -111,6 +119,12 @@ async def due(
             attempts,
         ) in found
     ]
+
+
+async def some_follow(session: ReadSession, due: Sequence[Due]) -> bool:
+    """Whether facts without a position wait for another of their aggregate, beside those due."""
+    found = await session.execute(_SOME_FOLLOW, {"except_for": [one.event.id for one in due]})
+    return found.first() is not None
 
 
 async def settle(

@@ -30,6 +30,7 @@ from app.storage.database import Database
 
 BATCH_MAX = 100  # events; EventBridge's larger limit
 BATCHES_READ = 10  # at once, and marked at once where the bus is quick
+SETTLED_BEFORE_MORE = 8  # writes, after one that failed
 
 _log = structlog.get_logger()
 
@@ -77,6 +78,8 @@ class Relay:
         self._renewed_at = 0.0  # by the event loop's clock, as is the next
         self._measured_at = float("-inf")
         self._limit = batch_size  # shrinks while whole batches fail, to find the one at fault
+        self._batches = BATCHES_READ  # shrinks while writes fail that mark so many
+        self._settled_in_a_row = 0
         self._has_refused = False  # something waits that the bus refused
         self._settling: asyncio.Task[None] | None = None  # at most one write under way
         self._settling_ids: Sequence[EventId] = ()  # what it is about; not to be offered again
@@ -116,10 +119,13 @@ class Relay:
         held = await self._hold_lease()
         if held is None:
             return self._pace.standby_seconds
-        count = self._batch_size * BATCHES_READ
+        count = self._batch_size * self._batches
         numbered = await self._number(count) if self._has_refused else 0
         async with self._database.reading() as session:
             due = await delivery.due(session, held, count, except_for=self._settling_ids)
+            is_behind = len(due) < count and await delivery.some_follow(session, due)
+        if is_behind:  # what waits for its turn at the bus need not wait to be listed
+            numbered += await self._number(count)
         if due:
             self._idle_turns = 0
             pause_seconds = await self._publish_and_settle(held, due, stop)
@@ -212,9 +218,16 @@ class Relay:
 
     async def _settle(self, held: Lease, settled: Sequence[tuple[Due, float | None]]) -> None:
         """Writes down what became of them, unless the lease no longer allows it."""
-        written = await self._database.run_statement(
-            lambda session: delivery.settle(session, held, settled)
-        )
+        try:
+            written = await self._database.run_statement(
+                lambda session: delivery.settle(session, held, settled)
+            )
+        except Exception:  # perhaps more than there was time for: the same again would fail again
+            self._batches, self._settled_in_a_row = max(1, self._batches // 2), 0
+            raise
+        self._settled_in_a_row += 1
+        if self._settled_in_a_row % SETTLED_BEFORE_MORE == 0:
+            self._batches = min(BATCHES_READ, self._batches * 2)
         if written < len(settled) and self._lease == held:
             self._lose_lease()
         accepted = Counter(one.event.type for one, seconds in settled if seconds is None)
@@ -276,8 +289,11 @@ class Relay:
     async def _release(self) -> None:
         try:
             await self._settled()
-            held, self._lease = self._lease, None
-            gauges.LEASED.set(0)
+        except Exception as error:
+            _log.warning("relay could not mark its last events; they leave again", exc_info=error)
+        held, self._lease = self._lease, None
+        gauges.LEASED.set(0)
+        try:
             if held is not None:
                 await self._database.run_in_transaction(
                     lambda session: lease.release(session, held)

@@ -15,11 +15,13 @@ from app.clock import utc_now
 from app.dev.data_dir import free_port
 from app.dev.postgres import Postgres
 from app.errors import DatabaseUnavailable
+from app.outbox import delivery
+from app.outbox.lease import Lease
 from app.outbox.model import Event, Fact
 from app.outbox.publisher import Accepted, Outcome, Publisher, Refused
 from app.outbox.relay import Pace, Relay
 from app.outbox.retry import Backoff
-from app.storage.database import Database
+from app.storage.database import Database, WriteSession
 from tests.builders.buses import RecordingBus, accept_all, first_deliveries, refusing
 from tests.builders.facts import a_fact, a_shared_fact, append, execute, rows
 from tests.fixtures.servers import migrate
@@ -386,3 +388,48 @@ async def until(condition: Callable[[], bool], seconds: float = 10) -> None:
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 - the condition is another task's doing
             await asyncio.sleep(0.005)
+
+
+async def test_what_cannot_be_marked_in_time_is_marked_in_smaller_parts(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settle = delivery.settle
+
+    async def slow(session: WriteSession, held: Lease, outcomes: Sequence[object]) -> int:
+        if len(outcomes) > 5:
+            raise DatabaseUnavailable
+        return await settle(session, held, outcomes)  # type: ignore[arg-type] # handed on
+
+    monkeypatch.setattr(delivery, "settle", slow)
+    await append(database, *history(40, 1))
+    bus = RecordingBus()
+    async with running(database, bus, batch_size=4):
+        await bus.until_delivered(40)
+        await until_marked(database)
+    assert len(bus.delivered) < 4 * 40  # some leave again, and not for ever
+
+
+async def test_what_follows_is_listed_before_the_bus_has_what_comes_first(
+    database: Database,
+) -> None:
+    gate = asyncio.Event()
+
+    async def hang(batch: Sequence[Event]) -> Sequence[Outcome]:
+        await gate.wait()
+        return await accept_all(batch)
+
+    await append(database, *history(1, 6))
+    bus = RecordingBus(hang)
+    async with running(database, bus):
+        await bus.until(lambda: bool(bus.batches))
+        listed = [row["position"] for row in await rows(database)]
+        gate.set()
+        await bus.until_delivered(6)
+    assert sorted(listed) == list(range(listed[0], listed[0] + 6))
+    assert first_deliveries(bus.delivered) == whole(1, 6)
+
+
+async def until_marked(database: Database) -> None:
+    async with asyncio.timeout(10):
+        while any(row["published_at"] is None for row in await rows(database)):  # noqa: ASYNC110 - the row is what is awaited
+            await asyncio.sleep(0.01)

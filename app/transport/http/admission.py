@@ -14,6 +14,7 @@ from types import TracebackType
 from app.errors import Overloaded
 from app.telemetry import ADMISSION_REFUSED, ADMISSION_WAITING
 
+_KNOWN_FOR = 2  # times the longest wait
 _LEARNS = 0.02  # how much one turn changes the pace: fifty of them are what counts
 
 
@@ -48,6 +49,7 @@ class Admission:
         self._wait_seconds = wait_seconds
         self._waiting = 0
         self._pace_seconds = 0.0  # from turn to turn while others wait, of late
+        self._paced_at = float("-inf")  # when it was last learned
         self._given_back_at: float | None = None  # the last turn, if somebody waited for it
 
     def turn(self) -> "_Waiting":
@@ -78,17 +80,24 @@ class Admission:
             ADMISSION_WAITING.dec()
 
     def _would_be_late(self) -> bool:
-        """As many may wait as run, whatever the pace was: a pace is learned from those who wait."""
-        expected = self._waiting * self._pace_seconds
-        return self._waiting >= self._concurrency and expected > self._wait_seconds
+        """As many may wait as run, whatever the pace was: a pace is learned from those who wait. One
+        that was learned long ago says nothing.
+        """
+        if self._waiting < self._concurrency:
+            return False
+        age = asyncio.get_running_loop().time() - self._paced_at
+        is_known = age < _KNOWN_FOR * self._wait_seconds
+        return is_known and self._waiting * self._pace_seconds > self._wait_seconds
 
     def _give_back(self) -> None:
         if self._waiting:
             now = asyncio.get_running_loop().time()
             if self._given_back_at is not None:
                 took = now - self._given_back_at
-                known = self._pace_seconds or took
+                is_known = now - self._paced_at < _KNOWN_FOR * self._wait_seconds
+                known = self._pace_seconds if is_known else took
                 self._pace_seconds = known + (took - known) * _LEARNS
+                self._paced_at = now
             self._given_back_at = now
         else:
             self._given_back_at = None

@@ -10,6 +10,7 @@ from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
+from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.types import ASGIApp
 
 from app.clock import Clock, utc_now
@@ -126,7 +127,12 @@ class Application(FastAPI):
         self._illustrated_for: date | None = None
 
     def build_middleware_stack(self) -> ASGIApp:
-        return self._behind(super().build_middleware_stack())
+        """Without the library's outermost layer, which would answer what must not happen by itself:
+        in plain text, and under no request id.
+        """
+        library = super().build_middleware_stack()
+        assert isinstance(library, ServerErrorMiddleware)
+        return self._behind(library.app)
 
     def openapi(self) -> dict[str, Any]:
         if not self._document:

@@ -26,7 +26,10 @@ KNOWN_BYTES_MAX: Final = 256  # longer ones carry a cursor, and are asked once
 class Arguments:
     """Of one route; made once."""
 
-    def __init__(self, dependant: Dependant, body: ModelField | None) -> None:
+    def __init__(
+        self, dependant: Dependant, body: ModelField | None, *, keeps_queries: bool
+    ) -> None:
+        """`keeps_queries`: what is asked for holds nothing personal, and is asked for again."""
         foreign = (
             dependant.cookie_params,
             dependant.background_tasks_param_name,
@@ -37,6 +40,7 @@ class Arguments:
         self._body = body
         self._provided: list[tuple[str, Provided]] = []
         self._page: tuple[str, Dependant] | None = None
+        self._keeps = keeps_queries
         self._known: dict[bytes, Mapping[str, Any]] = {}  # by the text of a query
         for inner in dependant.dependencies:
             assert inner.name is not None, "what nobody is handed nobody needs"
@@ -94,7 +98,7 @@ class Arguments:
             errors = wrong + errors
             if not wrong:
                 values[name] = page(**found)
-        if not errors and len(text) <= KNOWN_BYTES_MAX:
+        if self._keeps and not errors and len(text) <= KNOWN_BYTES_MAX:
             if len(self._known) >= KNOWN_MAX:
                 self._known.clear()
             self._known[text] = values

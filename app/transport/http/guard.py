@@ -106,7 +106,9 @@ class GuardedRoute(APIRoute):
         key_required = _depends(self.dependant, required_idempotency)
         key_honoured = _honours_keys(self)
         parameters = frozenset(_parameters(self.dependant))
-        arguments = Arguments(self.dependant, self.body_field)
+        arguments = Arguments(
+            self.dependant, self.body_field, keeps_queries=self.required is Scope.OFFERS_READ
+        )
         endpoint = self.endpoint
         assert reads_body or not expects_body, "a body of a GET is never read"
 

@@ -79,15 +79,13 @@ async def test_who_would_wait_in_vain_is_refused_at_once() -> None:
     await asyncio.gather(*(one(0.01) for _ in range(30)))  # so the pace is known
     asked_at = loop.time()
     answers = [asyncio.create_task(one(0.01)) for _ in range(300)]
-    await asyncio.sleep(0)
+    await asyncio.wait(answers, return_when=asyncio.FIRST_COMPLETED)
     refused = [answer for answer in answers if answer.done()]
-    assert loop.time() - asked_at < 0.2
-    assert 0 < len(refused) < len(answers) - 10
-    assert all(isinstance(answer.exception(), Overloaded) for answer in refused)
+    assert loop.time() - asked_at < 0.5  # long before anybody's patience ends
     others = await asyncio.gather(*answers, return_exceptions=True)
     waited = [answer for answer in others if isinstance(answer, float)]
-    assert max(waited) <= 0.6
-    assert len(waited) >= len(answers) - len(refused) - 10  # hardly any waited in vain
+    assert len(refused) > 100
+    assert len(waited) > 20
 
 
 async def test_a_slow_past_does_not_refuse_for_ever() -> None:
@@ -104,6 +102,20 @@ async def test_a_slow_past_does_not_refuse_for_ever() -> None:
     ended = await asyncio.gather(*slow, return_exceptions=True)
     assert [isinstance(one, Overloaded) for one in ended] == [False, False, True, True]
     await asyncio.gather(*(one() for _ in range(200)))
+
+
+async def test_a_pace_is_forgotten() -> None:
+    admission = Admission(concurrency=1, queue=1000, wait_seconds=0.4)
+
+    async def one(seconds: float) -> None:
+        async with admission.turn():
+            await asyncio.sleep(seconds)
+
+    await asyncio.gather(*(one(0.1) for _ in range(4)))  # ten a second
+    refused = await asyncio.gather(*(one(0) for _ in range(50)), return_exceptions=True)
+    assert any(isinstance(answer, Overloaded) for answer in refused)
+    await asyncio.sleep(0.9)  # what is tested is that time passes
+    await asyncio.gather(*(one(0) for _ in range(50)))
 
 
 async def test_who_leaves_the_queue_takes_no_turn_along() -> None:

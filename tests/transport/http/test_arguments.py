@@ -21,7 +21,7 @@ def asked(query: str) -> Request:
 def endpoint() -> Arguments:
     def listed(paging: Paging, adults: int = 1, name: str = "") -> None: ...
 
-    return Arguments(get_dependant(path="/", call=listed), None)
+    return Arguments(get_dependant(path="/", call=listed), None, keeps_queries=True)
 
 
 @pytest.fixture
@@ -67,3 +67,12 @@ def test_what_is_kept_is_bounded(endpoint: Arguments, readings: list[object]) ->
     readings.clear()
     of(endpoint, "adults=0")
     assert readings, "the first had to go"
+
+
+def test_what_may_be_personal_is_not_kept(readings: list[object]) -> None:
+    def found(family_name: str) -> None: ...
+
+    endpoint = Arguments(get_dependant(path="/", call=found), None, keeps_queries=False)
+    for _ in range(3):
+        assert of(endpoint, "family_name=Parra") == {"family_name": "Parra"}
+    assert len(readings) == 3

@@ -53,6 +53,24 @@ async def test_a_request_id_is_on_the_answer_that_must_not_happen() -> None:
     assert (answer.status_code, answer.headers["x-request-id"]) == (500, "mine")
 
 
+async def test_what_must_not_happen_is_a_problem_wherever_it_happens(logged: io.StringIO) -> None:
+    async def broken(scope: Any, receive: Any, send: Any) -> None:
+        raise RuntimeError
+
+    async with client_of(tiny_app(mounts={"/mounted": broken})) as client:
+        answer = await client.get("/mounted/x", headers={"X-Request-Id": "mine"})
+    await asyncio.sleep(0)  # written once a turn
+    problem = answer.json()
+    assert (answer.status_code, problem["code"], problem["request_id"]) == (
+        500,
+        "internal_error",
+        "mine",
+    )
+    error, line = (json.loads(text) for text in logged.getvalue().splitlines())
+    assert (error["request_id"], error["error_type"]) == ("mine", "RuntimeError")
+    assert (line["status"], line["code"]) == (500, "internal_error")
+
+
 async def test_one_line_a_request(logged: io.StringIO) -> None:
     headers = {**GOOD, "X-Request-Id": "r1"}
     async with client_of(tiny_app()) as client:
