@@ -155,7 +155,7 @@ class FaultHarness:
 
     def hunt(self, folder: Path, mutant: Mutant) -> Finding:
         if not mutant.fault:
-            return Finding(Verdict.PASSED, "not asked", 0.0)
+            return Finding(Verdict.PASSED, f"not asked: {mutant.spared}", 0.0)
         where = self.asks(mutant)
         code, seconds, told = self._run(folder, mutant)
         if code == 0:

@@ -90,6 +90,7 @@ class Run:
         self.stall_rate = chance.choice((0.0, 0.01, 0.04))
         self.stalled: tuple[str, ...] = ("",)  # what is held back has one of these in its name
         self.stalled_for = (5, 70)  # steps
+        self.awaited: Callable[[], bool] = lambda: True  # before anything fails
         if self.is_guarded:
             self._go_back_in_time()
         elif chance.random() < 0.5:
@@ -104,8 +105,9 @@ class Run:
 
     def _choose_theme(self) -> None:
         """Little trouble of one kind, more often than a draw of all would bring it together."""
-        jobs = self.workload.mix.jobs
-        match self.world.chance.choice(("clock", "rebuild", "late", "pinned", "crowd", "grant")):
+        jobs, clients = self.workload.mix.jobs, self.workload.mix.clients
+        themes = ("clock", "rebuild", "late", "pinned", "crowd", "grant", "heir")
+        match self.world.chance.choice(themes):
             case "clock":
                 self.enabled = ["redis_clock", "redis_clock", "redis_empty", "redis_same"]
                 self.fault_rate, self.time_rate = 0.04, 0.06
@@ -118,9 +120,17 @@ class Run:
                 self.stall_rate, self.stalled = 0.5, ("claim_keys", "be_brief", "prove")
                 jobs["expirer"], jobs["resolver"] = 0.2, 16
             case "grant":  # of an epoch that is over when it is to be written
-                self.enabled, self.fault_rate = ["flushall", "redis_empty", "redis_same"], 0.02
+                self.enabled, self.fault_rate = ["flushall", "redis_empty", "redis_same"], 0.1
+                self.awaited, self.loss_rate, self.under_way_max = self._is_grant_unwritten, 0, 5
                 self.stall_rate, self.stalled, self.stalled_for = 0.5, ("append",), (30, 120)
                 jobs |= {"guardian": 12, "sweeper": 0.3}
+            case "heir":  # of a hold that ran out books, and Redis is lost before the journal hears
+                self.workload.sell_one_class(self.world.chance.choice((1, 1, 2)))
+                self.enabled, self.fault_rate, self.loss_rate = ["flushall", "redis_empty"], 0.3, 0
+                self.awaited, self.time_rate, self.under_way_max = self._has_heir_booked, 0.06, 3
+                self.stall_rate, self.stalled, self.stalled_for = 0.8, ("live_page",), (20, 70)
+                jobs |= {"expirer": 0, "guardian": 30}
+                clients |= {"release": 0, "extend": 0, "cancel": 0, "patch": 0, "get": 0, "pry": 0}
             case "crowd":  # in one process, whose grants are looked for before they are written
                 self.world.batch_max, self.workload.mix.crowding = 64, 0.9
                 self.enabled, self.under_way_max, self.start_rate = ["flushall"], 12, 0.5
@@ -129,6 +139,21 @@ class Run:
             case _:
                 self.enabled = ["freeze", "redis_clock", "stall"]
                 self.fault_rate, self.stall_rate, self.time_rate = 0.03, 0.08, 0.1
+
+    def _is_grant_unwritten(self) -> bool:
+        """Its Redis is still there, and its row on the way."""
+        effects = self.world.effects.pending
+        is_on_its_way = any(one.label.endswith(" append") for one in effects)
+        return is_on_its_way and self.world.authority() is not None
+
+    def _has_heir_booked(self) -> bool:
+        """By the journal its forerunner lives, though Redis, not lost so far, had let go of it."""
+        if self.world.authority() is None:
+            return False
+        rows = self.world.database.tables["hold_journal"].values()
+        booked = [row["granted_at"] for row in rows if row["state"] == "CONFIRMED"]
+        held = [row["expires_at"] for row in rows if row["state"] == "HELD"]
+        return bool(booked and held) and min(held) <= max(booked)
 
     def judged(self, steps: int) -> str | None:
         try:
@@ -165,7 +190,7 @@ class Run:
     def _decide(self) -> None:
         world, chance = self.world, self.world.chance
         drawn = chance.random()
-        if drawn < self.fault_rate and self.enabled:
+        if drawn < self.fault_rate and self.enabled and self.awaited():
             self._fail(chance.choice(self.enabled))
             return
         if chance.random() < self.time_rate:

@@ -24,6 +24,8 @@ QUICKLY_CAUGHT = {
     "release without tombstone": 200,
     "no undo of a late grant": 50,
     "rows taken over without version": 300,
+    "cut over HELD rows only": 500,
+    "epoch read at INSERT time": 500,
 }
 """Mutants, and the number of seeds that is more than enough for each."""
 

@@ -106,6 +106,11 @@ class Workload:
             draw((0.0, 0.0, 0.6)),
         )
 
+    def sell_one_class(self, seats: int) -> None:
+        """And nothing else: what one holds, another has to do without."""
+        self.flights = [flight(flight_id="flt_0", classes=[("Y", seats, _MONEY[0])])]
+        self.orders = orders_of(self.world, self.flights)
+
     def start(self) -> str | None:
         """One more request or job, on some process; says which."""
         chance, world = self.world.chance, self.world
@@ -125,7 +130,7 @@ class Workload:
             world.loop.spawn(node, self._job(node, name))
             return f"{node.name} starts {name}"
         weights = dict(self.mix.clients)
-        if world.database.tables["redis_epoch"][0,]["mode"] != "redis":
+        if not self._is_time_told():
             weights["book"] *= 4  # what is booked without a pin
         name = chance.choices(CLIENTS, [weights[one] for one in CLIENTS])[0]
         return self._ask(node, name)
@@ -207,13 +212,18 @@ class Workload:
         return None
 
     def _promised(self) -> Promised | None:
-        """Rather one that lives."""
+        """Rather one that lives; while nobody's time runs out, any."""
         every = list(self.oracle.promises.values())
         live = [one for one in every if self.oracle.is_live(one)]
         chance = self.world.chance
-        if live and chance.random() < 0.8:
+        if live and chance.random() < 0.8 and self._is_time_told():
             return chance.choice(live)
         return chance.choice(every) if every else None
+
+    def _is_time_told(self) -> bool:
+        """By a Redis: otherwise an epoch is being loaded, and holds are booked without a pin."""
+        mode: str = self.world.database.tables["redis_epoch"][0,]["mode"]
+        return mode == "redis"
 
     def _book(self, node: Node) -> tuple[str, Awaitable[Any]] | None:
         promised = self._promised()
