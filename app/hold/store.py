@@ -202,7 +202,13 @@ class HoldStore:
         return [HoldId(member.decode()) for member in members]
 
     async def forget_taken_back(self, epoch: int, hold_ids: Sequence[HoldId]) -> None:
-        await self._scripts.send(self._scripts.client.srem(Keys(epoch).ended, *hold_ids))
+        """The journal was told that these ran out."""
+        names = Keys(epoch)
+        await self._scripts.ask(
+            "forget_taken_back",
+            [keys.EPOCH, names.ended, *map(names.memo, hold_ids)],
+            [epoch, *hold_ids],
+        )
 
 
 def pack(lines: Sequence[SeatLine]) -> str:

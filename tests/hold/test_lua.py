@@ -27,7 +27,7 @@ from app.hold.model import (
     microseconds,
 )
 from app.hold.scripts import EpochMoved, Scripts
-from app.hold.seats import SeatStore
+from app.hold.seats import SeatStore, Taken
 from app.hold.store import HoldStore
 from app.ids import FlightId, HoldId
 from app.inventory.model import CabinName, InventoryRow, SeatLine, open_seats
@@ -363,6 +363,33 @@ async def test_nothing_lives_for_ever_but_what_is_alive(client: Redis) -> None:
     lasting = {key for key, age in left.items() if age == -1}
     assert lasting == {keys.EPOCH, keys.CLOCK, names.flight(FLIGHT)}
     assert len(left) == len(lasting) + 2, "two tombstones"
+
+
+async def test_lines_are_kept_until_the_journal_was_told_and_no_longer(client: Redis) -> None:
+    """What a tombstone says is its state; what it held counts for as long as a rebuild may revive it."""
+    store = await opened(client, row((9,)), ttl=timedelta(milliseconds=300))
+    for name in ("hold_released", "hold_sold", "hold_expired"):
+        await place(store, name, line(1, 2))
+    await store.end(EPOCH, HoldId("hold_released"), JournalState.RELEASED)
+    await store.finish(EPOCH, HoldId("hold_sold"), [row((9,), sold=(2,), version=2)])
+    while await store.taken_back(EPOCH) == []:
+        await store.take_back_expired(EPOCH)
+
+    async def kept() -> dict[str, bool]:
+        names = ("hold_released", "hold_sold", "hold_expired")
+        memos = [Keys(EPOCH).memo(HoldId(name)) for name in names]
+        return dict(
+            zip(names, [bool(await client.hexists(m, "lines")) for m in memos], strict=True)
+        )
+
+    cabin = (FLIGHT, CabinName.ECONOMY)
+    assert await kept() == {"hold_released": False, "hold_sold": False, "hold_expired": True}
+    assert await store.seats.taken(EPOCH, [cabin]) == [Taken(2, (4,))], (
+        "sold, and what ran out untold"
+    )
+    await store.forget_taken_back(EPOCH, await store.taken_back(EPOCH))
+    assert not (await kept())["hold_expired"]
+    assert await store.seats.taken(EPOCH, [cabin]) == [Taken(2, (2,))]
 
 
 async def test_what_is_held_is_what_live_holds_add_up_to(client: Redis) -> None:

@@ -26,5 +26,6 @@ if memo[1] == 'HELD' or memo[1] == 'PINNED' then
   give_back(prefix, memo[2], hold_id)
   redis.call('ZREM', KEYS[3], hold_id)
 end
+redis.call('HDEL', KEYS[2], 'lines') -- only holds in `ended` are asked for theirs
 redis.call('SREM', prefix .. 'ended', hold_id)
 return { hold_id, 'ENDED' }

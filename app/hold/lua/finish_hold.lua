@@ -24,6 +24,7 @@ redis.call('PEXPIRE', KEYS[2], TOMBSTONE_MS)
 if memo[1] == 'HELD' or memo[1] == 'PINNED' then
   give_back(prefix, memo[2], hold_id)
   redis.call('ZREM', KEYS[3], hold_id)
+  redis.call('HDEL', KEYS[2], 'lines') -- nobody asks what a sold hold held
 end
 for i = 4, #KEYS do
   local at = 4 + (i - 4) * 5
