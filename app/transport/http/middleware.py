@@ -6,12 +6,12 @@ Nothing here reads a body, a query string or a token.
 """
 
 import asyncio
+import random
 import re
-import secrets
 from collections.abc import Mapping, Sequence
 from time import perf_counter
-from typing import Any
 
+from prometheus_client import Counter, Histogram
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -60,13 +60,12 @@ class Front:
         deadline = asyncio.timeout(self._deadline_seconds)
         answer = _Answer(send, deadline, _standing(scope, context))
         started = perf_counter()
-        HTTP_IN_FLIGHT.inc()
+        self._meters.begin()
         tokens = current_mutations.set(self._mutations), told_of.set(context.told_of)
         try:
             await self._in_time(deadline, scope, receive, answer)
         finally:
             current_mutations.reset(tokens[0])
-            HTTP_IN_FLIGHT.dec()
             self._record(scope, context, answer.status, perf_counter() - started)
             told_of.reset(tokens[1])
 
@@ -98,18 +97,10 @@ class Front:
     def _record(self, scope: Scope, context: RequestContext, status: int, seconds: float) -> None:
         method = scope["method"] if scope["method"] in _METHODS else "other"
         route = _template(scope)
-        self._meters.count(method, route, status, seconds)
+        self._meters.end(method, route, status, seconds)
         if route in _QUIET and status < 500:
             return
-        told: dict[str, Any] = {
-            "method": method,
-            "route": route,
-            "status": status,
-            "duration_ms": round(seconds * 1000, 1),
-        }
-        if context.code:
-            told["code"] = context.code
-        log_request(told)
+        log_request(method, route, status, seconds, context.code)
 
 
 class _Answer:
@@ -139,12 +130,21 @@ class _Answer:
 
 
 class _Meters:
-    """The counters of each route, found once: by method, template and status, of which there are few."""
+    """Counts what each route answers, by counters that are found once: there are few of them.
+
+    How many are in flight is told once a turn of the event loop.
+    """
 
     def __init__(self) -> None:
-        self._found: dict[tuple[str, str, int], Any] = {}
+        self._found: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+        self._in_flight = 0
+        self._will_tell = False
 
-    def count(self, method: str, route: str, status: int, seconds: float) -> None:
+    def begin(self) -> None:
+        self._in_flight += 1
+        self._tell_soon()
+
+    def end(self, method: str, route: str, status: int, seconds: float) -> None:
         found = self._found.get((method, route, status))
         if found is None:
             found = self._found[method, route, status] = (
@@ -154,6 +154,17 @@ class _Meters:
         counter, histogram = found
         counter.inc()
         histogram.observe(seconds)
+        self._in_flight -= 1
+        self._tell_soon()
+
+    def _tell_soon(self) -> None:
+        if not self._will_tell:
+            self._will_tell = True
+            asyncio.get_running_loop().call_soon(self._tell)
+
+    def _tell(self) -> None:
+        self._will_tell = False
+        HTTP_IN_FLIGHT.set(self._in_flight)
 
 
 def _standing(scope: Scope, context: RequestContext) -> Sequence[tuple[bytes, bytes]]:
@@ -169,7 +180,7 @@ def _request_id(headers: Mapping[bytes, Sequence[bytes]]) -> str:
         text = given[0].decode("latin-1")
         if _REQUEST_ID.fullmatch(text):
             return text
-    return secrets.token_hex(16)
+    return f"{random.getrandbits(128):032x}"  # a name, not a secret
 
 
 def _template(scope: Scope) -> str:
