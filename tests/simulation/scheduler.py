@@ -40,6 +40,8 @@ FAULTS: Final = (
     "rerun",
 )
 ROUNDS_MAX: Final = 40  # scheduler decisions for each step, at most
+CALM_STEP: Final = 200  # microseconds
+CALM_STEPS_MAX: Final = 30_000  # 6 s: longer than any wait for a lock
 
 
 @dataclass
@@ -390,7 +392,7 @@ class Run:
 
     def settle_calmly(self, is_over: Callable[[], bool]) -> None:
         world = self.world
-        for _ in range(6000):
+        for _ in range(CALM_STEPS_MAX):
             authority = self.oracle.see_clock()
             world.loop.run_ready()
             self._judge(authority)
@@ -400,7 +402,7 @@ class Run:
             if runnable:
                 effect = runnable[0]
                 world.step += 1
-                world.move(200)
+                world.move(CALM_STEP)
                 if effect in world.effects.pending:
                     world.say(f"{effect.label}: {world.effects.settle(effect, Outcome.DONE)}")
                 continue
