@@ -78,8 +78,8 @@ class HoldService:
     async def try_place(
         self, tenant_id: TenantId, request: HoldRequest, key: IdempotencyKey
     ) -> Answered[Hold] | SoldOut:
-        """As `place`, but for the refusal that comes by the thousand: raised through every frame from
-        the script's answer up, it would cost a third of the request.
+        """As `place`, but for the refusal that comes by the thousand. Raised, it would cost a third of the
+        request, and leave all of it to the collector: what was raised knows the frames that know it.
         """
         return await self._placement.place(tenant_id, request, key)
 

@@ -134,7 +134,11 @@ class GuardedRoute(APIRoute):
             async with rim.admission.turn():
                 said = Response() if arguments.takes_response else None
                 answered = await endpoint(**arguments.of(request, given, said))
-            return answered if isinstance(answered, Response) else self._told(answered, said)
+            if isinstance(answered, Response):
+                return answered
+            if isinstance(answered, DomainError):
+                return problem_response(scope, problem_of(answered))
+            return self._told(answered, said)
 
         return guard
 

@@ -165,14 +165,16 @@ def holds_router(holds: HoldService, cursors: Cursors) -> ScopedRouter:
             **_CREATED,
         },
     )
-    async def place_hold(caller: CurrentPrincipal, body: HoldIn, key: Idempotency) -> Response:
+    async def place_hold(
+        caller: CurrentPrincipal, body: HoldIn, key: Idempotency
+    ) -> Response | SoldOut:
         """All segments are held for ten minutes, or none is: by an offer's id, at the offer's price, or by
         flights and classes, at the fares of the moment. The seats are the caller's until
         `expires_at`, whatever happens meanwhile; at `expires_at` they are free again.
         """
         answer = await outlive(holds.try_place(caller.tenant_id, body.value(), key))
         if isinstance(answer, SoldOut):
-            raise answer
+            return answer
         return _answer(answer, 201, {"Location": f"/v1/holds/{answer.value.hold_id}"})
 
     @router.get("", summary="List holds, newest first", response_description="One page of holds.")
