@@ -14,7 +14,7 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -74,12 +74,47 @@ told_of: ContextVar[Mapping[str, str]] = ContextVar("told_of", default=MappingPr
 """What every line says that is logged meanwhile: of which request, for whom."""
 
 
+class OnceATurn:
+    """Does something at the end of a turn of the event loop, however often it was asked for in it."""
+
+    def __init__(self, act: Callable[[], None]) -> None:
+        self._act = act
+        self._asked: asyncio.AbstractEventLoop | None = None
+
+    def soon(self) -> None:
+        loop = asyncio.get_running_loop()
+        if self._asked is not loop:  # or another loop ended before it came to that
+            self._asked = loop
+            loop.call_soon(self._do)
+
+    def _do(self) -> None:
+        self._asked = None
+        self._act()
+
+
+class Level:
+    """A gauge of what goes up and down with every request, told once a turn."""
+
+    def __init__(self, gauge: Gauge) -> None:
+        self._gauge = gauge
+        self._value = 0
+        self._told = OnceATurn(self._tell)
+
+    def move(self, by: int) -> None:
+        self._value += by
+        self._told.soon()
+
+    def _tell(self) -> None:
+        self._gauge.set(self._value)
+
+
 class _RequestLines:
     """Where the lines of requests go: what one turn of the event loop brings is written at once."""
 
     def __init__(self) -> None:
         self._stream: TextIO | None = None
         self._waiting: list[str] = []
+        self._written = OnceATurn(self._write)
 
     def point_at(self, stream: TextIO | None) -> None:
         self._stream = stream
@@ -88,8 +123,7 @@ class _RequestLines:
         if self._stream is None:
             return
         self._waiting.append(line)
-        if len(self._waiting) == 1:
-            asyncio.get_running_loop().call_soon(self._write)
+        self._written.soon()
 
     def _write(self) -> None:
         lines, self._waiting = self._waiting, []

@@ -16,7 +16,14 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.errors import Overloaded
-from app.telemetry import HTTP_IN_FLIGHT, HTTP_REQUESTS, HTTP_SECONDS, log_request, told_of
+from app.telemetry import (
+    HTTP_IN_FLIGHT,
+    HTTP_REQUESTS,
+    HTTP_SECONDS,
+    Level,
+    log_request,
+    told_of,
+)
 from app.transport.http.context import RequestContext, begin, headers_of
 from app.transport.http.outlive import Mutations, current_mutations
 from app.transport.http.problems import internal_error, problem_of, problem_response
@@ -130,19 +137,14 @@ class _Answer:
 
 
 class _Meters:
-    """Counts what each route answers, by counters that are found once: there are few of them.
-
-    How many are in flight is told once a turn of the event loop.
-    """
+    """Counts what each route answers, by counters that are found once: there are few of them."""
 
     def __init__(self) -> None:
         self._found: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
-        self._in_flight = 0
-        self._will_tell = False
+        self._in_flight = Level(HTTP_IN_FLIGHT)
 
     def begin(self) -> None:
-        self._in_flight += 1
-        self._tell_soon()
+        self._in_flight.move(1)
 
     def end(self, method: str, route: str, status: int, seconds: float) -> None:
         found = self._found.get((method, route, status))
@@ -154,17 +156,7 @@ class _Meters:
         counter, histogram = found
         counter.inc()
         histogram.observe(seconds)
-        self._in_flight -= 1
-        self._tell_soon()
-
-    def _tell_soon(self) -> None:
-        if not self._will_tell:
-            self._will_tell = True
-            asyncio.get_running_loop().call_soon(self._tell)
-
-    def _tell(self) -> None:
-        self._will_tell = False
-        HTTP_IN_FLIGHT.set(self._in_flight)
+        self._in_flight.move(-1)
 
 
 def _standing(scope: Scope, context: RequestContext) -> Sequence[tuple[bytes, bytes]]:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import structlog
 
 from app.errors import DomainError
-from app.telemetry import MUTATIONS_RUNNING
+from app.telemetry import MUTATIONS_RUNNING, Level
 from app.transport.http.admission import current_turn
 
 T = TypeVar("T")
@@ -26,6 +26,7 @@ class Mutations:
 
     def __init__(self) -> None:
         self._running: set[asyncio.Task[Any]] = set()
+        self._level = Level(MUTATIONS_RUNNING)
 
     async def outlive(self, work: Coroutine[Any, Any, T]) -> T:
         """Waits for the work; a cancelled wait leaves it running."""
@@ -34,13 +35,13 @@ class Mutations:
         task = loop.create_task(work)
         over: asyncio.Future[None] = loop.create_future()
         self._running.add(task)
-        MUTATIONS_RUNNING.inc()
+        self._level.move(1)
         if turn is not None:
             turn.keep()
 
         def ended(done: asyncio.Task[T]) -> None:
             self._running.discard(done)
-            MUTATIONS_RUNNING.dec()
+            self._level.move(-1)
             if turn is not None:
                 turn.release()
             if over.done():  # nobody waits any more
