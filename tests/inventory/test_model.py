@@ -1,9 +1,14 @@
 """The arithmetic of nested classes, against a brute-force third that knows only the definition."""
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.inventory.itinerary import Segment
 from app.inventory.model import CabinCounts, ClassStatus, open_seats
+from app.money import Money
+from tests.builders.flights import flight
 
 counts = st.lists(
     st.tuples(st.integers(0, 40), st.integers(0, 12), st.integers(0, 12)), min_size=1, max_size=26
@@ -48,3 +53,12 @@ def test_a_status_follows_from_open_with_and_without_holds(
             if later >= 1
             else ClassStatus.CLOSED
         )
+
+
+def test_prices_of_one_class_are_not_all_looked_up_in_one_place() -> None:
+    """Caches know segments by their hash: of equal ones, each look-up would compare them all."""
+    of = flight()
+    (cabin,) = of.cabins
+    first = Segment.of(of, cabin, 1)
+    repriced = [replace(first, fare=Money(minor, "USD")) for minor in range(1000)]
+    assert len({hash(one) for one in repriced}) == 1000

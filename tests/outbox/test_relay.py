@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from prometheus_client import REGISTRY
+from sqlalchemy import text
 from structlog.testing import capture_logs
 
 from app.clock import utc_now
@@ -19,7 +20,7 @@ from app.outbox import delivery
 from app.outbox.lease import Lease
 from app.outbox.model import Event, Fact
 from app.outbox.publisher import Accepted, Outcome, Publisher, Refused
-from app.outbox.relay import Pace, Relay
+from app.outbox.relay import BATCHES_READ, Pace, Relay
 from app.outbox.retry import Backoff
 from app.storage.database import Database, WriteSession
 from tests.builders.buses import RecordingBus, accept_all, first_deliveries, refusing
@@ -407,6 +408,34 @@ async def test_what_cannot_be_marked_in_time_is_marked_in_smaller_parts(
         await bus.until_delivered(40)
         await until_marked(database)
     assert len(bus.delivered) < 4 * 40  # some leave again, and not for ever
+
+
+async def test_a_last_mark_that_fails_does_not_keep_the_lease(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the others would stand by for as long as it lasts."""
+
+    async def never(session: WriteSession, held: Lease, outcomes: Sequence[object]) -> int:
+        raise RuntimeError("the statement is wrong")
+
+    async def stop_at_the_end(batch: Sequence[Event]) -> Sequence[Outcome]:
+        if len(bus.batches) == BATCHES_READ:  # there may be more: this mark is not waited for
+            stop.set()
+        return [Accepted()] * len(batch)
+
+    monkeypatch.setattr(delivery, "settle", never)
+    await append(database, *history(BATCHES_READ, 1))
+    bus = RecordingBus(stop_at_the_end)
+    patient = replace(FAST, lease_seconds=60.0, gather_seconds=10.0)
+    with capture_logs() as logged:
+        async with running(database, bus, pace=patient, batch_size=1) as stop:
+            await bus.until_delivered(BATCHES_READ)
+    assert "relay could not mark its last events; they leave again" in [
+        line["event"] for line in logged
+    ]
+    async with database.reading() as session:
+        holders = await session.execute(text("SELECT holder FROM relay_leases"))
+    assert list(holders.scalars()) == [None]
 
 
 async def test_what_follows_is_listed_before_the_bus_has_what_comes_first(

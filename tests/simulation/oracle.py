@@ -185,7 +185,7 @@ class Oracle:
         if state in ("HELD", "PINNED", "SWAP"):
             if server.latest < self._tombs.pop(place, 0):
                 raise Violation(f"I6 {key} had ended and lives again on {server.name}")
-        elif place not in self._tombs:
+        else:
             kept_until = server.expiries.get(key)
             self._tombs[place] = FOR_EVER if kept_until is None else kept_until * 1000
 
