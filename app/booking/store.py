@@ -25,6 +25,8 @@ _REFERRED_TO = text(
     SELECT tenant_id, client_reference, booking_id FROM bookings
     WHERE (tenant_id, client_reference) IN (
         SELECT * FROM unnest(CAST(:tenant_ids AS text[]), CAST(:client_references AS text[])))
+      AND tenant_id = ANY(CAST(:tenant_ids AS text[]))
+      AND client_reference = ANY(CAST(:client_references AS text[]))
     """
 )
 # Put together once: to do so takes longer than to read the answer.

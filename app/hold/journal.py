@@ -70,44 +70,47 @@ _PAGE = text(
     LIMIT :count
     """  # noqa: S608
 )
+# Said of every use of the table: a plan that was made for few rows may else join by walking through all.
+_ASKED_FOR = "hold_journal.hold_id = ANY(CAST(:hold_ids AS text[]))"
 _CONFIRM = text(
-    """
+    f"""
     WITH asked AS (
         SELECT hold_journal.hold_id, asked.fence
         FROM unnest(CAST(:hold_ids AS text[]), CAST(:fences AS integer[])) AS asked (hold_id, fence)
-        JOIN hold_journal ON hold_journal.hold_id = asked.hold_id
+        JOIN hold_journal ON hold_journal.hold_id = asked.hold_id AND {_ASKED_FOR}
         ORDER BY hold_journal.hold_id FOR UPDATE OF hold_journal)
     UPDATE hold_journal SET state = 'CONFIRMED', ended_at = clock_timestamp()
     FROM asked
-    WHERE hold_journal.hold_id = asked.hold_id
+    WHERE hold_journal.hold_id = asked.hold_id AND {_ASKED_FOR}
       AND state = 'HELD'
       AND (asked.fence IS NULL OR hold_journal.fence = asked.fence)
     RETURNING hold_journal.hold_id
-    """
+    """  # noqa: S608 - made of constants
 )
 _RELEASE = text(
-    """
+    f"""
     WITH asked AS (
         SELECT hold_journal.hold_id, hold_journal.state
         FROM unnest(CAST(:hold_ids AS text[]), CAST(:tenant_ids AS text[]))
              AS asked (hold_id, tenant_id)
-        JOIN hold_journal ON hold_journal.hold_id = asked.hold_id
+        JOIN hold_journal ON hold_journal.hold_id = asked.hold_id AND {_ASKED_FOR}
                          AND hold_journal.tenant_id = asked.tenant_id
         ORDER BY hold_journal.hold_id FOR UPDATE OF hold_journal),
     ended AS (
         UPDATE hold_journal SET state = 'RELEASED', ended_at = clock_timestamp()
         FROM asked
-        WHERE hold_journal.hold_id = asked.hold_id AND hold_journal.state = 'HELD'
+        WHERE hold_journal.hold_id = asked.hold_id AND {_ASKED_FOR}
+          AND hold_journal.state = 'HELD'
         RETURNING hold_journal.hold_id)
     SELECT asked.hold_id, CASE WHEN ended.hold_id IS NULL THEN asked.state ELSE 'RELEASED' END
     FROM asked LEFT JOIN ended ON ended.hold_id = asked.hold_id
-    """
+    """  # noqa: S608 - made of constants
 )
 _EXPIRE = text(
-    "UPDATE hold_journal SET state = 'EXPIRED', ended_at = clock_timestamp()"
+    "UPDATE hold_journal SET state = 'EXPIRED', ended_at = clock_timestamp()"  # noqa: S608 - constants
     " WHERE hold_id IN (SELECT hold_id FROM hold_journal"
-    "   WHERE hold_id = ANY(CAST(:hold_ids AS text[])) ORDER BY hold_id FOR UPDATE)"
-    " AND state = 'HELD'"
+    f"   WHERE {_ASKED_FOR} ORDER BY hold_id FOR UPDATE)"
+    f" AND {_ASKED_FOR} AND state = 'HELD'"
 )
 _NOBODY = json.dumps(PassengerCounts(0).to_json())
 _NOTHING = json.dumps(Price(Money(0, "USD"), ()).to_json())
@@ -124,20 +127,21 @@ _ABORT_MISSING = text(
     """
 )
 _EXTEND = text(
-    """
+    f"""
     WITH asked AS (
         SELECT hold_journal.hold_id, asked.expires_at
         FROM unnest(CAST(:hold_ids AS text[]), CAST(:tenant_ids AS text[]),
                     CAST(:expire_at AS timestamptz[])) AS asked (hold_id, tenant_id, expires_at)
-        JOIN hold_journal ON hold_journal.hold_id = asked.hold_id
+        JOIN hold_journal ON hold_journal.hold_id = asked.hold_id AND {_ASKED_FOR}
                          AND hold_journal.tenant_id = asked.tenant_id
         ORDER BY hold_journal.hold_id FOR UPDATE OF hold_journal)
     UPDATE hold_journal
     SET expires_at = asked.expires_at, extensions_used = 1, extended_at = clock_timestamp()
     FROM asked
-    WHERE hold_journal.hold_id = asked.hold_id AND state = 'HELD' AND extensions_used = 0
+    WHERE hold_journal.hold_id = asked.hold_id AND {_ASKED_FOR}
+      AND state = 'HELD' AND extensions_used = 0
     RETURNING hold_journal.hold_id
-    """
+    """  # noqa: S608 - made of constants
 )
 _RAISE_FENCE = text(
     "UPDATE hold_journal SET fence = fence + 1 WHERE hold_id = :hold_id RETURNING fence"

@@ -36,6 +36,8 @@ def main(arguments: Sequence[str]) -> int:
     parser = _parser()
     order = _order(parser, arguments)
     print(f"seed {order.seed}, faults {','.join(order.faults)}", flush=True)
+    # also where it was started in the background, by a shell that has it ignore interrupts
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         report = uvloop.run(run(order))

@@ -161,7 +161,7 @@ def read_promises(tx: Transaction, p: Parameters) -> Rows:
     return Rows([_promised(row) for row in found if row is not None])
 
 
-@means("74fc3f108b27")
+@means("ed7b3475443a")
 def confirm(tx: Transaction, p: Parameters) -> Rows:
     return confirm_where(tx, p, state=True, fence=True)
 
@@ -178,7 +178,7 @@ def confirm_where(tx: Transaction, p: Parameters, *, state: bool, fence: bool) -
     return Rows([{"hold_id": hold_id} for hold_id in won])
 
 
-@means("6ac91187a123")
+@means("495763b7386d")
 def release(tx: Transaction, p: Parameters) -> Rows:
     asked = dict(zip(p["hold_ids"], p["tenant_ids"], strict=True))
     own = [i for i in asked if _is_own(tx.get("hold_journal", i), asked[i])]
@@ -189,7 +189,7 @@ def release(tx: Transaction, p: Parameters) -> Rows:
     return Rows([{"hold_id": row["hold_id"], "state": row["state"]} for row in rows if row])
 
 
-@means("b601c271413d")
+@means("00f32056f301")
 def expire(tx: Transaction, p: Parameters) -> Rows:
     known = [i for i in p["hold_ids"] if tx.get("hold_journal", i) is not None]
     for hold_id in sorted(known):
@@ -248,7 +248,7 @@ def just_ended(tx: Transaction, p: Parameters) -> Rows:
     return Rows([{"hold_id": r["hold_id"], "state": r["state"]} for r in found[: p["count"]]])
 
 
-@means("64b3cdc69984")
+@means("2391601d79d8")
 def extend(tx: Transaction, p: Parameters) -> Rows:
     asked = list(zip(p["hold_ids"], p["tenant_ids"], p["expire_at"], strict=True))
     own = [one for one in asked if _is_own(tx.get("hold_journal", one[0]), one[1])]

@@ -206,7 +206,7 @@ def read_bookings(tx: Transaction, p: Parameters) -> Rows:
     return Rows(found)
 
 
-@means("f41bca0a00e8")
+@means("b9ed50c61c5b")
 def bookings_with_references(tx: Transaction, p: Parameters) -> Rows:
     asked = set(zip(p["tenant_ids"], p["client_references"], strict=True))
     names = ("tenant_id", "client_reference", "booking_id")

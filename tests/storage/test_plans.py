@@ -1,0 +1,75 @@
+"""A plan that was made while a table was empty is kept; it must not read all that came into it since.
+
+So it is on the first day, until the server looks at the table again: within a minute, at best.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime
+
+import pytest
+from sqlalchemy import text
+
+from app.hold import journal, survey
+from app.hold.journal import NewEnd
+from app.ids import HoldId, TenantId
+from app.storage.database import Database, WriteSession
+
+MANY = 3_000
+BEFORE_A_PLAN_IS_KEPT = 10  # runs; PostgreSQL makes a new plan for each of the first five
+ASKED = [HoldId(f"hold_{number}") for number in (1, 2, 3)]
+DEMO = TenantId("demo")
+Work = Callable[[WriteSession], Awaitable[object]]
+
+WORKS: dict[str, Work] = {
+    "read": lambda s: journal.read_all(s, ASKED),
+    "states": lambda s: survey.states(s, ASKED),
+    "live_among": lambda s: survey.live_among(s, ASKED),
+    "confirm": lambda s: journal.confirm(s, dict.fromkeys(ASKED, 1)),
+    "release": lambda s: journal.release(s, [(DEMO, one) for one in ASKED]),
+    "expire": lambda s: journal.expire(s, ASKED),
+    "extend": lambda s: journal.extend(s, [NewEnd(DEMO, one, datetime.now(UTC)) for one in ASKED]),
+}
+_FILL = text(
+    """
+    INSERT INTO hold_journal (
+        hold_id, tenant_id, idempotency_key, attempt, request_hash, lines, segments, passengers, price,
+        epoch, granted_at, expires_at, first_expires_at, state)
+    SELECT 'hold_' || number, 'demo', 'key-' || number, 1, '', '[]', '[]',
+        '{"ADT": 1, "CHD": 0, "INF": 0}', '{"total": [0, "USD"], "passengers": []}', 1,
+        clock_timestamp(), clock_timestamp(), clock_timestamp(), 'HELD'
+    FROM generate_series(1, :many) AS number
+    """
+)
+_READ_SO_FAR = text(
+    """
+    SELECT coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0) FROM pg_stat_xact_user_tables
+    WHERE relname = 'hold_journal'
+    """
+)
+
+
+@pytest.fixture
+async def database(empty_database: str) -> AsyncIterator[Database]:
+    """One connection, which keeps its plans."""
+    database = Database(empty_database, pool_size=1)
+    yield database
+    await database.close()
+
+
+@pytest.mark.parametrize("name", list(WORKS))
+async def test_a_plan_for_an_empty_table_reads_few_rows_of_a_full_one(
+    database: Database, name: str
+) -> None:
+    async def read(session: WriteSession) -> int:
+        before = int((await session.execute(_READ_SO_FAR)).scalar_one())
+        await WORKS[name](session)
+        return int((await session.execute(_READ_SO_FAR)).scalar_one()) - before
+
+    async def fill(session: WriteSession) -> None:
+        await session.execute(_FILL, {"many": MANY})
+
+    for _ in range(BEFORE_A_PLAN_IS_KEPT):
+        await database.run_in_transaction(WORKS[name])
+    await database.run_in_transaction(fill)
+    rows = await database.run_in_transaction(read)
+    assert 0 < rows < 50, "of three thousand"
