@@ -6,7 +6,6 @@ verify, so that keys can be rotated without refusing what is already out.
 
 import base64
 import binascii
-import hashlib
 import hmac
 from collections.abc import Sequence
 
@@ -18,7 +17,7 @@ class Signer:
 
     def __init__(self, keys: Sequence[str], purpose: str) -> None:
         assert keys, "at least one signing key is needed"
-        self._keys = [hmac.digest(key.encode(), purpose.encode(), hashlib.sha256) for key in keys]
+        self._keys = [hmac.digest(key.encode(), purpose.encode(), "sha256") for key in keys]
 
     def sign(self, payload: bytes) -> str:
         """URL-safe text that carries the payload."""
@@ -38,7 +37,7 @@ class Signer:
 
 
 def _mac(key: bytes, payload: bytes) -> bytes:
-    return hmac.digest(key, payload, hashlib.sha256)[:_MAC_BYTES]
+    return hmac.digest(key, payload, "sha256")[:_MAC_BYTES]  # by name: one call, in C
 
 
 def _encode(raw: bytes) -> str:

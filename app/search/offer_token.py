@@ -24,6 +24,7 @@ _PREFIX = "off_"
 _VERSION = 2
 _DIGEST_BYTES = 12
 _TENANTS_MAX = 1024
+_KEPT_MAX = 16_384  # texts of choices, and of what the offers of one page begin with
 _JSON = json.JSONEncoder(separators=(",", ":"), check_circular=False)
 _TYPES: tuple[PassengerType, ...] = get_args(PassengerType)
 
@@ -34,8 +35,7 @@ class OfferTokens:
 
     def seal(self, tenant_id: TenantId, terms: OfferTerms) -> str:
         """The offer's id. `terms.expires_at` is in whole milliseconds, as `expiry_of` makes it."""
-        text = _JSON.encode(_packed(terms))
-        offer_id = _PREFIX + self._signer.sign(_digest(tenant_id) + text.encode())
+        offer_id = _PREFIX + self._signer.sign(_digest(tenant_id) + _text(terms).encode())
         assert len(offer_id) <= OFFER_ID_MAX, "an offer has at most six segments"
         return offer_id
 
@@ -72,18 +72,24 @@ def expiry_of(now: datetime) -> datetime:
     return instant_of(microseconds(now + OFFER_LASTS) // 1000 * 1000)
 
 
-def _packed(terms: OfferTerms) -> list[Any]:
-    passengers = terms.passengers
-    return [
-        _VERSION,
-        microseconds(terms.expires_at) // 1000,
-        [passengers.adults, passengers.children, passengers.infants],
-        terms.price.total.currency,
-        [line.each.minor for line in terms.price.passengers],
-        [[choice.flight_id, choice.booking_class] for choice in terms.segments],
-        terms.times,
-        terms.turn,
-    ]
+def _text(terms: OfferTerms) -> str:
+    """JSON without blanks. A page has dozens of offers, so what they share is written once."""
+    each = ",".join([str(line.each.minor) for line in terms.price.passengers])
+    chosen = ",".join(map(_choice_text, terms.segments))
+    head = _head_text(terms.expires_at, terms.passengers, terms.price.total.currency)
+    return f"{head},[{each}],[{chosen}],{terms.times},{terms.turn}]"
+
+
+@lru_cache(maxsize=_KEPT_MAX)
+def _head_text(expires_at: datetime, passengers: PassengerCounts, currency: str) -> str:
+    counts = [passengers.adults, passengers.children, passengers.infants]
+    head = [_VERSION, microseconds(expires_at) // 1000, counts, currency]
+    return _JSON.encode(head).removesuffix("]")
+
+
+@lru_cache(maxsize=_KEPT_MAX)
+def _choice_text(choice: ClassChoice) -> str:
+    return _JSON.encode([choice.flight_id, choice.booking_class])
 
 
 def _unpacked(packed: list[Any]) -> OfferTerms:

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Final
 
-from sqlalchemy import ARRAY, String, bindparam, column, select, text, true
+from sqlalchemy import String, bindparam, column, select, text, true
 
 from app.inventory.model import Flight
 from app.inventory.store import FLIGHT_COLUMNS, flights_from_rows
@@ -59,7 +59,7 @@ _FOUND = (
         UNION ALL SELECT DISTINCT second_id, CAST(NULL AS text[]) FROM connection
         """
     )
-    .columns(column("flight_id", String), column("onward", ARRAY(String)))
+    .columns(column("flight_id", String), column("onward"))  # a list, as the driver reads it
     .subquery("found")
 )
 _TERMS = (

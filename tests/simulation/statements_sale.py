@@ -116,7 +116,7 @@ def packed_page(tx: Transaction, p: Parameters) -> Rows:
     return Rows([{"packed": "\n".join(lines) if lines else None}])
 
 
-@means("1eb8b3bd4c6d")
+@means("5603bbdd1671")
 def read_flights(tx: Transaction, p: Parameters) -> Rows:
     of_flight = ("departing_local", "departing_time_zone", "departing_utc")
     of_arrival = ("arriving_local", "arriving_time_zone", "arriving_utc")

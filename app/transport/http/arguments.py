@@ -7,20 +7,25 @@ what the guard has found out. Values are judged by FastAPI's fields, so that a d
 cannot differ.
 """
 
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, TypeVar
 
 from fastapi._compat import ModelField
 from fastapi.dependencies.models import Dependant
 from fastapi.dependencies.utils import request_params_to_args
 from fastapi.exceptions import RequestValidationError
+from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import Response
 
 from app.transport.http.dependencies import PROVIDED, Provided, page
 
-KNOWN_MAX: Final = 2048  # queries of a route
+KNOWN_MAX: Final = 2048  # queries of a route, and values of one parameter
 KNOWN_BYTES_MAX: Final = 256  # longer ones carry a cursor, and are asked once
+
+K = TypeVar("K")
+V = TypeVar("V")
+_Found = tuple[dict[str, Any], list[Any]]
 
 
 class Arguments:
@@ -42,6 +47,10 @@ class Arguments:
         self._page: tuple[str, Dependant] | None = None
         self._keeps = keeps_queries
         self._known: dict[bytes, Mapping[str, Any]] = {}  # by the text of a query
+        self._values: dict[str, dict[tuple[str, ...], Any]] = {}  # by parameter, as it was received
+        assert not any(map(_has_other_names, dependant.query_params)), (
+            "a value is known by one name"
+        )
         for inner in dependant.dependencies:
             assert inner.name is not None, "what nobody is handed nobody needs"
             if inner.call is page:
@@ -88,18 +97,42 @@ class Arguments:
         known = self._known.get(text)
         if known is not None:
             return known, []
-        fields = self._dependant.query_params
-        values, errors = (
-            request_params_to_args(fields, request.query_params) if fields else ({}, [])
-        )
+        values, errors = self._of_parameters(self._dependant.query_params, request.query_params)
         if self._page is not None:
             name, inner = self._page
-            found, wrong = request_params_to_args(inner.query_params, request.query_params)
+            found, wrong = self._of_parameters(inner.query_params, request.query_params)
             errors = wrong + errors
             if not wrong:
                 values[name] = page(**found)
         if self._keeps and not errors and len(text) <= KNOWN_BYTES_MAX:
-            if len(self._known) >= KNOWN_MAX:
-                self._known.clear()
-            self._known[text] = values
+            _keep(self._known, text, values)
         return values, errors
+
+    def _of_parameters(self, fields: Sequence[ModelField], received: QueryParams) -> _Found:
+        """Field by field, as other queries have most of the same values."""
+        if not self._keeps:
+            return request_params_to_args(fields, received) if fields else ({}, [])
+        values: dict[str, Any] = {}
+        errors: list[Any] = []
+        for field in fields:
+            given = tuple(received.getlist(field.alias))
+            known = self._values.setdefault(field.alias, {})
+            if given in known:
+                values[field.name] = known[given]
+                continue
+            found, wrong = request_params_to_args([field], received)
+            values.update(found)
+            errors += wrong
+            if not wrong and sum(map(len, given)) <= KNOWN_BYTES_MAX:
+                _keep(known, given, found[field.name])
+        return values, errors
+
+
+def _has_other_names(field: ModelField) -> bool:
+    return field.field_info.validation_alias not in (None, field.alias)
+
+
+def _keep(known: dict[K, V], key: K, value: V) -> None:
+    if len(known) >= KNOWN_MAX:
+        known.clear()
+    known[key] = value
