@@ -11,7 +11,6 @@ ends a relay. Everything awaited is bounded by a deadline.
 
 import asyncio
 import random
-import secrets
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -21,11 +20,12 @@ import structlog
 from app.clock import Clock
 from app.errors import DatabaseUnavailable
 from app.ids import EventId
-from app.outbox import delivery, gauges, lease, store
+from app.outbox import delivery, gauges, store
 from app.outbox.lease import Lease
 from app.outbox.model import Due
 from app.outbox.publisher import Accepted, Outcome, Publisher, Refused
 from app.outbox.retry import Backoff
+from app.outbox.tenure import Tenure
 from app.storage.database import Database
 
 BATCH_MAX = 100  # events; EventBridge's larger limit
@@ -73,10 +73,10 @@ class Relay:
         self._pace = pace or Pace()
         self._batch_size = batch_size
         self._chance = chance
-        self._holder = secrets.token_hex(8)  # of this start: a restarted relay is another one
-        self._lease: Lease | None = None
-        self._renewed_at = 0.0  # by the event loop's clock, as is the next
-        self._measured_at = float("-inf")
+        self._tenure = Tenure(
+            database, seconds=self._pace.lease_seconds, renew_seconds=self._pace.renew_seconds
+        )
+        self._measured_at = float("-inf")  # by the event loop's clock
         self._limit = batch_size  # shrinks while whole batches fail, to find the one at fault
         self._batches = BATCHES_READ  # shrinks while writes fail that mark so many
         self._settled_in_a_row = 0
@@ -116,7 +116,7 @@ class Relay:
 
     async def _turn(self, stop: asyncio.Event) -> float:
         await self._measure_when_due()
-        held = await self._hold_lease()
+        held = await self._tenure.held()
         if held is None:
             return self._pace.standby_seconds
         count = self._batch_size * self._batches
@@ -142,34 +142,6 @@ class Relay:
         return len(
             await self._database.run_in_transaction(lambda session: store.number(session, count))
         )
-
-    async def _hold_lease(self) -> Lease | None:
-        """The lease, taken or renewed if that is due; None while another relay has it."""
-        now = asyncio.get_running_loop().time()
-        held, seconds = self._lease, self._pace.lease_seconds
-        if held is not None and now - self._renewed_at < self._pace.renew_seconds:
-            return held
-        if held is not None:
-            kept = await self._database.run_in_transaction(
-                lambda session: lease.renew(session, held, seconds)
-            )
-            if not kept:
-                self._lose_lease()
-        if self._lease is None:
-            self._lease = await self._database.run_in_transaction(
-                lambda session: lease.take(session, self._holder, seconds)
-            )
-            if self._lease is not None:
-                _log.info("relay took the lease", worker=self._holder)
-        self._renewed_at = now
-        gauges.LEASED.set(0 if self._lease is None else 1)
-        return self._lease
-
-    def _lose_lease(self) -> None:
-        self._lease = None
-        gauges.LEASED.set(0)
-        gauges.FAILURES.labels(reason="lease_lost").inc()
-        _log.warning("relay lost its lease", worker=self._holder)
 
     async def _publish_and_settle(
         self, held: Lease, due: Sequence[Due], stop: asyncio.Event
@@ -228,8 +200,8 @@ class Relay:
         self._settled_in_a_row += 1
         if self._settled_in_a_row % SETTLED_BEFORE_MORE == 0:
             self._batches = min(BATCHES_READ, self._batches * 2)
-        if written < len(settled) and self._lease == held:
-            self._lose_lease()
+        if written < len(settled):
+            self._tenure.lose(held)
         accepted = Counter(one.event.type for one, seconds in settled if seconds is None)
         for type_, count in accepted.items():
             gauges.PUBLISHED.labels(type=type_).inc(count)
@@ -291,15 +263,7 @@ class Relay:
             await self._settled()
         except Exception as error:
             _log.warning("relay could not mark its last events; they leave again", exc_info=error)
-        held, self._lease = self._lease, None
-        gauges.LEASED.set(0)
-        try:
-            if held is not None:
-                await self._database.run_in_transaction(
-                    lambda session: lease.release(session, held)
-                )
-        except DatabaseUnavailable:
-            _log.warning("relay could not give back its lease; it runs out by itself")
+        await self._tenure.give_back()
 
 
 async def _pause(stop: asyncio.Event, seconds: float) -> None:

@@ -15,7 +15,7 @@ from benchmarks.stage import Running, Stage
 
 FLIGHTS = 1_000
 REQUESTS = 4_096  # prepared; then from the beginning again, with other keys
-REFUSALS_A_ROUND = 2_000
+REFUSALS_A_ROUND = 10_000
 STATISTICS_SECONDS = 11.0  # after which an idle connection has told the server what it did
 SWEPT_SECONDS = 8.0  # by then every grant was looked at once more: no work of the refusals'
 TIMES_TOO_MANY = 10
