@@ -14,11 +14,12 @@ from app.hold import keys, loading, waits
 from app.hold.epoch import EpochRow
 from app.hold.epoch_store import EpochStore
 from app.hold.errors import SoldOut
+from app.hold.gate import EXPIRED_AT_ONCE
 from app.hold.keys import Keys
 from app.hold.loading import Loading
 from app.hold.lookout import Lookout, Sighting
 from app.hold.model import Hold, HoldStatus
-from app.hold.rebuild import EXPIRED_AT_ONCE, LOOK_AGAIN_SECONDS
+from app.hold.rebuild import LOOK_AGAIN_SECONDS
 from app.hold.scripts import EpochMoved
 from app.hold.seats import SeatStore
 from app.hold.service import HoldService

@@ -19,7 +19,7 @@ from app.booking import store as bookings
 from app.booking import tables as booking_tables
 from app.booking.model import Booking, BookingStatus, Payment
 from app.booking.store import NewBooking
-from app.hold import journal, rebuild, survey
+from app.hold import gate, journal, survey
 from app.hold import tables as hold_tables
 from app.hold.doubt import Doubts
 from app.hold.epoch import EpochKeeper
@@ -242,14 +242,14 @@ class Draw:
     def op_lease(self) -> Operation:
         who = self.chance.choice(("P1", "P2"))
         statement = self.chance.choice(
-            (rebuild._CLOSE_GATE, rebuild._OPEN_GATE, rebuild._OPEN_GATE, rebuild._DROP_LEASE)
+            (gate._CLOSE_GATE, gate._OPEN_GATE, gate._OPEN_GATE, gate._DROP_LEASE)
         )
 
         async def work(session: WriteSession) -> Any:
             values = {"who": who, "seconds": 30.0}
-            taken = (await session.execute(rebuild._TAKE_LEASE, values)).one_or_none()
+            taken = (await session.execute(gate._TAKE_LEASE, values)).one_or_none()
             changed = await session.execute(statement, {"who": who})
-            await session.execute(rebuild._OPEN_GATE, {"who": who})
+            await session.execute(gate._OPEN_GATE, {"who": who})
             return taken is not None, changed.rowcount
 
         return work
@@ -259,16 +259,16 @@ class Draw:
             return self.op_flip()
 
         async def work(session: WriteSession) -> Any:
-            seen = (await session.execute(rebuild._LOCK_EPOCH)).scalar_one()
-            return await rebuild._bump(session, seen)
+            seen = (await session.execute(gate._LOCK_EPOCH)).scalar_one()
+            return await gate._bump(session, seen)
 
         return work
 
     def op_flip(self) -> Operation:
         async def work(session: WriteSession) -> int:
-            epoch = (await session.execute(rebuild._LOCK_EPOCH)).scalar_one()
+            epoch = (await session.execute(gate._LOCK_EPOCH)).scalar_one()
             values = {"epoch": epoch, "incarnation": f"R{epoch}"}
-            return (await session.execute(rebuild._FLIP, values)).rowcount
+            return (await session.execute(gate._FLIP, values)).rowcount
 
         return work
 
