@@ -148,7 +148,8 @@ _RAISE_FENCE = text(
 )
 _DROP_ENDED = text(
     "DELETE FROM hold_journal WHERE hold_id IN (SELECT hold_id FROM hold_journal"
-    " WHERE ended_at < clock_timestamp() - interval '30 days' AND state NOT IN ('HELD', 'CONFIRMED')"
+    " WHERE ended_at < (SELECT clock_timestamp() - interval '30 days')"
+    " AND state IN ('RELEASED', 'EXPIRED', 'ABORTED')"
     " ORDER BY ended_at LIMIT :count)"
 )
 

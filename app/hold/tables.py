@@ -52,7 +52,11 @@ hold_journal = Table(
         "ix_hold_journal_tenant_newest", "tenant_id", text("granted_at DESC"), text("hold_id DESC")
     ),
     Index("ix_hold_journal_granted_at", "granted_at"),
-    Index("ix_hold_journal_ended_at", "ended_at", postgresql_where=text("ended_at IS NOT NULL")),
+    Index(
+        "ix_hold_journal_ended_at",  # what was booked has ended too, stays for ever, and is not in here
+        "ended_at",
+        postgresql_where=text("state IN ('RELEASED', 'EXPIRED', 'ABORTED')"),
+    ),
     Index("ix_hold_journal_held", "hold_id", postgresql_where=text("state = 'HELD'")),
     *(  # holds of a flight, by its place in the hold: for the ledger
         Index(

@@ -43,8 +43,8 @@ SERVER_SETTINGS = {
     "lock_timeout": "2000",
     "idle_in_transaction_session_timeout": "2000",
     "jit": "off",  # statements are short; compiling one costs more than running it
-    # Each has an index to go by. A plan that was made while a table was empty is kept until the server
-    # next looks at the table, and would read all that came into it meanwhile.
+    # A plan that was made while a table was empty is kept until the server next analyses it, and would
+    # read all that came into it meanwhile, where there is an index to go by.
     "enable_seqscan": "off",
 }
 _SELECT_ONE = text("SELECT 1")

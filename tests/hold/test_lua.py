@@ -351,10 +351,15 @@ async def test_terms_that_changed_and_fences_stop_a_hold(client: Redis) -> None:
 async def test_nothing_lives_for_ever_but_what_is_alive(client: Redis) -> None:
     store = await opened(client, row((5,)), ttl=timedelta(milliseconds=500))
     await place(store, "hold_a", line(1, 1))
-    await place(store, "hold_b", line(1, 1))
-    await store.end(EPOCH, HoldId("hold_b"), JournalState.RELEASED)
+    for name in ("hold_b", "hold_c", "hold_d"):
+        await place(store, name, line(1, 1))
     names = Keys(EPOCH)
     assert await client.pttl(names.memo(HoldId("hold_a"))) == -1, "a live hold has no key's age"
+    await store.end(EPOCH, HoldId("hold_b"), JournalState.RELEASED)
+    await store.pin(EPOCH, HoldId("hold_c"))
+    await store.finish(EPOCH, HoldId("hold_c"), [row((5,), sold=(1,), version=2)])
+    await asyncio.sleep(0.6)
+    assert await store.pin(EPOCH, HoldId("hold_d")) is MemoState.EXPIRED
     while await client.exists(names.due):
         await store.take_back_expired(EPOCH)
     await store.forget_taken_back(EPOCH, await store.taken_back(EPOCH))
@@ -363,7 +368,7 @@ async def test_nothing_lives_for_ever_but_what_is_alive(client: Redis) -> None:
     lasting = {key for key, age in left.items() if age == -1}
     assert lasting == {keys.EPOCH, keys.CLOCK, names.flight(FLIGHT)}
     tombstones = [age for key, age in left.items() if key not in lasting]
-    assert len(tombstones) == 2
+    assert len(tombstones) == 4
     assert all(14 * 60_000 < age <= 15 * 60_000 for age in tombstones)
 
 

@@ -234,7 +234,7 @@ def states(tx: Transaction, p: Parameters) -> Rows:
     return Rows([{"hold_id": row["hold_id"], "state": row["state"]} for row in found if row])
 
 
-@means("1ed8ffeb5a6b")
+@means("69003f4def34")
 def just_ended(tx: Transaction, p: Parameters) -> Rows:
     since = tx.now() - timedelta(seconds=p["seconds"])
     found = [

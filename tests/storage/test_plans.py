@@ -27,17 +27,22 @@ WORKS: dict[str, Work] = {
     "confirm": lambda s: journal.confirm(s, dict.fromkeys(ASKED, 1)),
     "release": lambda s: journal.release(s, [(DEMO, one) for one in ASKED]),
     "expire": lambda s: journal.expire(s, ASKED),
+    "just_ended": lambda s: survey.just_ended(s, 3600.0, 100),
+    "drop_ended": lambda s: journal.drop_ended(s, 100),
     "extend": lambda s: journal.extend(s, [NewEnd(DEMO, one, datetime.now(UTC)) for one in ASKED]),
 }
 _FILL = text(
     """
     INSERT INTO hold_journal (
         hold_id, tenant_id, idempotency_key, attempt, request_hash, lines, segments, passengers, price,
-        epoch, granted_at, expires_at, first_expires_at, state)
-    SELECT 'hold_' || number, 'demo', 'key-' || number, 1, '', '[]', '[]',
+        epoch, granted_at, expires_at, first_expires_at, state, ended_at)
+    SELECT 'hold_' || name || number, 'demo', 'key-' || name || number, 1, '', '[]', '[]',
         '{"ADT": 1, "CHD": 0, "INF": 0}', '{"total": [0, "USD"], "passengers": []}', 1,
-        clock_timestamp(), clock_timestamp(), clock_timestamp(), 'HELD'
-    FROM generate_series(1, :many) AS number
+        clock_timestamp(), clock_timestamp(), clock_timestamp(), state, clock_timestamp() - ago
+    FROM (VALUES ('', :many, 'HELD', NULL), ('b', :many, 'CONFIRMED', interval '99 days'),
+            ('c', :many, 'RELEASED', interval '2 days'), ('d', 3, 'EXPIRED', interval '1 second'),
+            ('e', 3, 'RELEASED', interval '99 days')) AS kind (name, many, state, ago)
+    CROSS JOIN LATERAL generate_series(1, kind.many) AS number
     """
 )
 _READ_SO_FAR = text(
@@ -72,4 +77,4 @@ async def test_a_plan_for_an_empty_table_reads_few_rows_of_a_full_one(
         await database.run_in_transaction(WORKS[name])
     await database.run_in_transaction(fill)
     rows = await database.run_in_transaction(read)
-    assert 0 < rows < 50, "of three thousand"
+    assert 0 < rows < 50, "of nine thousand"

@@ -10,10 +10,11 @@ cannot differ.
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeVar
 
-from fastapi._compat import ModelField
+from fastapi._compat import ModelField, lenient_issubclass
 from fastapi.dependencies.models import Dependant
 from fastapi.dependencies.utils import request_params_to_args
 from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel
 from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import Response
@@ -48,9 +49,6 @@ class Arguments:
         self._keeps = keeps_queries
         self._known: dict[bytes, Mapping[str, Any]] = {}  # by the text of a query
         self._values: dict[str, dict[tuple[str, ...], Any]] = {}  # by parameter, as it was received
-        assert not any(map(_has_other_names, dependant.query_params)), (
-            "a value is known by one name"
-        )
         for inner in dependant.dependencies:
             assert inner.name is not None, "what nobody is handed nobody needs"
             if inner.call is page:
@@ -58,6 +56,9 @@ class Arguments:
             else:
                 assert inner.call in PROVIDED, f"{inner.call} is not one of dependencies"
                 self._provided.append((inner.name, PROVIDED[inner.call]))
+        fields = [*dependant.query_params, *(self._page[1].query_params if self._page else ())]
+        assert not any(map(_has_other_names, fields)), "a value is known by one name"
+        assert len({field.alias for field in fields}) == len(fields), "and a name is one value's"
 
     @property
     def takes_response(self) -> bool:
@@ -123,13 +124,15 @@ class Arguments:
             found, wrong = request_params_to_args([field], received)
             values.update(found)
             errors += wrong
-            if not wrong and sum(map(len, given)) <= KNOWN_BYTES_MAX:
+            if not wrong and len(given) <= 1 and len("".join(given)) <= KNOWN_BYTES_MAX:
                 _keep(known, given, found[field.name])
         return values, errors
 
 
 def _has_other_names(field: ModelField) -> bool:
-    return field.field_info.validation_alias not in (None, field.alias)
+    """As has a model of several parameters."""
+    is_model = lenient_issubclass(field.field_info.annotation, BaseModel)
+    return is_model or field.field_info.validation_alias not in (None, field.alias)
 
 
 def _keep(known: dict[K, V], key: K, value: V) -> None:

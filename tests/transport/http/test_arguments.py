@@ -72,6 +72,11 @@ def test_what_is_kept_is_bounded(endpoint: Arguments, readings: list[object]) ->
     for _ in range(2):
         of(endpoint, long)
     assert len(readings) == 4 + 1
+    readings.clear()
+    often = "name=&" * 1000 + "name=x"
+    for _ in range(2):
+        assert of(endpoint, often)["name"] == "x"
+    assert len(readings) == 2, "what is said again and again is not kept"
     for number in range(KNOWN_MAX + 1):
         of(endpoint, f"adults={number}")
     readings.clear()
