@@ -24,7 +24,7 @@ from tests.simulation.violation import Violation
 from tests.simulation.workload import Workload
 from tests.simulation.world import World, lay_out
 
-ROUNDS_MAX: Final = 40  # scheduler decisions for each step, at most
+ROUNDS_MAX: Final = 400  # decisions a step; while the database is away none does a step
 CALM_STEP: Final = 200  # microseconds
 CALM_STEPS_MAX: Final = 30_000  # 6 s: longer than any wait for a lock
 
