@@ -12,6 +12,8 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from app.hold import keys
+from app.hold.keys import Keys
+from app.ids import HoldId
 
 SECONDS: Final = 3.0
 PINGS: Final = 5
@@ -158,10 +160,19 @@ async def _keys(client: Redis) -> tuple[int, int, int]:
         if not name.startswith(keys.TAG + ":"):
             strangers += 1
         elif ":h:" in name and await client.pttl(key) == -1:
-            lasting += await client.hget(key, "state") not in (b"HELD", b"PINNED", None)
+            lasting += await _has_ended_and_stays(client, name)
         if looked_at >= KEYS_MAX:
             break
     return strangers, lasting, looked_at
+
+
+async def _has_ended_and_stays(client: Redis, memo: str) -> bool:
+    """It does not age, though the journal was told."""
+    epoch = keys.epoch_of(memo)
+    if epoch is None or await client.hget(memo, "state") in (b"HELD", b"PINNED", None):
+        return False
+    names = Keys(epoch)
+    return not await client.sismember(names.ended, memo.removeprefix(names.memo(HoldId(""))))
 
 
 def _ahead(clock: datetime, before: datetime, after: datetime) -> float:

@@ -1,6 +1,7 @@
 """`holdfast doctor` on real servers: what it says, what it ends with, and what it mends."""
 
 import json
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,13 @@ from redis.asyncio import Redis
 
 from app.doctor.model import Finding, Level, danger, is_dangerous, ok, verdict, warning
 from app.doctor.rules import Deployment, of_both, of_ourselves, of_postgres, of_redis
-from app.doctor.store import PostgresSeen, RedisSeen
+from app.doctor.store import PostgresSeen, RedisSeen, see_redis
 from app.hold.keys import Keys
 from app.ids import FlightId
 from app.wiring import Core
 from tests.builders.flights import flight
 from tests.builders.holds import DEMO, key, no_offers, request
-from tests.fixtures.core import sell_from
+from tests.fixtures.core import StartCore, sell_from
 from tests.fixtures.servers import StartPostgres
 from tests.test_cli import Ended, holdfast
 
@@ -133,6 +134,23 @@ async def test_drift_is_told_and_mended_on_request(
     assert mended.code == 0, mended
     assert "drift: 1 differences were mended piece by piece" in mended.out
     assert await core.redis.hget(flight_key, "economy:held") == b"2,0"
+
+
+async def test_a_hold_that_ran_out_may_stay_until_the_journal_was_told(
+    start_core: StartCore, empty_redis: str
+) -> None:
+    core = await start_core(ttl=timedelta(milliseconds=1))
+    await sell_from(core, flight(flight_id=SOUTH))
+    held = (await core.holds(no_offers).place(DEMO, request((SOUTH, "Y")), key())).value
+    epoch = await core.epochs.current()
+    while held.hold_id not in await core.store.taken_back(epoch):
+        await core.store.take_back_expired(epoch)
+    assert (await see_redis(empty_redis)).lasting_tombstones == 0
+    names = Keys(epoch)
+    await core.redis.srem(names.ended, held.hold_id)
+    assert (await see_redis(empty_redis)).lasting_tombstones == 1
+    await core.redis.pexpire(names.memo(held.hold_id), 60_000)
+    assert (await see_redis(empty_redis)).lasting_tombstones == 0
 
 
 async def test_a_server_that_is_away_is_one_line(empty_database: str, tmp_path: Path) -> None:

@@ -362,6 +362,9 @@ async def test_nothing_lives_for_ever_but_what_is_alive(client: Redis) -> None:
     assert await store.pin(EPOCH, HoldId("hold_d")) is MemoState.EXPIRED
     while await client.exists(names.due):
         await store.take_back_expired(EPOCH)
+    untold = [names.memo(hold_id) for hold_id in await store.taken_back(EPOCH)]
+    assert len(untold) == 2
+    assert {await client.pttl(memo) for memo in untold} == {-1}, "the journal is not told yet"
     await store.forget_taken_back(EPOCH, await store.taken_back(EPOCH))
     await store.forget_fresh(EPOCH, await store.fresh(EPOCH, timedelta(0)))
     left = {key: await client.pttl(key) for key in await everything(client)}

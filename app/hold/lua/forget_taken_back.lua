@@ -1,10 +1,12 @@
--- The journal was told that these ran out: no rebuild revives them, and nobody counts their seats.
+-- The journal was told that these ran out: no rebuild revives them, nobody counts their seats, and from
+-- now on they may be forgotten.
 -- KEYS[1] epoch: guard
 -- KEYS[2] ended: holds taken back, until the journal says so too
 -- KEYS[3..] memo of each hold
 -- ARGV[1] epoch
 -- ARGV[2..] hold_id of each hold
 -- RETURNS EPOCH | FORGOTTEN
+-- TTL memo: TOMBSTONE_MS
 --@include frame
 
 if not is_current() then
@@ -12,8 +14,9 @@ if not is_current() then
 end
 for i = 3, #KEYS do
   redis.call('SREM', KEYS[2], ARGV[i - 1])
-  if redis.call('HGET', KEYS[i], 'state') == 'EXPIRED' then -- or it was forgotten, and granted anew
+  if redis.call('HGET', KEYS[i], 'state') == 'EXPIRED' then
     redis.call('HDEL', KEYS[i], 'lines')
+    redis.call('PEXPIRE', KEYS[i], TOMBSTONE_MS)
   end
 end
 return { 'FORGOTTEN' }

@@ -1,5 +1,6 @@
 -- Takes back what has run out: decided and done at one reading of the clock, KEYS[2], which then never
 -- runs behind it. Else a clock that is put back would let the next grant look older than this end.
+-- What is taken back does not age: forgotten while the journal still has it HELD, it would be granted anew.
 
 local function take_back(prefix, hold_id, now) -- false where the hold is out of expiry's reach
   local memo_key = prefix .. 'h:' .. hold_id
@@ -8,7 +9,6 @@ local function take_back(prefix, hold_id, now) -- false where the hold is out of
     return false
   end
   redis.call('HSET', memo_key, 'state', 'EXPIRED')
-  redis.call('PEXPIRE', memo_key, TOMBSTONE_MS)
   redis.call('SET', KEYS[2], whole(now))
   redis.call('SADD', prefix .. 'ended', hold_id)
   give_back(prefix, memo[2], hold_id)
