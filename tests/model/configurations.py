@@ -269,6 +269,11 @@ def _ages() -> dict[str, Configuration]:
             release(0), hold(1), again(0), confirm(0), again(0), expire(0),
             ttl=1, until=1, budget=Budget(forgettings=1), before=_HELD,
         ),
+        "extendage": _make(
+            "A held: it runs out and the journal is told late; its tombstone leaves; a retry, an extension",
+            expire(0), again(0), extend(0),
+            ttl=1, until=2, budget=Budget(forgettings=1), before=_HELD,
+        ),
         "attempt": _make(
             "attempt 1 is aborted, attempt 2 answered; the tombstone leaves; retries, rival B",
             hold(0), sweep(0), again(0), again(0), hold(1),

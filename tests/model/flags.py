@@ -42,6 +42,7 @@ class Flags:
     full_asks: bool = _rule("before sold_out is said the journal is asked for the key's answer")
     ratchet: bool = _rule("a script that takes a hold back keeps the clock from going behind that")
     sync_rewinds: bool = _rule("the sync looks back again when it finds another epoch")
+    tombstones_wait: bool = _rule("what was taken back is not forgotten until the journal was told")
     tighten_counts_ended: bool = _rule("what was taken back counts until the journal was told")
 
     # Choices

@@ -77,11 +77,13 @@ def _begins_now(world: World, index: int, part: Part) -> Steps:
 
 
 def _age(world: World) -> Steps:
-    """Tombstones leave 15 minutes after the end, rows of the journal 30 days after it."""
+    """Tombstones leave 15 minutes after the journal knows of the end, its rows 30 days after it."""
     if world.budget.forgettings:
         for at, redis in enumerate(world.redises):
             for number, keys in redis.keys:
                 for hold, memo in enumerate(keys.memos):
+                    if world.flags.tombstones_wait and hold in keys.ended:
+                        continue
                     if memo is not None and memo.state in (*ENDED, "SOLD"):
                         after = world.copy()
                         spend(after, "forgettings")

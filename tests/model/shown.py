@@ -24,6 +24,7 @@ RULES: dict[str, tuple[str, tuple[str, ...]]] = {
     "full_asks": ("age", ANY),
     "ratchet": ("back", ANY),
     "sync_rewinds": ("sync", ANY),
+    "tombstones_wait": ("extendage", ANY),
     "tighten_counts_ended": ("tighten", ANY),
 }
 CHOICES: dict[str, tuple[str, ...]] = {

@@ -9,9 +9,18 @@ from tests.model.configurations import CONFIGURATIONS
 from tests.model.flags import Flags, names
 from tests.model.search import explore
 
-QUICK = ("release", "late", "extend", "two", "old", "newattempt", "guard")
+QUICK = ("release", "late", "extend", "extendage", "two", "old", "newattempt", "guard")
 SOON = 6_000  # states within which these are found
-RULES = ("fence_raise", "undo", "attempts", "ceiling", "redis_expiry", "first_answer", "full_asks")
+RULES = (
+    "tombstones_wait",
+    "fence_raise",
+    "undo",
+    "attempts",
+    "ceiling",
+    "redis_expiry",
+    "first_answer",
+    "full_asks",
+)
 MISTAKES = (
     "no_guard",
     "no_state_where",
