@@ -309,8 +309,12 @@ def _share_metrics(settings: Settings) -> None:
 
 
 def _end_well_when_told() -> None:
-    """To be told to stop is no failure."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    """To be told to stop is no failure. Nothing has begun, or all of it is over.
+
+    At once, as an exception that a signal raises is lost where nothing can be raised: in the middle of an
+    import, for one.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
 
 
 def _first_line(error: Exception) -> str:
