@@ -14,7 +14,8 @@ from fastapi import APIRouter
 from starlette.responses import FileResponse, HTMLResponse, Response
 
 from app.errors import NotFound
-from app.transport.http.refusals import EXPLAINED, Explained
+from app.transport.http.problem_responses import example_of
+from app.transport.http.problem_types import PROBLEM_TYPES, ProblemType
 
 STATIC = Path(__file__).parent / "static"
 ASSETS: Mapping[str, str] = {
@@ -92,7 +93,7 @@ def _page(versions: Mapping[str, str], demo_client: str | None) -> str:
 
 def _problems(versions: Mapping[str, str]) -> str:
     links = "\n".join(
-        f'<a href="#{one.code}">{one.status} <code>{one.code}</code></a>' for one in EXPLAINED
+        f'<a href="#{one.code}">{one.status} <code>{one.code}</code></a>' for one in PROBLEM_TYPES
     )
     return f"""<!doctype html>
 <html lang="en">
@@ -113,15 +114,15 @@ you write to us. <a href="../docs">The API</a></p>
 <nav>
 {links}
 </nav>
-{"".join(map(_section, EXPLAINED))}</main>
+{"".join(map(_section, PROBLEM_TYPES))}</main>
 </body>
 </html>
 """
 
 
-def _section(one: Explained) -> str:
+def _section(one: ProblemType) -> str:
     again = "The same request may succeed later." if one.retryable else ""
-    example = json.dumps(one.example(), indent=2, ensure_ascii=False)
+    example = json.dumps(example_of(one), indent=2, ensure_ascii=False)
     return f"""<section id="{one.code}">
 <h2><a href="#{one.code}"><code>{one.code}</code></a> <span class="status">{one.status}</span>
 {escape(one.title)}</h2>

@@ -12,8 +12,8 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from app.identity.principal import Scope
-from app.transport.http import refusals
 from app.transport.http.examples import Example, Examples
+from app.transport.http.problem_responses import problem_examples
 from app.transport.http.schemas import Problem
 
 TITLE = "Holdfast"
@@ -82,7 +82,7 @@ def document_of(app: FastAPI, token_url: str | None) -> dict[str, Any]:
     text = json.dumps(document["paths"])
     components["examples"] = {
         code: example
-        for code, example in refusals.examples().items()
+        for code, example in problem_examples().items()
         if f'"#/components/examples/{code}"' in text
     }
     return document

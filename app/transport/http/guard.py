@@ -32,6 +32,7 @@ from app.transport.http.admission import Admission
 from app.transport.http.arguments import Arguments
 from app.transport.http.context import RequestContext, context_of
 from app.transport.http.dependencies import optional_idempotency, required_idempotency
+from app.transport.http.problem_responses import documented, merged
 from app.transport.http.problems import (
     IdempotencyKeyMissing,
     Refusal,
@@ -39,7 +40,6 @@ from app.transport.http.problems import (
     problem_of,
     problem_response,
 )
-from app.transport.http.refusals import documented, merged
 from app.transport.http.violations import VIOLATIONS_MAX
 
 Authenticate = Callable[[str], Awaitable[Principal]]

@@ -22,8 +22,9 @@ from app.main import application, examples_on
 from app.settings import Settings
 from app.transport.http.docs import ASSETS, STATIC
 from app.transport.http.document import TAGS, operations, with_examples
+from app.transport.http.problem_responses import example_of
+from app.transport.http.problem_types import PROBLEM_TYPES
 from app.transport.http.problems import STATUS, Refusal
-from app.transport.http.refusals import EXPLAINED
 from tests.transport.http.tiny import client_of, tiny_app
 
 DAY = date(2026, 11, 22)
@@ -110,18 +111,18 @@ def test_every_refusal_is_explained_once() -> None:
         for _, error in inspect.getmembers(module, inspect.isclass)
         if issubclass(error, DomainError | Refusal) and error not in (DomainError, Refusal)
     }
-    assert {one.code: one.status for one in EXPLAINED} == known
-    assert len(EXPLAINED) == len(known)
+    assert {one.code: one.status for one in PROBLEM_TYPES} == known
+    assert len(PROBLEM_TYPES) == len(known)
 
 
 async def test_the_page_of_problems_has_a_place_for_every_type() -> None:
     async with client_of(tiny_app()) as client:
         page = (await client.get("/docs/problems")).text
-        (refused,) = [one for one in EXPLAINED if one.code == "unauthenticated"]
+        (refused,) = [one for one in PROBLEM_TYPES if one.code == "unauthenticated"]
         answer = await client.get("/v1/holds")
-    for one in EXPLAINED:
+    for one in PROBLEM_TYPES:
         assert f'<section id="{one.code}">' in page
-    real, example = answer.json(), refused.example()
+    real, example = answer.json(), example_of(refused)
     assert real["type"] == example["type"] == "/docs/problems#unauthenticated"
     for name in ("title", "status", "detail", "code", "retryable"):
         assert real[name] == example[name]

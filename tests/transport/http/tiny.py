@@ -23,7 +23,7 @@ from app.transport.http.dependencies import (
 )
 from app.transport.http.guard import ScopedRouter
 from app.transport.http.outlive import outlive
-from app.transport.http.refusals import documented
+from app.transport.http.problem_responses import documented
 from app.transport.http.schemas import (
     Count,
     CountsIn,

@@ -16,7 +16,7 @@ from app.inventory.itinerary import SEATS_MAX, PassengerType
 from app.transport.http.dependencies import CurrentPrincipal, Idempotency, OptionalIdempotency
 from app.transport.http.guard import ScopedRouter
 from app.transport.http.outlive import outlive
-from app.transport.http.refusals import documented
+from app.transport.http.problem_responses import documented
 from app.transport.http.schemas import (
     ClientReference,
     Day,

@@ -26,7 +26,7 @@ from app.schedule.service import ScheduleService
 from app.transport.http.availability import Availability, availability_out
 from app.transport.http.guard import ScopedRouter
 from app.transport.http.outlive import outlive
-from app.transport.http.refusals import documented
+from app.transport.http.problem_responses import documented
 from app.transport.http.schemas import (
     BookingClassCode,
     Input,

@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 
 from app.errors import DomainError
 from app.telemetry import render_metrics
-from app.transport.http.refusals import documented
+from app.transport.http.problem_responses import documented
 from app.transport.http.schemas import Readiness
 
 Check = Callable[[], Awaitable[None]]

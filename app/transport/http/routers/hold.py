@@ -33,7 +33,7 @@ from app.transport.http.dependencies import (
 from app.transport.http.guard import ScopedRouter
 from app.transport.http.outlive import outlive
 from app.transport.http.paging import Cursors
-from app.transport.http.refusals import documented
+from app.transport.http.problem_responses import documented
 from app.transport.http.rendering import counts_json, price_json, segment_json, text_json
 from app.transport.http.schemas import (
     BookingClassCode,

@@ -15,7 +15,7 @@ from app.ledger.service import LedgerService
 from app.transport.http.dependencies import CurrentPrincipal, Paging
 from app.transport.http.guard import ScopedRouter
 from app.transport.http.paging import Cursors
-from app.transport.http.refusals import documented
+from app.transport.http.problem_responses import documented
 from app.transport.http.schemas import Instant, Listing, Meta, Output
 
 

@@ -27,7 +27,7 @@ from app.transport.http.offers import (
     offers_page,
 )
 from app.transport.http.paging import Cursors, Position
-from app.transport.http.refusals import documented
+from app.transport.http.problem_responses import documented
 from app.transport.http.schemas import (
     Day,
     Listing,
