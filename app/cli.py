@@ -1,26 +1,24 @@
-"""`holdfast ROLE`: one program, one role a process. What is wrong is said in one line."""
+"""`holdfast ROLE`: one program, one role a process. What is wrong is said in one line.
+
+Commands, their arguments and what they print; what the long ones run stands in `roles`. A command imports
+what it needs when it runs, so that `--help` answers at once.
+"""
 
 import asyncio
 import json
 import os
-import shutil
-import signal
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
-from app import __version__
+from app import __version__, roles
 from app.errors import DomainError
 from app.settings import Environment, Settings, SettingsError
 
-if TYPE_CHECKING:
-    from app.doctor.model import Finding
-
 EXIT_BROKEN = 2
-DRAIN_SECONDS = 15
 
 app = typer.Typer(
     name="holdfast",
@@ -54,49 +52,20 @@ def dev(host: Host = None) -> None:
 def api(host: Host = None) -> None:
     """The HTTP API, in WORKERS processes."""
     settings = _settings(host)
-    _share_metrics(settings)
-
-    import uvicorn
-
-    from app.main import check
-    from app.telemetry import configure_logging
-    from app.wiring import refuse_unsafe
-
-    configure_logging(settings.log_level.value)
     try:
-        check(settings)
-        asyncio.run(refuse_unsafe(settings))
+        roles.prepare_api(settings)
     except SettingsError as error:
         _fail(str(error))
-    _end_well_when_told()  # uvicorn raises the signal again after it has drained
-    uvicorn.run(
-        "app.main:create",
-        factory=True,
-        host=settings.host,
-        port=settings.port,
-        workers=settings.workers,
-        loop="uvloop",
-        http="httptools",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=DRAIN_SECONDS,
-    )
+    roles.serve_api(settings)
 
 
 @app.command()
 def relay() -> None:
     """Publishes what the outbox holds to EVENT_BUS; any number may run, one of them works."""
-    _end_well_when_told()  # until there is work to finish first
+    roles.end_well_when_told()  # until there is work to finish first
     settings = _settings()
-    from app.telemetry import configure_logging
-
-    configure_logging(settings.log_level.value)
-    from app.wiring import refuse_unsafe
-
     try:
-        asyncio.run(refuse_unsafe(settings, with_holds=False))
-        asyncio.run(_relay(settings))
+        roles.run_relay(settings)
     except SettingsError as error:
         _fail(str(error))
 
@@ -129,7 +98,7 @@ def import_(
     from app.schedule.errors import ImportRefused
 
     try:
-        added, unchanged = asyncio.run(_import(settings, file))
+        added, unchanged = asyncio.run(roles.import_flights(settings, file))
     except ImportRefused as refused:
         if as_json:
             reasons = [{"line": number, "reason": reason} for number, reason in refused.lines]
@@ -158,11 +127,9 @@ def doctor(
     """Says what endangers the promises of this deployment, why, and the fix; 1 where anything does."""
     settings = _with_running_stores(_settings())
     from app.doctor.model import is_dangerous, verdict
-    from app.telemetry import configure_logging
 
-    configure_logging("CRITICAL")  # everything is said below
     try:
-        findings = asyncio.run(_examine(settings, repairs=repair))
+        findings = asyncio.run(roles.examine(settings, repairs=repair))
     except SettingsError as error:
         _fail(str(error))
     if as_json:
@@ -223,65 +190,6 @@ def main() -> None:
     app()
 
 
-async def _relay(settings: Settings) -> None:
-    from prometheus_client import start_http_server
-
-    from app.clock import utc_now
-    from app.outbox.relay import Relay
-    from app.wiring import database_of, publisher_of
-
-    database, publisher = database_of(settings), publisher_of(settings)
-    stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    if settings.metrics_port is not None:
-        start_http_server(settings.metrics_port, addr=settings.host)
-    try:
-        await Relay(database, publisher, utc_now).run(stop)
-    finally:
-        await publisher.close()
-        await database.close()
-
-
-async def _examine(settings: Settings, *, repairs: bool) -> "list[Finding]":
-    from app.wiring import core_of, doctor_of
-
-    core = core_of(settings)
-    assert settings.database_url is not None
-    assert settings.redis_url is not None
-    try:
-        return await doctor_of(settings, core).examine(
-            settings.database_url.get_secret_value(),
-            settings.redis_url.get_secret_value(),
-            repairs=repairs,
-        )
-    finally:
-        await core.close()
-
-
-async def _import(settings: Settings, file: Path) -> tuple[int, int]:
-    from rich.console import Console
-    from rich.progress import Progress
-
-    from app.schedule.importer import import_file
-    from app.telemetry import configure_logging
-    from app.wiring import core_of
-
-    configure_logging("ERROR")  # where no hold store is open, opening it loads the flights
-    core = core_of(settings)
-    try:
-        with Progress(console=Console(stderr=True), transient=True) as bar:
-            task = bar.add_task(f"importing {file.name}")
-
-            def progress(done: int, total: int) -> None:
-                bar.update(task, completed=done, total=total)
-
-            report = await import_file(core.database, file, core.live.apply, progress)
-    finally:
-        await core.close()
-    return report.added, report.unchanged
-
-
 def _settings(host: str | None = None) -> Settings:
     environ = dict(os.environ)
     if host is not None:
@@ -298,23 +206,6 @@ def _with_running_stores(settings: Settings) -> Settings:
     from app.dev.running import with_running_stores
 
     return with_running_stores(settings)
-
-
-def _share_metrics(settings: Settings) -> None:
-    """Workers add their numbers up through a folder; it must be named before they are defined."""
-    folder = settings.data_dir / "metrics"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder.resolve())
-
-
-def _end_well_when_told() -> None:
-    """To be told to stop is no failure. Nothing has begun, or all of it is over.
-
-    At once, as an exception that a signal raises is lost where nothing can be raised: in the middle of an
-    import, for one.
-    """
-    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
 
 
 def _first_line(error: Exception) -> str:

@@ -17,11 +17,11 @@ import uvicorn
 import uvloop
 from starlette.types import ASGIApp
 
-from app.cli import DRAIN_SECONDS
 from app.clock import utc_now
 from app.outbox.model import Event
 from app.outbox.publisher import Accepted, Outcome
 from app.outbox.relay import Relay
+from app.roles import DRAIN_SECONDS
 from app.settings import Settings
 from app.storage.database import Database
 from benchmarks import apps
@@ -66,7 +66,7 @@ def main() -> None:
 
 
 def _serve(app: ASGIApp, port: int) -> None:
-    """As app/cli.py does."""
+    """As app/roles.py does."""
     uvicorn.run(
         app,
         host="127.0.0.1",

@@ -127,7 +127,7 @@ def test_the_bus_is_one_bus() -> None:
 
 
 def test_the_api_has_time_to_finish() -> None:
-    from app.cli import DRAIN_SECONDS
+    from app.roles import DRAIN_SECONDS
 
     assert int(services()["api"]["stop_grace_period"].removesuffix("s")) > DRAIN_SECONDS + 5
 
