@@ -26,6 +26,11 @@ def hold_id(tenant: TenantId, key: str, attempt: int) -> HoldId:
     return HoldId("hold_" + _digest("hold", tenant, key, str(attempt)))
 
 
+def first_id(tenant: TenantId, key: str) -> HoldId:
+    """Stands for the key itself, whichever attempt was answered."""
+    return hold_id(tenant, key, 1)
+
+
 def booking_id(hold: HoldId) -> BookingId:
     """The one booking a hold can become."""
     return BookingId("bkg_" + _digest("booking", hold))

@@ -57,11 +57,9 @@ class _Bench:
 
     async def grant(self, ids: Sequence[HoldId]) -> None:
         versions = {line.flight_id: 1 for line in self.promise.lines}
+        place, lines = self.core.store.place, self.promise.lines
         outcomes = await asyncio.gather(
-            *(
-                self.core.store.place(self.epoch, hold_id, "r", self.promise.lines, versions)
-                for hold_id in ids
-            )
+            *(place(self.epoch, hold_id, hold_id, "r", lines, versions) for hold_id in ids)
         )
         assert all(isinstance(outcome, Granted) for outcome in outcomes)
 

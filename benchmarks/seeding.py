@@ -75,7 +75,8 @@ _HOLDS = """
             jsonb_set($2::jsonb, '{flight_id}', to_jsonb(a)),
             jsonb_set($2::jsonb, '{flight_id}', to_jsonb(b))),
         $3::jsonb, $4::jsonb, (SELECT epoch FROM redis_epoch WHERE shard = 0),
-        now(), now() + $5::int * interval '1 second', now() + $5::int * interval '1 second', 'HELD'
+        now() - n % 1000000 * interval '1 microsecond', now() + $5::int * interval '1 second',
+        now() + $5::int * interval '1 second', 'HELD'
     FROM (
         SELECT n, 'flt_n' || lpad((n * 7919 % $8::int)::text, 8, '0') AS a,
                'flt_n' || lpad(((n * 7919 + 1 + n % ($8 - 1)) % $8::int)::text, 8, '0') AS b

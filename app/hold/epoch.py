@@ -6,6 +6,7 @@ work starts over. That is never a refusal.
 """
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,6 +21,9 @@ from app.storage.database import Database
 T = TypeVar("T")
 
 TRIES_MAX = 3
+# More than passes from one look of the guardian to the next. No epoch opens sooner than this after the
+# end of the one before.
+BELIEF_SECONDS = 1.5
 _READ = text(
     "SELECT epoch, incarnation, mode, cut, away_since IS NOT NULL AS is_doubted"
     " FROM redis_epoch JOIN epoch_gate USING (shard) WHERE shard = 0"
@@ -41,6 +45,7 @@ class EpochKeeper:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._row: EpochRow | None = None
+        self._learned_at = -math.inf  # by the loop's clock, before it was asked for
         self._incarnation: str | None = None  # outlasts the row: see expected_incarnation
         self.alarm = asyncio.Event()
         self.is_silent = False  # it gives no answer: nobody waits for one in vain
@@ -69,6 +74,13 @@ class EpochKeeper:
             raise HoldStoreUnavailable
         return row.number
 
+    def is_certain(self, number: int) -> bool:
+        """No later epoch has opened: what was granted before this moment, this epoch's data can know."""
+        row = self._row
+        if row is None or row.number != number:
+            return False
+        return asyncio.get_running_loop().time() - self._learned_at < BELIEF_SECONDS
+
     def expected_incarnation(self) -> str | None:
         """For new connections: whose data they must find; None only before the first was learned.
 
@@ -82,9 +94,11 @@ class EpochKeeper:
             self._row = None
 
     async def learn(self) -> EpochRow:
+        asked_at = asyncio.get_running_loop().time()
         row = await self.read()
         self._row = row if row.is_open else None
         if row.is_open:
+            self._learned_at = asked_at
             self._incarnation = row.incarnation
         return row
 

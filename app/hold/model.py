@@ -147,10 +147,14 @@ class Remembered:
 
 @dataclass(frozen=True, slots=True)
 class Full:
-    """At least one line does not fit; `open_seats` has one number a line."""
+    """At least one line does not fit; `open_seats` has one number a line.
+
+    `is_new`: as far as this epoch's data knows, no try of the key was granted a hold for a day.
+    """
 
     open_seats: tuple[int, ...]
     next_release_at: datetime | None
+    is_new: bool = False
 
 
 @dataclass(frozen=True, slots=True)

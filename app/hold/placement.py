@@ -1,7 +1,8 @@
 """Placing a hold: script, then journal row, then the answer; and what a repeated request gets.
 
 The hold's id follows from tenant, key and attempt, so every try of one request meets the same memo and
-the same row. Before any refusal is spoken, the journal is asked whether the key already has its answer.
+the same row. Before a refusal is spoken, the journal is asked whether the key already has its answer;
+only of a key that was never granted anything does Redis know that it has none.
 """
 
 import asyncio
@@ -37,7 +38,7 @@ from app.hold.shared_journal import SharedJournal
 from app.hold.store import HoldStore, request_digest
 from app.hold.views import first_told
 from app.idempotency.model import Answered, IdempotencyKey
-from app.ids import FlightId, HoldId, TenantId, hold_id
+from app.ids import FlightId, HoldId, TenantId, first_id, hold_id
 from app.inventory import store as inventory_store
 from app.inventory.catalogue import Catalogue
 from app.inventory.itinerary import PassengerCounts
@@ -111,7 +112,7 @@ class Placement:
         self, tenant_id: TenantId, request: HoldRequest, key: IdempotencyKey
     ) -> Answered[Hold] | SoldOut:
         try:
-            answer = await self._place(tenant_id, request, key)
+            return await self._place(tenant_id, request, key)
         except DatabaseUnavailable:
             raise
         except DomainError:
@@ -119,9 +120,6 @@ class Placement:
             if first is None:
                 raise
             return first
-        if isinstance(answer, SoldOut):
-            return await self._first_answer(tenant_id, key) or answer
-        return answer
 
     async def _place(
         self, tenant_id: TenantId, request: HoldRequest, key: IdempotencyKey
@@ -131,11 +129,11 @@ class Placement:
         passengers = request.passengers if offer is None else offer.passengers
         assert passengers is not None, "the rim asks for passengers beside segments"
         flights = await self._catalogue.flights(choice.flight_id for choice in choices)
-        attempt = 1
+        attempt, first = 1, first_id(tenant_id, key.key)
         for _ in range(TRIES_MAX):
             plan = await self._plan(choices, passengers, flights, offer)
-            asked = hold_id(tenant_id, key.key, attempt)
-            epoch, outcome = await self._ask_store(asked, key, plan)
+            asked = first if attempt == 1 else hold_id(tenant_id, key.key, attempt)
+            epoch, outcome = await self._ask_store(asked, first, key, plan)
             this = _Try(tenant_id, request, key, attempt, asked, plan, epoch)
             answer = await self._judge(this, outcome)
             if not isinstance(answer, _Next):
@@ -169,11 +167,14 @@ class Placement:
             return itinerary(choices, passengers, now_known, self._clock(), offer)
 
     async def _ask_store(
-        self, asked: HoldId, key: IdempotencyKey, plan: Itinerary
+        self, asked: HoldId, first: HoldId, key: IdempotencyKey, plan: Itinerary
     ) -> tuple[int, PlaceOutcome]:
+        request = request_digest(key.request_hash)
+
         async def place(epoch: int) -> tuple[int, PlaceOutcome]:
-            request = request_digest(key.request_hash)
-            return epoch, await self._store.place(epoch, asked, request, plan.lines, plan.versions)
+            return epoch, await self._store.place(
+                epoch, asked, first, request, plan.lines, plan.versions
+            )
 
         return await self._epochs.run(place)
 
@@ -184,9 +185,7 @@ class Placement:
             case Remembered():
                 return await self._remembered(this, outcome)
             case Full():
-                seats = this.plan.passengers.seats
-                by_offer = this.request.offer_id is not None
-                return SoldOut.of(this.plan.choices, seats, outcome, by_offer=by_offer)
+                return await self._sold_out(this, outcome)
             case Stale():
                 await self._bring_up_to_date(this)
                 return _Next.TRY
@@ -241,6 +240,15 @@ class Placement:
     async def _append_aborted(self, aborted: Promise) -> Answered[Hold] | _Next:
         written = await self._promises.append(aborted)
         return _Next.ATTEMPT if written else await self._from_journal(aborted)
+
+    async def _sold_out(self, this: _Try, full: Full) -> Answered[Hold] | SoldOut:
+        """The one refusal that the journal need not be asked for, where the key is new for sure."""
+        if not (full.is_new and self._epochs.is_certain(this.epoch)):
+            first = await self._first_answer(this.tenant_id, this.key)
+            if first is not None:
+                return first
+        by_offer = this.request.offer_id is not None
+        return SoldOut.of(this.plan.choices, this.plan.passengers.seats, full, by_offer=by_offer)
 
     async def _bring_up_to_date(self, this: _Try) -> None:
         """Redis may be behind the flights' rows, where a process ended between the two."""

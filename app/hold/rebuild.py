@@ -17,7 +17,7 @@ from redis.asyncio import Redis
 from app.clock import Clock
 from app.errors import DomainError, HoldStoreUnavailable
 from app.hold.doubt import Doubts
-from app.hold.epoch import EpochKeeper, EpochRow
+from app.hold.epoch import BELIEF_SECONDS, EpochKeeper, EpochRow
 from app.hold.epoch_store import EpochStore
 from app.hold.gate import EpochGate
 from app.hold.loading import Loading
@@ -136,7 +136,7 @@ class Guardian:
                 rebuild = _Rebuild(
                     self._database, self._gate, Scripts(client), incarnation, self._ttl, since
                 )
-                opened = await rebuild.run(seen.number)
+                opened = await rebuild.run(seen)
             finally:
                 await client.aclose()
         if rebuild.leaves_keys:
@@ -180,9 +180,10 @@ class _Rebuild:
         self.leaves_keys = True  # of earlier epochs
         self._renewed_at = asyncio.get_running_loop().time()
 
-    async def run(self, seen: int) -> int:
+    async def run(self, seen: EpochRow) -> int:
         """The epoch that is open now."""
-        epoch, cut = await self._gate.end_epoch(seen)
+        epoch, cut = await self._gate.end_epoch(seen.number)
+        ended_at = asyncio.get_running_loop().time()
         _log.info("rebuild_begun", epoch=epoch)
         has_failed = await self._epoch_store.open_epoch_number() is None  # or it is empty
         if not await self._epoch_store.begin_loading(epoch):
@@ -192,11 +193,20 @@ class _Rebuild:
             self.leaves_keys = False
         loading = Loading(self._database, self._stores, epoch, self._since, self._keep_lease)
         await loading.load()
+        if seen.incarnation is not None:  # else there was none that anybody believes in
+            await self._outlast_belief(ended_at)
         await self._gate.flip(epoch, self._incarnation)
         await loading.correct()
         await self._epoch_store.open_epoch(epoch, max(cut, loading.last_granted_at))
         _log.info("rebuild_done", epoch=epoch, count=len(loading.loaded))
         return epoch
+
+    async def _outlast_belief(self, ended_at: float) -> None:
+        """Until no process is certain of an earlier epoch; bookings of promised holds go on."""
+        left = ended_at + BELIEF_SECONDS - asyncio.get_running_loop().time()
+        if left > 0:
+            await asyncio.sleep(left)
+        await self._keep_lease()
 
     async def _keep_lease(self) -> None:
         if asyncio.get_running_loop().time() - self._renewed_at < RENEWED_AFTER_SECONDS:

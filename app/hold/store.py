@@ -6,7 +6,7 @@ from typing import Final
 
 from app.errors import HoldStoreUnavailable
 from app.hold import keys
-from app.hold.keys import Keys
+from app.hold.keys import Keys, mark_of
 from app.hold.model import (
     DIGEST_LENGTH,
     Extended,
@@ -40,11 +40,14 @@ class HoldStore:
         self,
         epoch: int,
         hold_id: HoldId,
+        first: HoldId,
         request: str,
         lines: Sequence[SeatLine],
         versions: Mapping[FlightId, int],
     ) -> PlaceOutcome:
-        """All lines or none. `versions` are those of the flights' terms that were priced."""
+        """All lines or none. `first` is the id of the key's first attempt, `versions` are those of
+        the flights' terms that were priced.
+        """
         names = Keys(epoch)
         redis_keys = [keys.EPOCH, keys.CLOCK, names.memo(hold_id), names.fresh]
         redis_keys += [names.flight(line.flight_id) for line in lines]
@@ -55,6 +58,7 @@ class HoldStore:
             self._ttl_us,
             TAKE_BACK_MAX,
             request,
+            mark_of(first),
             pack(lines),
         ]  # fmt: skip - as the script's header lists them
         arguments += [versions[line.flight_id] for line in lines]
@@ -70,8 +74,10 @@ class HoldStore:
                         _instant_or_none(granted_at),
                         asked,
                     )
-                case ["FULL", next_release_at, *open_seats]:
-                    return Full(tuple(map(int, open_seats)), _instant_or_none(next_release_at))
+                case ["FULL", key, next_release_at, *open_seats]:
+                    return Full(
+                        tuple(map(int, open_seats)), _instant_or_none(next_release_at), key == "NEW"
+                    )
                 case ["STALE"]:
                     return Stale()
                 case ["FENCED"]:

@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from app.hold.model import DIGEST_LENGTH, Grant, JournalState
 from app.hold.rows import json_of, states_by_id
-from app.ids import HoldId
+from app.ids import HoldId, TenantId, first_id
 from app.storage.database import ReadSession
 
 _LIVE = "SELECT hold_id, lines, granted_at, expires_at, fence, extensions_used, request_hash FROM hold_journal"
@@ -53,6 +53,20 @@ _JUST_ENDED = text(
     WHERE ended_at > (SELECT clock_timestamp() - make_interval(secs => :seconds))
       AND state IN ('RELEASED', 'EXPIRED', 'ABORTED')
     ORDER BY ended_at LIMIT :count
+    """
+)
+# A key is remembered for a day; the hour is for clocks that differ. Packed, as there are very many. In the
+# order of one index alone: ordered by more, a plan that was made for few rows sorts all there are.
+_GRANTED_OF_LATE = text(
+    """
+    SELECT string_agg(hold_id, ' ') FILTER (WHERE attempt = 1) AS firsts,
+        jsonb_agg(jsonb_build_array(tenant_id, idempotency_key)) FILTER (WHERE attempt <> 1) AS others,
+        count(*) AS rows, max(granted_at) AS last
+    FROM (
+        SELECT hold_id, tenant_id, idempotency_key, attempt, granted_at FROM hold_journal
+        WHERE granted_at > (SELECT clock_timestamp() - interval '25 hours')
+          AND granted_at >= :granted_at
+        ORDER BY granted_at LIMIT :count) AS page
     """
 )
 # Some of the last two seconds before the newest: each step is a look into an index.
@@ -116,6 +130,22 @@ async def just_ended(
 ) -> dict[HoldId, JournalState]:
     """Promises that ended within so many seconds, and not in a booking."""
     return states_by_id(await session.execute(_JUST_ENDED, {"seconds": seconds, "count": count}))
+
+
+async def granted_of_late(
+    session: ReadSession, granted_from: datetime, count: int
+) -> tuple[list[HoldId], datetime | None]:
+    """First attempts of the keys that were granted a hold in the last day.
+
+    A page of them by their grant, and the last grant in it, which others may share; None where nothing
+    is left.
+    """
+    values = {"granted_at": granted_from, "count": count}
+    page = (await session.execute(_GRANTED_OF_LATE, values)).one()
+    firsts = [HoldId(first) for first in (page.firsts or "").split()]
+    for tenant_id, key in json_of(page.others) if page.others is not None else ():
+        firsts.append(first_id(TenantId(tenant_id), key))
+    return firsts, page.last if page.rows == count else None
 
 
 async def newest_grants(session: ReadSession, epoch: int) -> list[Grant]:

@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 from app.background import Background, repeat
 from app.clock import Clock, utc_now
 from app.errors import HoldStoreUnavailable
-from app.hold import expirer, reconciler, resolver, retention, sweeper, sync, tighten
+from app.hold import expirer, marker, reconciler, resolver, retention, sweeper, sync, tighten
 from app.hold.claim import Claims
 from app.hold.epoch import EpochKeeper
 from app.hold.epoch_store import EpochStore
@@ -23,6 +23,7 @@ from app.hold.expirer import Expirer
 from app.hold.extension import Extensions
 from app.hold.inspection import Inspection
 from app.hold.live import LiveInventory
+from app.hold.marker import Marker
 from app.hold.placement import OpenOffer, Placement
 from app.hold.rebuild import Guardian
 from app.hold.reconciler import Reconciler
@@ -62,6 +63,7 @@ class Core:
     expirer: Expirer
     resolver: Resolver
     sweeper: Sweeper
+    marker: Marker
     sync: Sync
     tightener: Tightener
     reconciler: Reconciler
@@ -161,6 +163,7 @@ def core_on(
         guardian=guardian,
         expirer=Expirer(database, store, epochs),
         sweeper=Sweeper(database, store, epochs),
+        marker=Marker(database, scripts, epochs),
         sync=Sync(database, seats, epochs),
         tightener=Tightener(database, seats, epochs),
         reconciler=comparison,
@@ -191,12 +194,16 @@ async def watching(core: Core) -> AsyncIterator[None]:
             ("retention", core.retention.once, retention.EVERY_SECONDS),
         ):
             tasks.create_task(repeat(name, work, every_seconds, stop), name=name)
-        comparing = tasks.create_task(
-            repeat("reconciler", core.reconciler.once, reconciler.EVERY_SECONDS, stop),
-            name="reconciler",
-        )
+        long = [
+            tasks.create_task(repeat(name, work, every_seconds, stop), name=name)
+            for name, work, every_seconds in (
+                ("reconciler", core.reconciler.once, reconciler.EVERY_SECONDS),
+                ("marker", core.marker.once, marker.EVERY_SECONDS),
+            )
+        ]
         try:
             yield
         finally:
             stop.set()
-            comparing.cancel()  # it waits for long, and changes nothing
+            for task in long:  # nothing is lost where it ends in the middle
+                task.cancel()

@@ -398,12 +398,12 @@ async def test_only_what_changed_is_written_twice(
 
 
 async def data_of(core: Core) -> dict[str, object]:
-    """What the present epoch's keys hold, but for holds whose rows nobody has looked for yet."""
+    """What the present epoch's keys hold, but for marks, and holds whose rows nobody has looked for."""
     names = Keys(await core.epochs.current())
     found: dict[str, object] = {}
     async for raw in core.redis.scan_iter(match=f"{names.prefix}*"):
         key = raw.decode()
-        if key in (names.fresh, names.parts):
+        if key in (names.fresh, names.parts) or key.startswith(names.prefix + "granted:"):
             continue
         is_sorted = await core.redis.type(key) == b"zset"
         found[key.removeprefix(names.prefix)] = (

@@ -15,8 +15,8 @@ def _rule(about: str) -> Any:
     return field(default=True, metadata={"kind": "rule", "about": about})
 
 
-def _choice(about: str, *, built: bool = True) -> Any:
-    return field(default=built, metadata={"kind": "choice", "about": about})
+def _choice(about: str) -> Any:
+    return field(default=True, metadata={"kind": "choice", "about": about})
 
 
 def _mistake(about: str) -> Any:
@@ -39,7 +39,7 @@ class Flags:
     cut_any: bool = _rule("the cut is the latest grant over rows of every state")
     redis_expiry: bool = _rule("only Redis in the current epoch says that a hold ran out")
     first_answer: bool = _rule("the journal keeps the first answer's time beside the present one")
-    full_asks: bool = _rule("before sold_out is said the journal is asked for the key's answer")
+    full_asks: bool = _rule("before sold_out is said the journal is asked, unless the key is new")
     ratchet: bool = _rule("a script that takes a hold back keeps the clock from going behind that")
     sync_rewinds: bool = _rule("the sync looks back again when it finds another epoch")
     tombstones_wait: bool = _rule("what was taken back is not forgotten until the journal was told")
@@ -61,9 +61,7 @@ class Flags:
     book_any_rebuild: bool = _choice("booking without a pin asks for the mode, not for the epoch")
     correct_reads_each: bool = _choice("the correction reads each hold that is no longer held anew")
     batch_all_or_nothing: bool = _choice("a batch of bookings is undone and split where one fails")
-    full_when_sure: bool = _choice(
-        "sold_out is said at once where the key is provably new", built=False
-    )
+    full_when_sure: bool = _choice("sold_out is said at once where the key is provably new")
 
     # Mistakes
     no_guard: bool = _mistake("no ceiling in the booking's UPDATE")

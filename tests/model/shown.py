@@ -80,11 +80,9 @@ MISTAKES: dict[str, tuple[str, tuple[str, ...]]] = {
     "fill_over_bump": ("newattempt", ANY),
 }
 ALSO: dict[str, dict[str, bool]] = {
-    **{name: {"full_when_sure": True} for name in list(MISTAKES)[-7:]},
     "one_pass_inventory": {"correct_reads_each": False},
     "drop_held": {"tombstones_wait": False},
 }
-"""What must be turned beside a mistake for it to matter: marks only count where sold_out may be said at
-once, a hold's rows that are read anew make good for a second reading without inventory, and a memo that
-waits for the journal stands in for its row.
+"""What must be turned beside a mistake for it to matter: a hold's rows that are read anew make good for
+a second reading without inventory, and a memo that waits for the journal stands in for its row.
 """

@@ -23,6 +23,7 @@ class Process:
         self.name = name
         self.is_dead = False
         self.is_frozen = False
+        self.is_cut_off_from: object | None = None  # a server: connections to it are of no use
         self.parked: list[Handle] = []  # what would run if it were not frozen
 
 

@@ -19,7 +19,7 @@ from app.hold.placement import Placement
 from app.hold.shared_journal import SharedJournal
 from app.hold.views import first_told
 from app.idempotency.model import Answered
-from app.ids import hold_id
+from app.ids import first_id
 from app.inventory import store as inventory_store
 from app.storage.lua import Bundle
 from tests.simulation import redis_server, sql, statements_hold, statements_sale
@@ -149,8 +149,8 @@ async def _on_redis_word(*_: Any) -> Exception:
 _again = itertools.count(1)
 
 
-def _new_id(tenant: Any, key: str, attempt: int) -> Any:
-    return hold_id(tenant, f"{key}-{next(_again)}", attempt)
+def _new_id(tenant: Any, key: str) -> Any:
+    return first_id(tenant, f"{key}-{next(_again)}")
 
 
 async def _nothing_to_undo(self: Placement, promise: Any) -> Any:
@@ -191,11 +191,17 @@ MUTANTS: Final[dict[str, Plant]] = {
     "no undo of a late grant": in_python(Placement, "_from_journal", _nothing_to_undo),
     "epoch read at INSERT time": in_sql(journal._APPEND, _append_in_present_epoch),
     "batch decided by row count": in_python(SharedJournal, "_append", _all_if_any),
-    "retry with a new id": in_python(placement, "hold_id", _new_id),
+    "retry with a new id": in_python(placement, "first_id", _new_id),
     "expiry by key TTL": in_lua(
         "redis.call('SET', KEYS[2], whole(now))",
         "redis.call('SET', KEYS[2], whole(now)) redis.call('PEXPIRE', KEYS[3], ARGV[4] / 1000)",
         "place_hold",
+    ),
+    "a grant leaves no mark": in_lua(
+        "\nmark_granted(prefix, { ARGV[7] }, now)", "\n", "place_hold"
+    ),
+    "sure in an epoch that does not know every key": in_lua(
+        "redis.call('EXISTS', prefix .. 'granted:all') == 0", "false"
     ),
     "refused on Redis's word alone": in_python(Claims, "refusal", _on_redis_word),
     "guard removed": in_sql(inventory_store._MOVE, _sell_unguarded),

@@ -70,6 +70,16 @@ class Client:
     async def get(self, key: str) -> bytes | None:
         return cast("bytes | None", await self._call("get", lambda s: _bulk(s.command("GET", key))))
 
+    async def set(self, key: str, value: int, *, nx: bool, px: int) -> bool | None:
+        def do(server: Server) -> bool | None:
+            assert nx, "only who is first"
+            if server.command("SET", key, value, "NX") is False:
+                return None
+            server.command("PEXPIRE", key, px)
+            return True
+
+        return cast("bool | None", await self._call("set", do))
+
     async def time(self) -> tuple[int, int]:
         seconds, rest = await self._call("time", lambda s: s.command("TIME"))
         return int(seconds), int(rest)
@@ -144,6 +154,8 @@ class Client:
         now = asyncio.get_running_loop().time()
         while self._idle:
             server, judged_at = self._idle.pop()
+            if server is self._process.is_cut_off_from:
+                continue
             if server.is_alive and now - judged_at < JUDGED_FOR_SECONDS:
                 return server, judged_at
             if server.is_alive:

@@ -128,11 +128,23 @@ class Server:
         found = self.get(key)
         return False if found is None else found
 
-    def _set(self, key: str, value: str) -> Any:
+    def _set(self, key: str, value: str, *options: str) -> Any:
+        if options == ("NX",):
+            if self.get(key) is not None:
+                return False
+        elif options:
+            raise UnknownCommand(f"SET with {options}")
         self.writes += 1
         self._drop(key)
         self.data[key] = value
         return "OK"
+
+    def _setbit(self, key: str, offset: str, bit: str) -> int:
+        assert bit == "1", "none is ever cleared"
+        return 1 - self._sadd(key, offset)
+
+    def _getbit(self, key: str, offset: str) -> int:
+        return self._sismember(key, offset)
 
     def _scard(self, key: str) -> int:
         return len(self.get(key) or ())
@@ -143,6 +155,9 @@ class Server:
     def _del(self, *keys: str) -> int:
         self.writes += 1
         return sum(self.get(key) is not None and self._drop(key) for key in keys)
+
+    def _unlink(self, *keys: str) -> int:
+        return self._del(*keys)
 
     def _exists(self, *keys: str) -> int:
         return sum(self.get(key) is not None for key in keys)

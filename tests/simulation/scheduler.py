@@ -87,6 +87,8 @@ class Run:
         for number in range(world.chance.choice((2, 2, 3, 4))):
             node = world.start_node(number)
             self.calmly(node.core.guardian.ensure_open())
+        for node in world.nodes[: world.chance.choice((0, 1, 1))]:  # as it does within a second
+            self.calmly(node.core.marker.once())
         world.replicate()
         world.step = 0
         world.effects.hold_back = self._hold_back
@@ -175,7 +177,8 @@ class Run:
     def _move_time(self) -> None:
         world, chance = self.world, self.world.chance
         kind = chance.choices(
-            ("little", "timer", "boundary", "seconds", "life", "lease"), (25, 28, 30, 10, 5, 2)
+            ("little", "timer", "boundary", "seconds", "life", "lease", "memory"),
+            (25, 28, 30, 10, 5, 2, 0.5),
         )[0]
         by = chance.randrange(50_000)
         if kind == "timer":
@@ -193,6 +196,8 @@ class Run:
             by = int(world.ttl.total_seconds() * 1_000_000)
         elif kind == "lease":
             by = 16_000_000
+        elif kind == "memory":  # as long as Redis remembers what ended
+            by = 15 * 60 * 1_000_000
         world.move(by)
         if kind in ("boundary", "life") and chance.random() < 0.7:
             asked = self.workload.take_seats()

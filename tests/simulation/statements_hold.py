@@ -248,6 +248,20 @@ def just_ended(tx: Transaction, p: Parameters) -> Rows:
     return Rows([{"hold_id": r["hold_id"], "state": r["state"]} for r in found[: p["count"]]])
 
 
+@means("5a223068bd93")
+def granted_of_late(tx: Transaction, p: Parameters) -> Rows:
+    since = max(tx.now() - timedelta(hours=25), p["granted_at"])
+    every = tx.rows("hold_journal")
+    found = [row for row in every if row["granted_at"] >= since]
+    found.sort(key=lambda row: row["granted_at"])
+    page = found[: p["count"]]
+    firsts = [row["hold_id"] for row in page if row["attempt"] == 1]
+    others = [[r["tenant_id"], r["idempotency_key"]] for r in page if r["attempt"] != 1]
+    last = page[-1]["granted_at"] if page else None
+    packed = {"firsts": " ".join(firsts) or None, "others": others or None}
+    return Rows([{**packed, "rows": len(page), "last": last}])
+
+
 @means("2391601d79d8")
 def extend(tx: Transaction, p: Parameters) -> Rows:
     asked = list(zip(p["hold_ids"], p["tenant_ids"], p["expire_at"], strict=True))

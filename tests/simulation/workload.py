@@ -31,7 +31,16 @@ PASSING: Final[tuple[type[Exception], ...]] = (
     *(one for one in UNREACHABLE if one is not RuntimeError),  # uvloop's, which is not here
 )
 """What a job ends with where something is away, and is tried again for."""
-JOBS: Final = ("expirer", "resolver", "sweeper", "sync", "number", "guardian", "tightener")
+JOBS: Final = (
+    "expirer",
+    "resolver",
+    "sweeper",
+    "sync",
+    "number",
+    "guardian",
+    "tightener",
+    "marker",
+)
 CLIENTS: Final = ("hold", "book", "release", "extend", "cancel", "patch", "get", "pry")
 _MONEY: Final = (Money(129_900, "CLP"), Money(89_900, "CLP"), Money(49_900, "CLP"))
 
@@ -102,6 +111,7 @@ class Workload:
                 "number": 3 * draw((0, 1)),
                 "guardian": 3 * draw((1, 2)),
                 "tightener": 3 * draw((0, 1)),
+                "marker": 3 * draw((0, 1, 2)),
             },
             draw((0.0, 0.0, 0.6)),
         )
@@ -159,6 +169,8 @@ class Workload:
                 return core.resolver.once(patience)
             case "sweeper":
                 return core.sweeper.once(patience)
+            case "marker":
+                return core.marker.once()
             case "sync":
                 return core.sync.once()
             case "tightener":

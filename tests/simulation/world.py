@@ -150,6 +150,8 @@ class World:
         for node in self.nodes:
             if self.chance.random() < 0.5:
                 self.routes[node.number] = old
+            elif self.chance.random() < 0.5:  # else its connections to the old one live on
+                node.is_cut_off_from = old
         return server
 
     def _another_clock(self, old: Server) -> int:

@@ -18,6 +18,7 @@ MANY = 3_000
 BEFORE_A_PLAN_IS_KEPT = 10  # runs; PostgreSQL makes a new plan for each of the first five
 ASKED = [HoldId(f"hold_{number}") for number in (1, 2, 3)]
 DEMO = TenantId("demo")
+LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 Work = Callable[[WriteSession], Awaitable[object]]
 
 WORKS: dict[str, Work] = {
@@ -28,6 +29,7 @@ WORKS: dict[str, Work] = {
     "release": lambda s: journal.release(s, [(DEMO, one) for one in ASKED]),
     "expire": lambda s: journal.expire(s, ASKED),
     "just_ended": lambda s: survey.just_ended(s, 3600.0, 100),
+    "granted_of_late": lambda s: survey.granted_of_late(s, LONG_AGO, 10),
     "drop_ended": lambda s: journal.drop_ended(s, 100),
     "extend": lambda s: journal.extend(s, [NewEnd(DEMO, one, datetime.now(UTC)) for one in ASKED]),
 }

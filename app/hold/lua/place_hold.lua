@@ -10,15 +10,17 @@
 -- ARGV[4] ttl, microseconds
 -- ARGV[5] most holds to take back in one call
 -- ARGV[6] request: digest of what was asked
--- ARGV[7] lines, packed as they are kept
--- ARGV[8..] flight version of each line
+-- ARGV[7] mark of the idempotency key
+-- ARGV[8] lines, packed as they are kept
+-- ARGV[9..] flight version of each line
 -- RETURNS hold_id and EPOCH | MEMO state expires_at granted_at request | GRANTED expires_at granted_at
---   | FULL next_release_at or '' then open seats of each line | AGAIN | STALE | FENCED
+--   | FULL MARKED or NEW, next_release_at or '', then open seats of each line | AGAIN | STALE | FENCED
 -- TTL none: a live hold is never lost to a key's age; what ends it sets TOMBSTONE_MS
 --@include frame
 --@include nesting
 --@include holds
 --@include expiry
+--@include marks
 
 local hold_id, prefix = ARGV[2], ARGV[3]
 if not is_current() then
@@ -35,11 +37,11 @@ if memo[1] then
   return { hold_id, 'MEMO', state, memo[2] or '', memo[3] or '', memo[4] or '' }
 end
 
-local lines = lines_of(ARGV[7])
+local lines = lines_of(ARGV[8])
 for i, line in ipairs(lines) do
   line.key = KEYS[4 + i]
   local flight = redis.call('HMGET', line.key, 'version', 'fenced_until')
-  if flight[1] ~= ARGV[7 + i] then
+  if flight[1] ~= ARGV[8 + i] then
     return { hold_id, 'STALE' }
   end
   if flight[2] and tonumber(flight[2]) > now then
@@ -87,14 +89,16 @@ if is_full then
     return { hold_id, 'AGAIN' } -- more may have run out than was looked at: full is not yet a fact
   end
   local at = next_release < math.huge and whole(next_release) or ''
-  return { hold_id, 'FULL', at, unpack(answer) }
+  local key = may_have_been_granted(prefix, ARGV[7], now) and 'MARKED' or 'NEW'
+  return { hold_id, 'FULL', key, at, unpack(answer) }
 end
 
 -- in whole milliseconds, so that the instant a client is told is the instant that is meant
 local granted_at = math.floor(now / 1000) * 1000
 local expires_at = granted_at + tonumber(ARGV[4])
+mark_granted(prefix, { ARGV[7] }, now) -- first: it is the write that memory may not suffice for
 redis.call(
-  'HSET', KEYS[3], 'state', 'HELD', 'lines', ARGV[7], 'expires_at', whole(expires_at),
+  'HSET', KEYS[3], 'state', 'HELD', 'lines', ARGV[8], 'expires_at', whole(expires_at),
   'granted_at', whole(granted_at), 'fence', 1, 'request', ARGV[6]
 )
 redis.call('SET', KEYS[2], whole(now))
@@ -102,5 +106,5 @@ redis.call('ZADD', KEYS[4], whole(now), hold_id)
 for _, cabin in pairs(cabins) do
   redis.call('HSET', cabin.key, cabin.field, table.concat(cabin.held, ','))
 end
-await_expiry(prefix, ARGV[7], hold_id, expires_at)
+await_expiry(prefix, ARGV[8], hold_id, expires_at)
 return { hold_id, 'GRANTED', whole(expires_at), whole(granted_at) }

@@ -74,7 +74,7 @@ async def _held(core: Core, on_sale: list[Flight], numbers: Sequence[int]) -> li
         lines = tuple(SeatLine(one.flight_id, CabinName.ECONOMY, 1, 1) for one in taken)
         its_id = hold_id(_DEMO, key, 1)
         versions = {one.flight_id: 1 for one in taken}
-        granted = await core.store.place(epoch, its_id, "a" * 16, lines, versions)
+        granted = await core.store.place(epoch, its_id, its_id, "a" * 16, lines, versions)
         assert isinstance(granted, Granted), granted
         return Promise(
             hold_id=its_id,

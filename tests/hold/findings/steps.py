@@ -65,7 +65,8 @@ async def regrant(core: Core, promise: Promise) -> Granted:
     """A late duplicate's script call, by a process that never gets any further."""
     epoch = await core.epochs.current()
     versions = {line.flight_id: 1 for line in promise.lines}
-    granted = await core.store.place(epoch, promise.hold_id, "r", promise.lines, versions)
+    its_id = promise.hold_id
+    granted = await core.store.place(epoch, its_id, its_id, "r", promise.lines, versions)
     assert isinstance(granted, Granted)
     return granted
 

@@ -1,5 +1,6 @@
 """What may be refused, and on whose word: a process that lags behind knows less than it believes."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -14,10 +15,10 @@ from app.wiring import Core
 from tests.booking.conftest import Rows
 from tests.booking.staging import SECOND, clock_passes, is_sold_out, numbers, service
 from tests.builders.bookings import wanted
-from tests.builders.holds import DEMO, key, no_offers
+from tests.builders.holds import DEMO, key, no_offers, request
 from tests.fixtures.core import StartCore
 from tests.fixtures.servers import StartValkey
-from tests.hold.findings.steps import hold_one, on_sale, promise_of
+from tests.hold.findings.steps import SEATS, hold_one, on_sale, promise_of
 
 Ask = Callable[[Core, Hold], Awaitable[object]]
 
@@ -70,6 +71,38 @@ async def test_an_old_primary_on_which_a_hold_has_run_out_does_not_refuse_it(
     await behind.background.drain(5)
     assert (await promise_of(ahead, hold.hold_id)).state is JournalState.HELD
     await ask(ahead, hold)
+
+
+async def test_who_is_left_behind_does_not_take_an_answered_key_for_a_new_one(
+    start_core: StartCore, start_valkey: StartValkey
+) -> None:
+    """On the old primary the seat is somebody else's, who has let go of it on the new one."""
+    old, new = await start_valkey(), await start_valkey()
+    behind = await start_core(redis_url=old.url)
+    forerunner = await hold_one(await on_sale(behind, 1))
+    await behind.marker.once()
+    left_behind = asyncio.create_task(_learning(behind))
+    try:
+        ahead = await start_core(redis_url=new.url)
+    finally:
+        left_behind.cancel()
+    holds, same = ahead.holds(no_offers), key()
+    await holds.release(DEMO, forerunner.hold_id)
+    first = await hold_one(holds, same)
+
+    again = await behind.holds(no_offers).place(DEMO, request((SEATS, "Y")), same)
+    assert again.value == first
+
+
+async def _learning(core: Core) -> None:
+    """As its guardian does, up to the last look before the epoch was over."""
+    epochs = core.epochs
+    while True:
+        before = epochs._row, epochs._learned_at
+        if not (await epochs.learn()).is_open:
+            epochs._row, epochs._learned_at = before
+            return
+        await asyncio.sleep(0.01)
 
 
 async def test_a_limit_below_what_is_taken_takes_nothing_away_from_anyone(

@@ -1,0 +1,78 @@
+"""Marks in each new epoch the keys of the last day, so that `sold_out` need not ask the journal.
+
+A grant marks its key in its own script. What was granted before that, most of it in epochs that are
+over, is marked here, once an epoch, from the journal; until it is done any key may have been granted a
+hold, and the journal is asked.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+from app.hold import keys, survey
+from app.hold.epoch import EpochKeeper
+from app.hold.keys import Keys, mark_of
+from app.hold.scripts import Scripts
+from app.ids import HoldId
+from app.storage.database import Database
+
+EVERY_SECONDS: Final = 1.0
+LEASE_MS: Final = 60_000  # from one page to the next; what two do at once is done all the same
+PAGE: Final = 2000  # rows of a statement, and marks of a script: a millisecond or two
+PAUSE_SECONDS: Final = 0.02  # between them, so that requests come first
+_BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Marker:
+    def __init__(self, database: Database, scripts: Scripts, epochs: EpochKeeper) -> None:
+        self._database = database
+        self._scripts = scripts
+        self._epochs = epochs
+        self._done: int | None = None  # the epoch in which all is marked
+
+    async def once(self) -> None:
+        await self._epochs.run(self._mark)
+
+    async def _mark(self, epoch: int) -> None:
+        if epoch == self._done:
+            return
+        if not await self._is_done(epoch):
+            if not await self._may(epoch):
+                return
+            await self._mark_all(epoch)
+        self._done = epoch
+
+    async def _mark_all(self, epoch: int) -> None:
+        begin: datetime | None = _BEGINNING
+        count = PAGE
+        while begin is not None:
+            async with self._database.reading() as session:
+                firsts, last = await survey.granted_of_late(session, begin, count)
+            for start in range(0, len(firsts) or 1, PAGE):
+                some = firsts[start : start + PAGE]
+                is_last = last is None and start + PAGE >= len(firsts)
+                await self._send(epoch, some, is_last=is_last)
+                await asyncio.sleep(PAUSE_SECONDS)
+            # More than a page of one instant: the clock of Redis was put back, and stood still.
+            count = 2 * count if last == begin else PAGE
+            begin = last
+
+    async def _send(self, epoch: int, firsts: Sequence[HoldId], *, is_last: bool) -> None:
+        names = Keys(epoch)
+        marks = ",".join(map(str, map(mark_of, firsts)))
+        await self._scripts.ask(
+            "mark_granted",
+            [keys.EPOCH, keys.CLOCK, names.marking],
+            [epoch, names.prefix, LEASE_MS, "ALL" if is_last else "MORE", marks],
+            alone=True,
+        )
+
+    async def _is_done(self, epoch: int) -> bool:
+        done = await self._scripts.send(self._scripts.client.get(Keys(epoch).all_granted))
+        return done is not None
+
+    async def _may(self, epoch: int) -> bool:
+        """One process at a time."""
+        asked = self._scripts.client.set(Keys(epoch).marking, 1, nx=True, px=LEASE_MS)
+        return bool(await self._scripts.send(asked))
