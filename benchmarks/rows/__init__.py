@@ -22,6 +22,7 @@ _DEFAULT: Final = (
 _BY_NAME: Final = (
     Row("growth-holds", "a hold among 1,000 to 1,000,000 live ones", growing.live_holds),
     Row("growth-flights", "holds and searches, 10,000 to 1,000,000 flights", growing.flights),
+    Row("growth-both", "the largest numbers of both together, and memory", growing.millions),
     Row("growth-workers", "one worker and two", growing.workers),
     Row("recovery", "Redis emptied with 100,000 live holds, to the next hold", keeping.recovery),
 )

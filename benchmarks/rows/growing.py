@@ -4,7 +4,10 @@ The small population and the large one are up at the same time, each with an API
 measured in turn.
 """
 
+import asyncio
+import time
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 import asyncpg
@@ -13,14 +16,16 @@ from benchmarks import seeding
 from benchmarks.arithmetic import Measured, Reach, Rounds, at_most, middle
 from benchmarks.rows.base import CLIENTS, Bench, Line, cpu_text, warnings
 from benchmarks.rows.holding import hold_requests
+from benchmarks.rows.keeping import used_bytes
 from benchmarks.rows.searching import Unasked, questions
-from benchmarks.stage import Stage
+from benchmarks.stage import Running, Stage
 
 LIVE_HOLDS = (1_000, 10_000, 100_000, 1_000_000)
 FLIGHTS = (10_000, 100_000, 1_000_000)
 FLIGHTS_OF_HOLDS = 10_000
 QUESTIONS = 30_000
 WORKERS_MAX = 2
+MARKED_SECONDS_MAX = 300.0
 
 
 async def live_holds(bench: Bench) -> list[Line]:
@@ -66,6 +71,37 @@ async def flights(bench: Bench) -> list[Line]:
     return [*_with_series(holds, of_holds), *_with_series(searches, of_searches)]
 
 
+async def millions(bench: Bench) -> list[Line]:
+    """Flights and live holds in their largest numbers, together: what they cost, and what they take."""
+    flights_, holds = max(4_000, bench.scaled(FLIGHTS[-1])), bench.scaled(LIVE_HOLDS[-1])
+    few_flights, few_holds = max(4_000, bench.scaled(FLIGHTS[0])), bench.scaled(LIVE_HOLDS[0])
+    among = f"{holds:,} live holds, {flights_:,} flights"
+    bench.say(f"{among}, against {few_holds:,} and {few_flights:,}")
+    begun = time.perf_counter()
+    async with (
+        bench.servers.stage(partial(_populated, flights=flights_, holds=holds)) as large,
+        bench.servers.stage(partial(_populated, flights=few_flights, holds=few_holds)) as base,
+    ):
+        seeded = time.perf_counter()
+        apis = [await large.api(), await base.api()]
+        opened = time.perf_counter()
+        for stage in (large, base):
+            await _all_marked(stage)
+        took = await _taken(large)
+        made = await _holds_on(bench, [large, base], flights_, few_flights, apis=apis)
+        found = await _searches_on(bench, [large, base], flights_, few_flights, apis=apis)
+    took.append(
+        f"{seeded - begun:.0f} s to write the rows of both, {opened - seeded:.0f} s until both"
+        " APIs had loaded them into Redis and were ready"
+    )
+    few = f"among {few_holds:,} and {few_flights:,}"
+    hold = _cost(f"hold among {among}", made, at_most(1.2), few)
+    return [
+        replace(hold, notes=[*hold.notes, *took]),
+        _cost(f"cold search among {among}", found, at_most(1.2), few),
+    ]
+
+
 async def workers(bench: Bench) -> list[Line]:
     """On the same machine as the servers and the load generator: what saturates is named."""
     prepared = partial(_populated, flights=1_000, holds=0)
@@ -97,20 +133,55 @@ async def workers(bench: Bench) -> list[Line]:
     ]
 
 
-async def _holds_on(bench: Bench, stages: Sequence[Stage], *counts: int) -> Rounds:
+async def _all_marked(stage: Stage) -> None:
+    """What follows a rebuild has passed."""
+    async with stage.redis() as redis, asyncio.timeout(MARKED_SECONDS_MAX):
+        while True:
+            if [name async for name in redis.scan_iter("*:granted:all", count=10_000)]:
+                return
+            await asyncio.sleep(0.5)
+
+
+async def _taken(stage: Stage) -> list[str]:
+    """Memory and disk, as the servers tell."""
+    async with stage.redis() as redis:
+        memory = await redis.info("memory")
+    async with stage.sql() as connection:
+        sizes = await connection.fetchrow(
+            "SELECT pg_total_relation_size('hold_journal') AS journal,"
+            " pg_total_relation_size('flights') + pg_total_relation_size('inventory') AS flights,"
+            " pg_database_size(current_database()) AS whole"
+        )
+    used, marks = await used_bytes(stage)
+    whole, journal, of_flights = (sizes[name] / 2**30 for name in ("whole", "journal", "flights"))
+    resident = memory["used_memory_rss"] / 2**30
+    redis_ = (
+        f"{used / 2**30:.2f} GiB used, {resident:.2f} resident, {marks / 2**20:.0f} MiB of it marks"
+    )
+    with_indexes = (
+        f"{journal:.2f} the journal and {of_flights:.2f} flights and inventory, with indexes"
+    )
+    return [f"Redis: {redis_}", f"PostgreSQL: {whole:.2f} GiB, of that {with_indexes}"]
+
+
+async def _holds_on(
+    bench: Bench, stages: Sequence[Stage], *counts: int, apis: Sequence[Running] = ()
+) -> Rounds:
     """The first of the stages against the second; on flights drawn from all that each has."""
     arms = []
-    for stage, count in zip(stages, (*counts, *counts), strict=False):
-        api = await stage.api()
+    apis = apis or [await stage.api() for stage in stages]
+    for stage, count, api in zip(stages, (*counts, *counts)[:2], apis, strict=True):
         requests = bench.requests(hold_requests(api.token(), count))
         arms.append(bench.arm(api, requests, stage.cpu(api)))
     return await bench.compare(arms[0], arms[1])
 
 
-async def _searches_on(bench: Bench, stages: Sequence[Stage], *counts: int) -> Rounds:
+async def _searches_on(
+    bench: Bench, stages: Sequence[Stage], *counts: int, apis: Sequence[Running] = ()
+) -> Rounds:
     arms = []
-    for stage, count in zip(stages, counts, strict=True):
-        api = await stage.api()
+    apis = apis or [await stage.api() for stage in stages]
+    for stage, count, api in zip(stages, counts, apis, strict=True):
         asked = questions(count, bench.scaled(QUESTIONS))
         arms.append(Unasked(bench, api, stage, asked, clients=CLIENTS // 4))
     return await bench.compare(arms[0], arms[1])
