@@ -21,7 +21,7 @@ from app.storage.database import Database
 T = TypeVar("T")
 
 TRIES_MAX = 3
-# More than passes from one look of the guardian to the next. No epoch opens sooner than this after the
+# More than passes between looks that Redis answers at once. No epoch opens sooner than this after the
 # end of the one before.
 BELIEF_SECONDS = 1.5
 _READ = text(

@@ -1,4 +1,4 @@
-"""Every Redis key's name, and the one hash tag; nowhere else.
+"""Every Redis key's name, and the one hash tag; nowhere else. Scripts add ids and days to the prefix.
 
 All keys of a shard carry one tag, so that one script may touch a whole itinerary. What belongs to a
 life of the data carries its epoch's number: a rebuild writes beside the old data and never over it,
@@ -15,6 +15,8 @@ EPOCH = f"{TAG}:epoch"  # the number of the epoch that is open
 LOADING = f"{TAG}:loading"  # the number of the epoch that was last claimed for loading
 CLOCK = f"{TAG}:clock"  # microseconds: no script's time runs behind it
 
+# Whoever changes it, or the hash, stops all processes first and begins a new epoch: the bits of before
+# mean nothing then.
 MARKS: Final = 1 << 24  # bits a day, 2 MiB; after a million keys a day 11 in 100 new ones look old
 
 
@@ -45,7 +47,7 @@ class Keys:
             self.prefix + "pinned"
         )  # holds in a booking's hands, by the time they were pinned
         self.parts = self.prefix + "parts"  # numbers of what was loaded, so that it is loaded once
-        self.all_granted = self.prefix + "granted:all"  # each key granted of late has its mark
+        self.all_granted = self.prefix + "granted:all"  # each key granted of late is marked
         self.marking = self.prefix + "marking"  # there while a process sees to that
         self.comparing = self.prefix + "comparing"  # there while a process compares the two stores
         self.drift = self.prefix + "drift"  # what it found
@@ -55,6 +57,10 @@ class Keys:
 
     def expiries(self, flight_id: FlightId) -> str:
         return f"{self.prefix}x:{flight_id}"
+
+    def granted_on(self, day: int) -> str:
+        """The marks of the keys that were granted a hold on that day since 1970, by the scripts' clock."""
+        return f"{self.prefix}granted:{day}"
 
     def memo(self, hold_id: HoldId) -> str:
         return f"{self.prefix}h:{hold_id}"

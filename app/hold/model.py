@@ -149,7 +149,7 @@ class Remembered:
 class Full:
     """At least one line does not fit; `open_seats` has one number a line.
 
-    `is_new`: as far as this epoch's data knows, no try of the key was granted a hold for a day.
+    `is_new`: as far as this epoch's data knows, no attempt of the key was granted a hold in the last day.
     """
 
     open_seats: tuple[int, ...]

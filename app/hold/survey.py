@@ -1,4 +1,4 @@
-"""What background work asks of the journal, over all tenants: what lives, what ended, what is newest.
+"""What background work asks of the journal, over all tenants: what lives, what ended, what was granted of late.
 
 It only reads. Takes a session, never commits.
 """
@@ -55,8 +55,8 @@ _JUST_ENDED = text(
     ORDER BY ended_at LIMIT :count
     """
 )
-# A key is remembered for a day; the hour is for clocks that differ. Packed, as there are very many. In the
-# order of one index alone: ordered by more, a plan that was made for few rows sorts all there are.
+# A key is remembered for a day, as marks.lua has it; the hour is for clocks that differ. Packed, as there
+# are very many, and in the order of one index alone: by more, a plan made for few rows sorts all there are.
 _GRANTED_OF_LATE = text(
     """
     SELECT string_agg(hold_id, ' ') FILTER (WHERE attempt = 1) AS firsts,

@@ -17,12 +17,16 @@ _DEFAULT: Final = (
     Row("relay", "drain 100,000 facts, against reading and deleting them", relaying.drain),
     Row("relay-lag", "age of a fact at the bus, at half the top booking rate", relaying.lag),
     Row("overload", "ten times the peak, against the peak", holding.overload),
-    Row("memory", "bytes of a hold, tombstone, flight and open request", keeping.memory),
+    Row(
+        "memory",
+        "bytes of a hold, tombstone, flight, day of marks and open request",
+        keeping.memory,
+    ),
 )
 _BY_NAME: Final = (
     Row("growth-holds", "a hold among 1,000 to 1,000,000 live ones", growing.live_holds),
     Row("growth-flights", "holds and searches, 10,000 to 1,000,000 flights", growing.flights),
-    Row("growth-both", "the largest numbers of both together, and memory", growing.millions),
+    Row("growth-both", "the largest numbers of both together, and memory", growing.both),
     Row("growth-workers", "one worker and two", growing.workers),
     Row("recovery", "Redis emptied with 100,000 live holds, to the next hold", keeping.recovery),
 )

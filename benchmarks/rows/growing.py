@@ -12,11 +12,12 @@ from functools import partial
 
 import asyncpg
 
+from app.hold.keys import EPOCH, Keys
 from benchmarks import seeding
 from benchmarks.arithmetic import Measured, Reach, Rounds, at_most, middle
 from benchmarks.rows.base import CLIENTS, Bench, Line, cpu_text, warnings
 from benchmarks.rows.holding import hold_requests
-from benchmarks.rows.keeping import used_bytes
+from benchmarks.rows.keeping import used_and_marks
 from benchmarks.rows.searching import Unasked, questions
 from benchmarks.stage import Running, Stage
 
@@ -41,7 +42,7 @@ async def live_holds(bench: Bench) -> list[Line]:
             bench.servers.stage(prepared[0]) as large,
             bench.servers.stage(prepared[1]) as base,
         ):
-            rounds = await _holds_on(bench, [large, base], FLIGHTS_OF_HOLDS)
+            rounds = await _holds_on(bench, [large, base], FLIGHTS_OF_HOLDS, FLIGHTS_OF_HOLDS)
         line = _cost(f"hold at {count:,} live holds", rounds, at_most(1.1), f"at {small:,}")
         series[str(count)] = line.figure.median
         lines.append(line)
@@ -71,7 +72,7 @@ async def flights(bench: Bench) -> list[Line]:
     return [*_with_series(holds, of_holds), *_with_series(searches, of_searches)]
 
 
-async def millions(bench: Bench) -> list[Line]:
+async def both(bench: Bench) -> list[Line]:
     """Flights and live holds in their largest numbers, together: what they cost, and what they take."""
     flights_, holds = max(4_000, bench.scaled(FLIGHTS[-1])), bench.scaled(LIVE_HOLDS[-1])
     few_flights, few_holds = max(4_000, bench.scaled(FLIGHTS[0])), bench.scaled(LIVE_HOLDS[0])
@@ -137,7 +138,7 @@ async def _all_marked(stage: Stage) -> None:
     """What follows a rebuild has passed."""
     async with stage.redis() as redis, asyncio.timeout(MARKED_SECONDS_MAX):
         while True:
-            if [name async for name in redis.scan_iter("*:granted:all", count=10_000)]:
+            if await redis.exists(Keys(int(await redis.get(EPOCH) or 0)).all_granted):
                 return
             await asyncio.sleep(0.5)
 
@@ -152,7 +153,7 @@ async def _taken(stage: Stage) -> list[str]:
             " pg_total_relation_size('flights') + pg_total_relation_size('inventory') AS flights,"
             " pg_database_size(current_database()) AS whole"
         )
-    used, marks = await used_bytes(stage)
+    used, marks = await used_and_marks(stage)
     whole, journal, of_flights = (sizes[name] / 2**30 for name in ("whole", "journal", "flights"))
     resident = memory["used_memory_rss"] / 2**30
     redis_ = (
@@ -170,7 +171,7 @@ async def _holds_on(
     """The first of the stages against the second; on flights drawn from all that each has."""
     arms = []
     apis = apis or [await stage.api() for stage in stages]
-    for stage, count, api in zip(stages, (*counts, *counts)[:2], apis, strict=True):
+    for stage, count, api in zip(stages, counts, apis, strict=True):
         requests = bench.requests(hold_requests(api.token(), count))
         arms.append(bench.arm(api, requests, stage.cpu(api)))
     return await bench.compare(arms[0], arms[1])
@@ -207,10 +208,7 @@ def _cost(row: str, rounds: Rounds, reach: Reach, against: str) -> Line:
 def _with_series(lines: Sequence[Line], series: dict[str, float]) -> list[Line]:
     """The last line carries the curve."""
     *first, last = lines
-    curve = Line(
-        last.row, last.figure, last.reach, last.unit, last.here, last.cpu, last.notes, series
-    )
-    return [*first, curve]
+    return [*first, replace(last, series=series)]
 
 
 def _cores(rounds: Sequence[Measured]) -> str:

@@ -9,6 +9,7 @@ from functools import partial
 import asyncpg
 import httpx
 
+from app.hold.keys import EPOCH, Keys
 from benchmarks import seeding
 from benchmarks.arithmetic import Ratio, at_most
 from benchmarks.load import Plan
@@ -25,6 +26,7 @@ FEW_FLIGHTS = 18_000
 MANY_FLIGHTS = 1_000_000
 LOOK_SECONDS = 0.02
 LOST_SECONDS_MAX = 300.0
+DAY_SECONDS = 24 * 3600
 
 
 async def memory(bench: Bench) -> list[Line]:
@@ -32,21 +34,21 @@ async def memory(bench: Bench) -> list[Line]:
     released = min(holds // 2, bench.scaled(RELEASED))
     async with bench.servers.stage(partial(_with_flights, count=1)) as stage:
         api = await stage.api()
-        empty = await _used_bytes(stage)
+        empty = await _at_rest(stage)
         per_thousand = await _open_requests(api, OPEN_REQUESTS)
     async with bench.servers.stage(partial(_with_flights, count=flights)) as stage:
         api = await stage.api()
-        with_flights = await _used_bytes(stage)
+        with_flights = await _at_rest(stage)
     async with bench.servers.stage(partial(_with_flights, count=flights, holds=holds)) as stage:
         api = await stage.api()
-        with_holds = await _used_bytes(stage)
+        with_holds = await _at_rest(stage)
         requests = bench.requests([_release(api.token(), n) for n in range(2 * released)])
         some, all_ = [
             await _after_releases(bench, stage, api, requests, first, released)
             for first in (0, released)
         ]
         server = await _server(stage)
-        _, marks = await used_bytes(stage)
+        _, marks = await used_and_marks(stage)
     a_hold = (with_holds - with_flights) / holds
     figures = (
         ("Redis, a live hold", a_hold, 700.0, f"{holds:,} holds of two segments"),
@@ -64,7 +66,7 @@ async def memory(bench: Bench) -> list[Line]:
     ]
     note = f"{OPEN_REQUESTS:,} requests of which half of the body has come; resident memory"
     mebibytes = per_thousand / 2**20
-    day = "for any number of them; two days are kept"
+    day = "for any number of keys; at most three days' are kept"
     return [
         *lines,
         Line("Redis, a day's marks", Ratio.of([marks / 2**20]), None, "MiB", notes=[day]),
@@ -78,7 +80,7 @@ async def _after_releases(
     """The first releases bring scripts and connections with them, so it is the second that count."""
     plan = Plan(api.port, requests, CLIENTS, seconds=120, offset=first, count=count)
     await bench.load(plan, nothing_spent)
-    return await _used_bytes(stage)
+    return await _at_rest(stage)
 
 
 async def recovery(bench: Bench) -> list[Line]:
@@ -166,23 +168,23 @@ def _release(token: str, number: int) -> Pair:
     )
 
 
-async def _used_bytes(stage: Stage) -> int:
+async def _at_rest(stage: Stage) -> int:
     """When it has come to rest, as what is freed later is not counted as used; the marks apart."""
     last = -1
     while True:
-        used, marks = await used_bytes(stage)
+        used, marks = await used_and_marks(stage)
         if abs(used - last) < 20_000:
             return used - marks
         last = used
         await asyncio.sleep(1.0)
 
 
-async def used_bytes(stage: Stage) -> tuple[int, int]:
-    """All that Redis uses, and of that the marks of granted keys: a string a day, however many."""
+async def used_and_marks(stage: Stage) -> tuple[int, int]:
+    """All that Redis uses, and of that the marks of the keys granted today, however many."""
     async with stage.redis() as redis:
-        names = [name async for name in redis.scan_iter("*:granted:*", count=10_000)]
-        marks = [int(await redis.memory_usage(name) or 0) for name in names]
-        return int((await redis.info("memory"))["used_memory"]), sum(marks)
+        names = Keys(int(await redis.get(EPOCH) or 0))
+        marks = await redis.memory_usage(names.granted_on((await redis.time())[0] // DAY_SECONDS))
+        return int((await redis.info("memory"))["used_memory"]), int(marks or 0)
 
 
 async def _server(stage: Stage) -> str:

@@ -14,6 +14,7 @@ from unittest.mock import patch
 
 from app.hold import gate, journal, loading, placement, scripts
 from app.hold.claim import Claims
+from app.hold.epoch import EpochKeeper
 from app.hold.errors import HoldExpired
 from app.hold.placement import Placement
 from app.hold.shared_journal import SharedJournal
@@ -202,6 +203,9 @@ MUTANTS: Final[dict[str, Plant]] = {
     ),
     "sure in an epoch that does not know every key": in_lua(
         "redis.call('EXISTS', prefix .. 'granted:all') == 0", "false"
+    ),
+    "sure however long ago the epoch's row was read": in_python(
+        EpochKeeper, "is_certain", lambda *_: True
     ),
     "refused on Redis's word alone": in_python(Claims, "refusal", _on_redis_word),
     "guard removed": in_sql(inventory_store._MOVE, _sell_unguarded),

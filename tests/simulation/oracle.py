@@ -89,7 +89,7 @@ class Oracle:
             self.promises[hold.hold_id] = promised
 
     def hold_refused(self, order: HoldOrder, error: DomainError, asked_at: int) -> None:
-        if self.only_seats:  # what is forgotten may be refused, until the loss is noticed
+        if self.only_seats:  # where old data was put back, marks are lost with it
             return
         if order.answer is not None and order.answered_at < asked_at and _is_final(error):
             raise Violation(f"I4 {order.key.key} was answered before and is refused now: {error!r}")

@@ -2,6 +2,7 @@
 -- KEYS[1] epoch: guard
 -- KEYS[2] clock
 -- KEYS[3] marking: there while a process is at it
+-- KEYS[4] all are marked
 -- ARGV[1] epoch
 -- ARGV[2] prefix
 -- ARGV[3] lease of who is at it, milliseconds
@@ -19,7 +20,7 @@ local now = read_clock(KEYS[2])
 redis.call('SET', KEYS[2], whole(now)) -- else its day could be one that no script comes to for long
 mark_granted(ARGV[2], numbers(ARGV[5]), now)
 if ARGV[4] == 'ALL' then
-  redis.call('SET', ARGV[2] .. 'granted:all', 1)
+  redis.call('SET', KEYS[4], 1)
   redis.call('DEL', KEYS[3])
 else
   redis.call('SET', KEYS[3], 1)

@@ -26,7 +26,7 @@ Search for an itinerary, **hold** all its segments for ten minutes, and turn the
 named at the route. The partner you act for comes from the token; what belongs to another partner is 404.
 
 **Send it twice if you must.** Holding and booking take an `Idempotency-Key`: the same key with the same
-body gets the first answer again, and nothing happens a second time.
+body gets the first answer again, for a day at least, and nothing happens a second time.
 
 **Refusals** are `application/problem+json` with a stable `code`, and say whether to try again.
 [All of them, and what to do](/docs/problems).

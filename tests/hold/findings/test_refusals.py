@@ -84,6 +84,7 @@ async def test_who_is_left_behind_does_not_take_an_answered_key_for_a_new_one(
     left_behind = asyncio.create_task(_learning(behind))
     try:
         ahead = await start_core(redis_url=new.url)
+        await asyncio.wait_for(left_behind, 5)
     finally:
         left_behind.cancel()
     holds, same = ahead.holds(no_offers), key()

@@ -2,8 +2,8 @@
 -- shared; while all keys are marked, one that is not set says for sure that its key was granted nothing.
 
 local DAY_US = 24 * 60 * 60 * 1000000
-local KEPT_US = DAY_US + 60 * 60 * 1000000 -- the hour is for clocks that move
-local FORGOTTEN = { first = 3, last = 40 } -- days ago; not one day alone, as on some nobody may be granted anything
+local KEPT_US = DAY_US + 60 * 60 * 1000000 -- as hold/survey.py reads; the hour is for clocks that move
+local FORGOTTEN = { first = 3, last = 40 } -- days ago; a range, as a day without a grant clears nothing
 
 local function granted_on(prefix, day)
   return prefix .. 'granted:' .. whole(day)
@@ -12,7 +12,7 @@ end
 local function mark_granted(prefix, marks, now)
   local today = math.floor(now / DAY_US)
   local key = granted_on(prefix, today)
-  if redis.call('EXISTS', key) == 0 then -- no key's age: where those are evicted, `all` would stay
+  if redis.call('EXISTS', key) == 0 then -- instead of an age: a server that evicts what ages would keep `all`
     for ago = FORGOTTEN.first, FORGOTTEN.last do
       redis.call('UNLINK', granted_on(prefix, today - ago))
     end
