@@ -351,6 +351,31 @@ async def test_terms_that_changed_and_fences_stop_a_hold(client: Redis) -> None:
     assert not await store.seats.fence(EPOCH, FLIGHT, "third"), "seats are held"
 
 
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda store, hold_id: store.extend(EPOCH, hold_id),
+        lambda store, hold_id: store.glimpse(EPOCH, [hold_id]),
+        lambda store, hold_id: store.inspection.holds(EPOCH, [hold_id]),
+    ],
+    ids=["extend", "read", "inspect"],
+)
+async def test_a_hold_that_is_said_to_have_run_out_is_not_extended_by_a_clock_that_goes_back(
+    client: Redis, ask: Callable[[Stores, HoldId], Awaitable[object]]
+) -> None:
+    """The journal is about to be told. Clocks cannot be put back here: what keeps them is looked at."""
+    store, hold_id = (
+        await opened(client, row((5,)), ttl=timedelta(milliseconds=50)),
+        HoldId("hold_a"),
+    )
+    granted = await place(store, hold_id, line(1, 1))
+    assert isinstance(granted, Granted)
+    await asyncio.sleep(0.06)
+    assert int(await client.get(keys.CLOCK) or 0) < microseconds(granted.expires_at)
+    assert "EXPIRED" in str(await ask(store, hold_id))
+    assert int(await client.get(keys.CLOCK) or 0) >= microseconds(granted.expires_at)
+
+
 async def test_nothing_lives_for_ever_but_what_is_alive(client: Redis) -> None:
     store = await opened(client, row((5,)), ttl=timedelta(milliseconds=500))
     await place(store, "hold_a", line(1, 1))

@@ -163,6 +163,11 @@ def _loss() -> dict[str, Configuration]:
             hold(1), expire(0), confirm(0), confirm(1), REBUILD,
             ttl=1, until=1, faults=("back", "flush"), budget=Budget(losses=2), before=_HELD,
         ),
+        "extendback": _make(
+            "A held: it is looked at, the clock of Redis goes back, it is extended; expirer, booking",
+            look(0), extend(0), expire(0), confirm(0),
+            ttl=1, until=2, faults=("back",), budget=once, before=_HELD,
+        ),
         "extendloss": _make(
             "A held: extension, rival B, Redis lost once, a late retry of hold A",
             extend(0), hold(1), REBUILD, again(0),

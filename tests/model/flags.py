@@ -41,6 +41,9 @@ class Flags:
     first_answer: bool = _rule("the journal keeps the first answer's time beside the present one")
     full_asks: bool = _rule("before sold_out is said the journal is asked, unless the key is new")
     ratchet: bool = _rule("a script that takes a hold back keeps the clock from going behind that")
+    ratchet_says: bool = _rule(
+        "a script that says a hold ran out keeps it from going behind that, too"
+    )
     sync_rewinds: bool = _rule("the sync looks back again when it finds another epoch")
     tombstones_wait: bool = _rule("what was taken back is not forgotten until the journal was told")
     tighten_counts_ended: bool = _rule("what was taken back counts until the journal was told")

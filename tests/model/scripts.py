@@ -122,6 +122,11 @@ def _no_earlier(setting: Setting, redis: Redis, now: int) -> Redis:
     return redis._replace(clock=max(redis.clock, now))
 
 
+def _said(setting: Setting, redis: Redis, now: int) -> Redis:
+    """That a hold ran out is believed from here on, so it stays so."""
+    return _no_earlier(setting, redis, now) if setting.flags.ratchet_says else redis
+
+
 def pin(setting: Setting, redis: Redis, now: int, epoch: int, hold: int) -> Answer:
     if _is_wrong(setting, redis, epoch):
         return redis, _EPOCH
@@ -238,7 +243,7 @@ def extend(setting: Setting, redis: Redis, now: int, epoch: int, hold: int) -> A
         return redis, (memo.state,)
     if memo.expires <= now:
         if setting.flags.extend_only_says:
-            return redis, ("EXPIRED",)
+            return _said(setting, redis, now), ("EXPIRED",)
         ended = keys._replace(
             memos=put(keys.memos, hold, memo._replace(state="EXPIRED", extended=0)),
             ended=keys.ended | {hold},
@@ -253,14 +258,14 @@ def extend(setting: Setting, redis: Redis, now: int, epoch: int, hold: int) -> A
 
 
 def glimpse(setting: Setting, redis: Redis, now: int, epoch: int, hold: int) -> Answer:
-    """Writes nothing."""
+    """Writes nothing but the clock, where a hold ran out."""
     if _is_wrong(setting, redis, epoch):
         return redis, _EPOCH
     memo = keys_of(setting, redis, epoch).memos[hold]
     if memo is None:
         return redis, ("MISSING",)
     if memo.state == "HELD" and memo.expires <= now:
-        return redis, ("EXPIRED",)
+        return _said(setting, redis, now), ("EXPIRED",)
     return redis, (memo.state,)
 
 

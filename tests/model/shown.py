@@ -23,6 +23,7 @@ RULES: dict[str, tuple[str, tuple[str, ...]]] = {
     "first_answer": ("extendloss", ANY),
     "full_asks": ("age", ANY),
     "ratchet": ("back", ANY),
+    "ratchet_says": ("extendback", ANY),
     "sync_rewinds": ("sync", ANY),
     "tombstones_wait": ("extendage", ANY),
     "tighten_counts_ended": ("tighten", ANY),

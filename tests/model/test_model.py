@@ -9,10 +9,21 @@ from tests.model.configurations import CONFIGURATIONS
 from tests.model.flags import Flags, names
 from tests.model.search import explore
 
-QUICK = ("release", "late", "extend", "extendage", "two", "old", "newattempt", "guard")
+QUICK = (
+    "release",
+    "late",
+    "extend",
+    "extendage",
+    "extendback",
+    "two",
+    "old",
+    "newattempt",
+    "guard",
+)
 SOON = 6_000  # states within which these are found
 RULES = (
     "tombstones_wait",
+    "ratchet_says",
     "fence_raise",
     "undo",
     "attempts",

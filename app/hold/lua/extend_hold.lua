@@ -25,6 +25,7 @@ if memo[1] ~= 'HELD' then
   return { hold_id, memo[1] }
 end
 if expires_at <= now then
+  redis.call('SET', KEYS[2], whole(now)) -- said is said: a clock that is put back must not extend it
   return { hold_id, 'EXPIRED' }
 end
 if not memo[4] then

@@ -1,4 +1,5 @@
--- What each hold is at this moment, and whether what ends it will find it. Writes nothing.
+-- What each hold is at this moment, and whether what ends it will find it. Writes nothing but the
+-- clock, where one has run out, as read_holds.lua does.
 -- KEYS[1] epoch: guard
 -- KEYS[2] clock
 -- KEYS[3] pinned: holds by the time they were pinned
@@ -26,6 +27,7 @@ for i = 4, #KEYS do
     end
     if indexed and tonumber(memo[2]) <= now then
       state = 'EXPIRED'
+      redis.call('SET', KEYS[2], whole(now))
     end
   end
   answer[#answer + 1] = state

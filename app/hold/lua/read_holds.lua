@@ -1,4 +1,5 @@
--- What each hold is at this moment. Writes nothing.
+-- What each hold is at this moment. Writes nothing but the clock, where one has run out: the journal is told
+-- of it, and a clock that is put back must not extend it meanwhile.
 -- KEYS[1] epoch: guard
 -- KEYS[2] clock
 -- KEYS[3..] memo of each hold
@@ -16,6 +17,7 @@ for i = 3, #KEYS do
   local state = memo[1] or 'UNKNOWN'
   if state == 'HELD' and tonumber(memo[2]) <= now then
     state = 'EXPIRED'
+    redis.call('SET', KEYS[2], whole(now))
   end
   answer[#answer + 1] = state
   answer[#answer + 1] = memo[2] or ''
