@@ -4,11 +4,17 @@ import fcntl
 import os
 import secrets
 import socket
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from app.dev.errors import CannotStartError
+
+_PORTS: Final = range(15_000, 32_000)
+_PORTS_TRIED_MAX: Final = 1000
+_given: Final = deque[int](maxlen=100)
 
 
 @contextmanager
@@ -53,7 +59,22 @@ def write_private(file: Path, text: str) -> None:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
+    """One that nobody listens on and that was not given lately, as whoever asked may not listen yet; below
+    those that connections go out from, which take one while its server is restarted.
+    """
+    for _ in range(_PORTS_TRIED_MAX):
+        port = secrets.choice(_PORTS)
+        if port in _given or not _is_free(port):
+            continue
+        _given.append(port)
         return port
+    raise CannotStartError(f"no port from {_PORTS.start} to {_PORTS.stop} was found free")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
