@@ -17,7 +17,7 @@ COUNT_MAX: Final = 2000  # holds that one call counts: some milliseconds
 MEND_MAX: Final = 20_000  # holds of one flight, for who asked to have it mended
 CHUNK: Final = 200
 SCAN_COUNT: Final = 1000
-TELLING_SECONDS: Final = 300
+TELLING_SECONDS: Final = 900
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +117,11 @@ class Inspection:
             Keys(epoch).comparing, 1, nx=True, px=int(seconds * 1000)
         )
         return bool(await self._scripts.send(command))
+
+    async def goes_on_comparing(self, epoch: int, seconds: float) -> None:
+        await self._scripts.send(
+            self._scripts.client.pexpire(Keys(epoch).comparing, int(seconds * 1000))
+        )
 
     async def tell(self, epoch: int, found: str) -> None:
         """What the process that compared found, for all others to show."""

@@ -7,10 +7,12 @@ second reading that is made when every request of before has ended. Told in seat
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
+from time import monotonic
 from typing import Final
 
 import structlog
@@ -34,8 +36,11 @@ LEASE_SECONDS: Final = 55.0
 GRACE: Final = timedelta(seconds=6)  # longer than any request lasts
 SUSPECTS_MAX: Final = 1000
 PAGE: Final = 500
-PAUSE_SECONDS: Final = 0.005  # between parts, so that requests come first
+PAUSE_SECONDS: Final = 0.005  # between parts, for who waits for the outcome
+RESTS_PER_PART: Final = 3  # and so many times what the part took, where nobody waits
+REST_SECONDS_MAX: Final = 1.0
 DEPARTED_FOR: Final = timedelta(days=1)
+AfterPart = Callable[[int, float], Awaitable[None]]
 _ALIVE: Final = (MemoState.HELD, MemoState.PINNED)
 
 DRIFT_SEATS = Gauge(
@@ -79,7 +84,7 @@ class Reconciler:
         """Compares, or shows what another process has found."""
         may = await self._epochs.run(lambda e: self._inspection.may_compare(e, LEASE_SECONDS))
         if may:
-            drifts = await self.compare(grace)
+            drifts = await self.compare(grace, self._let_requests_by)
             seats = seats_of(drifts)
             told = ",".join(str(seats[kind]) for kind in Kind)
             await self._epochs.run(lambda epoch: self._inspection.tell(epoch, told))
@@ -96,9 +101,15 @@ class Reconciler:
             for kind, number in zip(Kind, told_by_any.split(","), strict=True):
                 DRIFT_SEATS.labels(kind.value).set(int(number))
 
-    async def compare(self, grace: timedelta = GRACE) -> list[Drift]:
-        """What stands in two readings, the first SUSPECTS_MAX of it."""
-        suspects = await self._epochs.run(self._first_reading)
+    async def compare(
+        self, grace: timedelta = GRACE, after_part: AfterPart | None = None
+    ) -> list[Drift]:
+        """What stands in two readings, the first SUSPECTS_MAX of it.
+
+        `after_part` is awaited after each part of the first, with the epoch and the seconds it took.
+        """
+        after_part = after_part or _pause
+        suspects = await self._epochs.run(lambda epoch: self._first_reading(epoch, after_part))
         if not suspects:
             return []
         await asyncio.sleep(grace.total_seconds())
@@ -106,23 +117,36 @@ class Reconciler:
         before = set(suspects)
         return [drift for drift in dict.fromkeys(again) if drift in before]
 
-    async def _first_reading(self, epoch: int) -> list[Drift]:
-        suspects: list[Drift] = []
-        async with self._database.reading() as session:
-            since = self._clock() - DEPARTED_FOR
-            async for rows in pages.all_rows(session, since, page_size=PAGE):
-                suspects += await self._flights(epoch, rows)
-                await asyncio.sleep(PAUSE_SECONDS)
+    async def _let_requests_by(self, epoch: int, seconds: float) -> None:
+        """Among millions the parts follow each other for minutes: a quarter of that is reading."""
+        await self._inspection.goes_on_comparing(epoch, LEASE_SECONDS)
+        await asyncio.sleep(min(RESTS_PER_PART * seconds, REST_SECONDS_MAX))
+
+    async def _first_reading(self, epoch: int, after_part: AfterPart) -> list[Drift]:
+        suspects: dict[Drift, None] = {}
+        began = monotonic()
+        async with aclosing(self._parts(epoch)) as parts:
+            async for found in parts:
+                suspects.update(dict.fromkeys(found))
+                if len(suspects) >= SUSPECTS_MAX:
+                    break
+                await after_part(epoch, monotonic() - began)
+                began = monotonic()
+        return list(suspects)[:SUSPECTS_MAX]
+
+    async def _parts(self, epoch: int) -> AsyncGenerator[list[Drift]]:
+        """All flights, then the holds that the journal has, then those that Redis has."""
+        since, key = self._clock() - DEPARTED_FOR, pages.FIRST
+        while rows := await self._rows(since, key):
+            yield await self._flights(epoch, rows)
+            key = rows[-1].flight_id, rows[-1].cabin.value
         after = ""
         while hold_ids := await self._live_ids(after):
             seen = await self._inspection.holds(epoch, hold_ids)
-            suspects += await self._promised(hold_ids, seen)
+            yield await self._promised(hold_ids, seen)
             after = hold_ids[-1]
-            await asyncio.sleep(PAUSE_SECONDS)
         async for hold_ids in self._inspection.remembered(epoch):
-            suspects += await self._remembered(epoch, hold_ids)
-            await asyncio.sleep(PAUSE_SECONDS)
-        return list(dict.fromkeys(suspects))[:SUSPECTS_MAX]
+            yield await self._remembered(epoch, hold_ids)
 
     async def _second_reading(self, epoch: int, suspects: Sequence[Drift]) -> list[Drift]:
         flight_ids = {drift.flight_id for drift in suspects if drift.hold_id is None}
@@ -137,6 +161,10 @@ class Reconciler:
             *await self._promised(live, seen),
             *_unpromised(hold_ids, seen, states),
         ]
+
+    async def _rows(self, since: datetime, after: pages.Key) -> list[InventoryRow]:
+        async with self._database.reading() as session:
+            return await pages.rows(session, since, after, PAGE)
 
     async def _live_ids(self, after: str) -> list[HoldId]:
         async with self._database.reading() as session:
@@ -177,6 +205,10 @@ class Reconciler:
         async with self._database.reading() as session:
             states = await survey.states(session, live)
         return _unpromised(live, seen, states)
+
+
+async def _pause(epoch: int, seconds: float) -> None:
+    await asyncio.sleep(PAUSE_SECONDS)
 
 
 def seats_of(drifts: Iterable[Drift]) -> dict[Kind, int]:

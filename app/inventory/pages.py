@@ -4,7 +4,6 @@ Packed by Postgres, a row costs this process next to nothing, and there may be a
 Postgres only. Takes a session, never commits.
 """
 
-from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
@@ -50,19 +49,10 @@ class PackedRows(NamedTuple):
     last: Key
 
 
-async def all_rows(
-    session: ReadSession, since: datetime, *, page_size: int = 2000
-) -> AsyncIterator[list[InventoryRow]]:
-    """Of flights that leave after `since`."""
-    after = FIRST
-    while True:
-        found = await session.execute(_ROWS_PAGE, _within(after, LAST, since, page_size))
-        page = [inventory_row(row) for row in found.mappings()]
-        if page:
-            yield page
-            after = page[-1].flight_id, page[-1].cabin.value
-        if len(page) < page_size:
-            return
+async def rows(session: ReadSession, since: datetime, after: Key, count: int) -> list[InventoryRow]:
+    """At most `count` behind `after`, of flights that leave after `since`."""
+    found = await session.execute(_ROWS_PAGE, _within(after, LAST, since, count))
+    return [inventory_row(row) for row in found.mappings()]
 
 
 async def packed_rows(

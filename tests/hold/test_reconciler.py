@@ -11,6 +11,7 @@ from prometheus_client import REGISTRY
 from redis.asyncio import Redis
 
 from app.errors import HoldStoreUnavailable
+from app.hold import reconciler
 from app.hold.errors import SoldOut
 from app.hold.keys import Keys
 from app.hold.model import Hold, HoldStatus
@@ -192,3 +193,49 @@ async def test_repair_under_load_disturbs_nobody(core: Core, holds: HoldService)
         now = await counts(core)
         assert (now.sold, now.held) == ((10,), (2,))
         assert names.prefix == Keys(await core.epochs.current()).prefix, "by no new epoch"
+
+
+async def five_flights(core: Core) -> list[FlightId]:
+    ids = [FlightId(f"flt_{number}") for number in range(5)]
+    await sell_from(
+        core, *(flight(flight_id=id_, classes=(("Y", 20, Money(1, "CLP")),)) for id_ in ids)
+    )
+    await core.live.counts([(id_, CabinName.ECONOMY) for id_ in ids])
+    return ids
+
+
+async def test_who_reads_among_millions_keeps_the_turn_and_rests(
+    core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One flight a part, each followed by a rest; together they take several times the lease."""
+    for name, value in (("PAGE", 1), ("LEASE_SECONDS", 0.4), ("REST_SECONDS_MAX", 0.2)):
+        monkeypatch.setattr(reconciler, name, value)
+    monkeypatch.setattr(reconciler, "RESTS_PER_PART", 10_000)
+    ids, epoch = await five_flights(core), await core.epochs.current()
+    await core.redis.hset(Keys(epoch).flight(ids[-1]), "economy:sold", "5")
+
+    async with asyncio.TaskGroup() as tasks:
+        reading = tasks.create_task(core.reconciler.once(NOW))
+        for _ in range(3):
+            await asyncio.sleep(0.25)
+            assert not await core.reconciler._inspection.may_compare(epoch, 1)
+        assert not reading.done()
+    assert REGISTRY.get_sample_value("inventory_drift_seats", {"kind": Kind.SOLD}) == 5
+
+
+async def test_a_reading_ends_where_it_has_found_enough(
+    core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reconciler, "PAGE", 1)
+    monkeypatch.setattr(reconciler, "SUSPECTS_MAX", 2)
+    ids, epoch = await five_flights(core), await core.epochs.current()
+    for id_ in ids[1:]:
+        await core.redis.hset(Keys(epoch).flight(id_), "economy:sold", "5")
+
+    parts: list[float] = []
+
+    async def count(_: int, seconds: float) -> None:
+        parts.append(seconds)
+
+    assert {drift.flight_id for drift in await core.reconciler.compare(NOW, count)} == set(ids[1:3])
+    assert len(parts) == 2, "the third part was enough"

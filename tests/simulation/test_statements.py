@@ -293,7 +293,10 @@ class Draw:
     def op_read_rows(self) -> Operation:
         async def work(session: WriteSession) -> Any:
             ids = [FlightId("flt_1"), FlightId("flt_0"), FlightId("flt_none")]
-            whole = [page async for page in pages.all_rows(session, _START, page_size=1)]
+            whole, after = [], pages.FIRST
+            while page := await pages.rows(session, _START, after, 1):
+                whole += page
+                after = page[-1].flight_id, page[-1].cabin.value
             return (
                 await inventory.read_rows(session, ids),
                 await inventory.read_flights(session, ids),
