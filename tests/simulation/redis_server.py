@@ -300,7 +300,10 @@ class _Lua:
                 raise lupa.lua51.LuaError(compiled[1])
             chunk = self._chunks[digest] = compiled
         self._server = server
-        reply = self._run(chunk, key_count, *arguments)
+        try:
+            reply = self._run(chunk, key_count, *arguments)
+        finally:
+            self._server = None  # or its whole world would outlive its seed
         return [_reply(part) for part in (reply if isinstance(reply, tuple) else (reply,))]
 
     def _command(self, name: str, *arguments: Any) -> Any:
