@@ -1,8 +1,9 @@
 """Compares what Redis counts with what Postgres promises and has sold, each minute, in one process.
 
-Nothing is changed here: drift is shown, and mended where somebody asks for it (repair.py). What is on
-its way is no drift: a difference counts only if it stands, with the same numbers and versions, in a
-second reading that is made when every request of before has ended. Told in seats.
+Among millions one comparison takes minutes, so that requests hardly notice it. Nothing
+is changed here: drift is shown, and mended where somebody asks for it (repair.py). What is on its way
+is no drift: a difference counts only if it stands, with the same numbers and versions, in a second
+reading that is made when every request of before has ended. Told in seats.
 """
 
 import asyncio
