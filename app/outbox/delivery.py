@@ -6,6 +6,7 @@ write would cost as much as its first; what the bus refused has got its position
 Both read and write prove the lease in their own WHERE, by the database's clock. Never commits.
 """
 
+import json
 from collections.abc import Collection, Sequence
 from datetime import UTC
 
@@ -21,22 +22,22 @@ _COLUMNS = """
     event_id, type, version, occurred_at, tenant_id, aggregate_type, aggregate_id, sequence, data,
     position, attempts
 """
-# The second part asks by a scalar, which no planner turns into a table of all that was ever marked.
+# What comes before a fact is asked for by a scalar, which no planner turns into a table of all that was
+# ever marked. The first part is ordered by a column that is null in all of it, too: one index alone has
+# that order, and no planner takes the one of every position that was ever given.
 _DUE = text(
     f"""
     (SELECT {_COLUMNS}
     FROM outbox AS later
     WHERE position IS NOT NULL AND published_at IS NULL
       AND (retry_at IS NULL OR retry_at <= clock_timestamp())
-      AND NOT EXISTS (
-        SELECT 1 FROM outbox AS earlier
+      AND (SELECT earlier.published_at IS NULL FROM outbox AS earlier
         WHERE earlier.aggregate_type = later.aggregate_type
           AND earlier.aggregate_id = later.aggregate_id
-          AND earlier.sequence = later.sequence - 1
-          AND earlier.published_at IS NULL)
+          AND earlier.sequence = later.sequence - 1) IS NOT TRUE
       AND event_id NOT IN (SELECT unnest(CAST(:except_for AS text[])))
       AND EXISTS ({PROVEN_LEASE})
-    ORDER BY position LIMIT :count)
+    ORDER BY published_at, position LIMIT :count)
     UNION ALL
     (SELECT {_COLUMNS}
     FROM outbox AS later
@@ -61,6 +62,7 @@ _SOME_FOLLOW = text(
 )
 # The lease's row is locked: who takes it over sees every mark of the one before. No seconds: the bus
 # has it. A position that somebody gave meanwhile stays, and the one meant for it is given to nobody.
+# What is given for each fact is looked up by its id, row by row: a join would be planned from a guess.
 _SETTLE = text(
     f"""
     WITH lease AS ({PROVEN_LEASE} FOR UPDATE),
@@ -69,13 +71,16 @@ _SETTLE = text(
         FROM lease WHERE outbox_head.shard = lease.shard
         RETURNING last_position - CAST(:unnumbered AS bigint) AS last_position)
     UPDATE outbox
-    SET position = coalesce(outbox.position, head.last_position + given.place),
-        published_at = CASE WHEN given.seconds IS NULL THEN clock_timestamp() END,
-        attempts = attempts + CASE WHEN given.seconds IS NULL THEN 0 ELSE 1 END,
-        retry_at = clock_timestamp() + given.seconds * INTERVAL '1 second'
-    FROM head, unnest(CAST(:event_ids AS text[]), CAST(:seconds AS double precision[]))
-         WITH ORDINALITY AS given(event_id, seconds, place)
-    WHERE outbox.event_id = given.event_id AND outbox.published_at IS NULL
+    SET position = coalesce(outbox.position, head.last_position
+            + CAST(CAST(:places AS jsonb) ->> outbox.event_id AS bigint)),
+        published_at = CASE WHEN CAST(:seconds AS jsonb) ->> outbox.event_id IS NULL
+            THEN clock_timestamp() END,
+        attempts = attempts
+            + CASE WHEN CAST(:seconds AS jsonb) ->> outbox.event_id IS NULL THEN 0 ELSE 1 END,
+        retry_at = clock_timestamp() + INTERVAL '1 second'
+            * CAST(CAST(:seconds AS jsonb) ->> outbox.event_id AS double precision)
+    FROM head
+    WHERE outbox.event_id = ANY(CAST(:event_ids AS text[])) AND outbox.published_at IS NULL
     """  # noqa: S608 - made of constants
 )
 
@@ -144,7 +149,10 @@ async def settle(
             **proof_of(lease),
             "unnumbered": sum(fact.position is None for fact, _ in in_order),
             "event_ids": [fact.event.id for fact, _ in in_order],
-            "seconds": [seconds for _, seconds in in_order],
+            "places": json.dumps({fact.event.id: n for n, (fact, _) in enumerate(in_order, 1)}),
+            "seconds": json.dumps(
+                {fact.event.id: wait for fact, wait in in_order if wait is not None}
+            ),
         },
     )
     return written.rowcount

@@ -74,12 +74,11 @@ _UNNUMBERED_THAT_FOLLOW = text(
     ORDER BY occurred_at, sequence LIMIT :count
     """  # noqa: S608 - made of constants
 )
+# Not "IS NULL": that would invite the index of all that wait, where those meant are named.
 _NUMBER = text(
     """
-    UPDATE outbox SET position = given.position
-    FROM unnest(CAST(:event_ids AS text[]), CAST(:positions AS bigint[]))
-         AS given(event_id, position)
-    WHERE outbox.event_id = given.event_id AND outbox.position IS NULL
+    UPDATE outbox SET position = CAST(CAST(:positions AS jsonb) ->> event_id AS bigint)
+    WHERE event_id = ANY(CAST(:event_ids AS text[])) AND coalesce(position, 0) = 0
     """
 )
 _BACKLOG = text(
@@ -92,7 +91,7 @@ _BACKLOG = text(
         UNION ALL
         (SELECT occurred_at, attempts FROM outbox
          WHERE position IS NOT NULL AND published_at IS NULL
-         ORDER BY position LIMIT :most)) AS waiting
+         ORDER BY published_at, position LIMIT :most)) AS waiting
     """
 )
 _LAST_POSITION = text("SELECT last_position FROM outbox_head WHERE shard = 0")
@@ -142,12 +141,12 @@ async def number(session: WriteSession, count: int) -> list[EventId]:
     if not chosen:
         return []
     event_ids = [fact.event_id for fact in chosen]
-    positions = range(last_position + 1, last_position + 1 + len(chosen))
+    positions = {event_id: last_position + n for n, event_id in enumerate(event_ids, 1)}
     numbered = await session.execute(
-        _NUMBER, {"event_ids": event_ids, "positions": list(positions)}
+        _NUMBER, {"event_ids": event_ids, "positions": json.dumps(positions)}
     )
     assert numbered.rowcount == len(chosen), "only the owner of the head gives positions"
-    await session.execute(_MOVE_HEAD, {"last_position": positions[-1]})
+    await session.execute(_MOVE_HEAD, {"last_position": last_position + len(chosen)})
     return event_ids
 
 

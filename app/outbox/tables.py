@@ -35,6 +35,7 @@ outbox = Table(
     ),
     Index(
         "ix_outbox_unpublished",
+        "published_at",  # of no value in any entry, but an order that no other index has
         "position",
         postgresql_where=text("position IS NOT NULL AND published_at IS NULL"),
     ),

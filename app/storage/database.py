@@ -44,8 +44,10 @@ SERVER_SETTINGS = {
     "idle_in_transaction_session_timeout": "2000",
     "jit": "off",  # statements are short; compiling one costs more than running it
     # A plan that was made while a table was empty is kept until the server next analyses it, and would
-    # read all that came into it meanwhile, where there is an index to go by.
+    # read all that came into it meanwhile, where there is an index to go by; or gather and sort all that
+    # an index has, where the first few in its own order are asked for.
     "enable_seqscan": "off",
+    "enable_bitmapscan": "off",
 }
 _SELECT_ONE = text("SELECT 1")
 _MAY_IDLE = text("SET LOCAL idle_in_transaction_session_timeout = '15s'")

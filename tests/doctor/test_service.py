@@ -35,7 +35,7 @@ def postgres(**settings: str) -> PostgresSeen:
         "superuser_reserved_connections": "3",
     }
     epoch = {"epoch": 3, "mode": "redis", "incarnation": "run:repl"}
-    return PostgresSeen(safe | settings, (), (), "0005", epoch, 0.0)
+    return PostgresSeen(safe | settings, (), (), "0006", epoch, 0.0)
 
 
 def redis(epoch: int | None = 3, ahead: float = 0.0, strangers: int = 0, **info: Any) -> RedisSeen:
@@ -55,7 +55,7 @@ def worst(findings: list[Finding]) -> list[Finding]:
 
 
 def test_where_all_is_well_nothing_else_is_said() -> None:
-    findings = [*of_ourselves(CHOSEN), *of_postgres(postgres(), "0005", CHOSEN)]
+    findings = [*of_ourselves(CHOSEN), *of_postgres(postgres(), "0006", CHOSEN)]
     findings += [*of_redis(redis()), *of_both(postgres(), redis())]
     assert worst(findings) == []
     assert verdict(findings).startswith("fine")
@@ -85,7 +85,7 @@ def test_what_endangers_a_promise_is_said_with_its_reason_and_its_fix(
     seen: PostgresSeen | RedisSeen, level: Level, subject: str
 ) -> None:
     if isinstance(seen, PostgresSeen):
-        found = worst(list(of_postgres(seen, "0005", CHOSEN)))
+        found = worst(list(of_postgres(seen, "0006", CHOSEN)))
     else:
         found = worst([*of_redis(seen), *of_both(postgres(), seen)])
     assert [(one.level, one.subject) for one in found] == [(level, subject)]

@@ -340,9 +340,10 @@ def unnumbered_that_follow(tx: Transaction, p: Parameters) -> Rows:
     return Rows([row for row in _unnumbered(tx) if row["follows"]][: p["count"]])
 
 
-@means("55dc6633d0f4")
+@means("87f4af939702")
 def number(tx: Transaction, p: Parameters) -> Rows:
-    given = dict(zip(p["event_ids"], p["positions"], strict=True))
+    given = json.loads(p["positions"])
+    assert sorted(given) == sorted(p["event_ids"])
     for event_id in given:
         tx.lock("outbox", event_id)
     count = 0

@@ -13,9 +13,9 @@ from app.hold import journal, survey
 from app.hold.journal import NewEnd
 from app.ids import HoldId, TenantId
 from app.storage.database import Database, WriteSession
+from tests.builders.plans import BEFORE_A_PLAN_IS_KEPT, rows_read
 
 MANY = 3_000
-BEFORE_A_PLAN_IS_KEPT = 10  # runs; PostgreSQL makes a new plan for each of the first five
 ASKED = [HoldId(f"hold_{number}") for number in (1, 2, 3)]
 DEMO = TenantId("demo")
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
@@ -47,12 +47,6 @@ _FILL = text(
     CROSS JOIN LATERAL generate_series(1, kind.many) AS number
     """
 )
-_READ_SO_FAR = text(
-    """
-    SELECT coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0) FROM pg_stat_xact_user_tables
-    WHERE relname = 'hold_journal'
-    """
-)
 
 
 @pytest.fixture
@@ -68,9 +62,9 @@ async def test_a_plan_for_an_empty_table_reads_few_rows_of_a_full_one(
     database: Database, name: str
 ) -> None:
     async def read(session: WriteSession) -> int:
-        before = int((await session.execute(_READ_SO_FAR)).scalar_one())
+        before = await rows_read(session, "hold_journal")
         await WORKS[name](session)
-        return int((await session.execute(_READ_SO_FAR)).scalar_one()) - before
+        return await rows_read(session, "hold_journal") - before
 
     async def fill(session: WriteSession) -> None:
         await session.execute(_FILL, {"many": MANY})
