@@ -30,6 +30,7 @@ class LedgerService:
             if flight_id not in flights:
                 raise NotFound("No flight has this id.")
             rows = await inventory_store.read_rows(session, [flight_id])
+            await store.gather(session)
             sums = await store.read_sums(session, flight_id)
             found = await store.read_entries(session, flight_id, after or _BEGINNING, limit + 1)
         entries = found[:limit]

@@ -85,6 +85,7 @@ _ENTRIES = text(
     LIMIT :count
     """  # noqa: S608 - made of constants
 )
+_GATHER = text("SET LOCAL enable_bitmapscan = on")
 _SUMS = text(
     f"""
     WITH {_LINES}
@@ -95,6 +96,11 @@ _SUMS = text(
     FROM line GROUP BY cabin, class_position
     """  # noqa: S608 - made of constants
 )
+
+
+async def gather(session: ReadSession) -> None:
+    """For the rest of the session's transaction: six indexes at once, which sessions else go without."""
+    await session.execute(_GATHER)
 
 
 async def read_entries(

@@ -32,7 +32,7 @@ async def test_a_generated_client_sells_a_seat(language: str, api: Api, tmp_path
     script = await asyncio.create_subprocess_exec(
         str(CLIENTS / language / "run"),
         api.url,
-        env=environment(tmp_path, "", "", PYTHON=sys.executable),
+        env=environment(tmp_path, "", "", PYTHON=sys.executable, **way_to_registries()),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

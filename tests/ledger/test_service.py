@@ -184,6 +184,7 @@ async def test_a_flights_holds_are_found_by_their_indexes(core: Core) -> None:
         await session.execute(text("ANALYZE hold_journal"))
     async with core.database.snapshot() as session:
         before = await _rows_read(session)
+        await store.gather(session)
         entries = await store.read_entries(session, FlightId("flt_7"), (-1, "", 0, 0), 200)
         found = await store.read_sums(session, FlightId("flt_7"))
         after = await _rows_read(session)
