@@ -1,0 +1,47 @@
+"""The checker of words finds what it should, and nothing else."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.architecture.words import avoided, violations
+
+SAMPLE = '''
+"""Whoever asks is told."""
+# A fencing token; nobody lets
+# go of it.
+def tell_all(turn_seconds: int) -> str:
+    return_value = "the server is away"
+    rows = "SELECT fence FROM hold_journal WHERE id = 1"
+    field = "fence"
+    return f"guaranteed {return_value} {rows} {field}"
+'''
+
+
+def test_each_kind_of_text_is_read(tmp_path: Path) -> None:
+    file = tmp_path / "guard.py"
+    file.write_text(SAMPLE, encoding="utf-8")
+    assert sorted((one.line, one.found) for one in violations(file, avoided())) == [
+        (1, "guard"),
+        (2, "Whoever"),
+        (2, "told"),
+        (3, "nobody"),
+        (3, "lets go"),
+        (5, "tell"),
+        (5, "turn"),
+        (6, "is away"),
+    ]
+
+
+def test_lua_is_read_too(tmp_path: Path) -> None:
+    file = tmp_path / "settle.lua"
+    file.write_text("-- The guard.\nlocal turn = 'HELD'\nreturn turn\n", encoding="utf-8")
+    assert [(one.line, one.found) for one in violations(file, avoided())] == [
+        (1, "guard"),
+        (2, "turn"),
+    ]
+
+
+@pytest.mark.parametrize("word", ["fence", "claim", "turn", "told", "mend"])
+def test_every_private_word_has_a_rule(word: str) -> None:
+    assert any(rule.pattern.search(word) for rule in avoided())
