@@ -52,12 +52,13 @@ bench: .venv/installed-dev ## measure against baselines of the same run; ROWS=a,
 	@exec $(BIN)/python -m benchmarks $(if $(HELP),--help) $(if $(ROWS),--rows $(ROWS)) \
 		$(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SECONDS),--seconds $(SECONDS))
 
-check: .venv/installed-test ## lint, format, types, import direction, migrations in step with the tables, OpenAPI
+check: .venv/installed-test ## check lint, format, types, import rules, migrations, commit messages and the OpenAPI document
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m app.dev.check_migrations
+	$(BIN)/python scripts/check_commits.py
 	$(BIN)/python docs/clients/openapi.py .venv/openapi.json
 	$(BIN)/openapi-spec-validator .venv/openapi.json
 	@if command -v npm >/dev/null && $(MAKE) --no-print-directory .venv/installed-redocly; \
