@@ -21,6 +21,8 @@ FOREIGN: Final = ("app/transport/http/static",)  # other people's files, shipped
 
 Kind = Literal["name", "prose"]
 
+_TAG: Final = re.compile(r"<[^>]*>")
+_CODE: Final = re.compile(r"```.*?```|`[^`]*`|\]\([^)\s]*\)", re.DOTALL)
 _CELL: Final = re.compile(r"(?<!\\)\|")
 _ITEM: Final = re.compile(
     r"`(?P<pattern>[^`]+)`(?: in (?P<kind>names|prose))?(?: except in (?P<places>`[^`]+`(?:, `app/[^`]+`)*))?"
@@ -80,7 +82,7 @@ def avoided(glossary: Path = GLOSSARY) -> list[Avoided]:
             found.append(
                 Avoided(
                     re.compile(spaced, re.IGNORECASE),
-                    cells[0],
+                    _TAG.sub("", cells[0]),
                     kinds[item["kind"]],
                     tuple(re.findall(r"`([^`]+)`", item["places"] or "")),
                 )
@@ -89,12 +91,12 @@ def avoided(glossary: Path = GLOSSARY) -> list[Avoided]:
 
 
 def files(*paths: Path) -> list[Path]:
-    """Every Python and Lua file of ours under `paths`."""
+    """Every Python, Lua and Markdown file of ours under `paths`."""
     found = {
         file
         for path in paths
         for file in ([path] if path.is_file() else path.rglob("*"))
-        if file.suffix in (".py", ".lua") and "__pycache__" not in file.parts
+        if file.suffix in (".py", ".lua", ".md") and "__pycache__" not in file.parts
     }
     return sorted(file for file in found if not _name_of(file).startswith(FOREIGN))
 
@@ -128,7 +130,13 @@ def _texts(file: Path) -> Iterator[Text]:
     source = file.read_text(encoding="utf-8")
     for part in Path(_name_of(file)).with_suffix("").parts:
         yield _named(part, 1)
-    yield from _of_lua(source) if file.suffix == ".lua" else _of_python(source)
+    match file.suffix:
+        case ".py":
+            yield from _of_python(source)
+        case ".lua":
+            yield from _of_lua(source)
+        case _:  # the lines of code in Markdown stay, empty, so that lines are counted right
+            yield Text("prose", 1, _CODE.sub(lambda code: "\n" * code[0].count("\n"), source))
 
 
 def _named(name: str, line: int) -> Text:
