@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 COMPILE := .venv/lock/bin/uv pip compile --quiet --universal --python-version 3.11 \
-	--generate-hashes --no-emit-index-url --no-header
+	--generate-hashes --no-emit-index-url --no-header $(if $(UPGRADE),--upgrade)
 LOCK := $(COMPILE) pyproject.toml requirements/runtime.in
 
 REDOCLY := REDOCLY_SUPPRESS_UPDATE_NOTICE=true REDOCLY_TELEMETRY=off PATH="$(CURDIR)/$(BIN):$$PATH" \
@@ -13,44 +13,39 @@ CHROMIUM ?= /usr/bin/chromium
 export CHROMIUM
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-browser test-clients simulate faults mutants model check lint-openapi format lock clean chromium
+.PHONY: help run test test-browser test-clients simulate faults mutants model bench check lint-openapi format lock clean chromium
 
-help: ## this list
+help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-run: .venv/installed-dev ## the whole of Holdfast on this machine; PORT, DATA_DIR, … from the environment
+run: .venv/installed-dev ## run Holdfast with its own PostgreSQL and Valkey on this machine; PORT=8000 DATA_DIR=.data
 	@exec $(BIN)/holdfast dev
 
-test: .venv/installed-test ## every test, on real PostgreSQL and Redis that it starts itself
+test: .venv/installed-test ## run the tests on PostgreSQL and Redis servers that they start themselves
 	@exec $(BIN)/python -m pytest -n 2 --dist worksteal
 
-test-browser: chromium .venv/installed-outside ## the docs page in headless Chromium; CHROMIUM names another than /usr/bin/chromium
+test-browser: chromium .venv/installed-outside ## test the documentation page in headless Chromium; CHROMIUM=/usr/bin/chromium
 	@exec $(BIN)/python -m pytest tests/browser
 
-test-clients: .venv/installed-outside ## generate clients in Python and TypeScript from the OpenAPI document, and sell with them
+test-clients: .venv/installed-outside ## generate a Python and a TypeScript client from the OpenAPI document, and book a seat with each
 	@exec env PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest tests/clients
 
-simulate: .venv/installed-test ## the shipped protocol under a seeded scheduler, without I/O; SEEDS=, FIRST=, or SEED= to replay one; figures add up in .figures
-	@exec $(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED) --trace,\
-		--seeds $(or $(SEEDS),2000) --first $(or $(FIRST),0))
+# scripts/with-options turns the names that a command takes into its options: SEEDS=500 into `--seeds 500`.
 
-faults: .venv/installed-test ## break a real stack under load and judge it; MINUTES, SEED, FAULTS, WORKLOADS, or SCENARIO=all; HELP=1 explains
-	@$(if $(SCENARIO),exec $(BIN)/python -m tests.faults.scenarios \
-		$(if $(HELP),--help) $(filter-out all,$(SCENARIO)),:)
-	@$(if $(SCENARIO),:,exec $(BIN)/python -m tests.faults) $(if $(HELP),--help) \
-		$(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) \
-		$(if $(FAULTS),--faults $(FAULTS)) $(if $(WORKLOADS),--workloads $(WORKLOADS)) \
-		$(if $(EPISODES),--episodes $(EPISODES)) $(if $(FIRST),--first $(FIRST))
+simulate: .venv/installed-test ## run the hold protocol in a seeded simulator; SEEDS=2000, or SEED=… to replay one; HELP=1
+	@exec scripts/with-options 'SEEDS FIRST SEED' $(BIN)/python -m tests.simulation $(if $(SEED),--trace)
 
-mutants: .venv/installed-test ## plant each known fault in a copy of the code, and tell what catches it; NAMES="…" for some, ALL=1 to ask every catcher
-	@exec $(BIN)/python -m tests.mutants $(NAMES) $(if $(ALL),--all-catchers)
+faults: .venv/installed-test ## inject faults under load, check the invariants; MINUTES=10 FAULTS=a,b, or SCENARIO=all; HELP=1
+	@exec tests/faults/run $(BIN)/python
 
-model: .venv/installed-test ## explore the hold protocol, every order of steps; ARGS="confirm -fence_raise" explores one world, ARGS=--list names all
-	@exec $(BIN)/python -m tests.model $(ARGS)
+mutants: .venv/installed-test ## plant known bugs in a copy of the code, and report what detects each; NAMES="…" ALL=1; HELP=1
+	@exec scripts/with-options '' $(BIN)/python -m tests.mutants $(NAMES) $(if $(ALL),--all-catchers)
 
-bench: .venv/installed-dev ## measure against baselines of the same run; ROWS=a,b, ROUNDS, SECONDS; HELP=1 explains and lists the rows
-	@exec $(BIN)/python -m benchmarks $(if $(HELP),--help) $(if $(ROWS),--rows $(ROWS)) \
-		$(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SECONDS),--seconds $(SECONDS))
+model: .venv/installed-test ## check a model of the hold protocol in every order of steps; ARGS="…"; HELP=1
+	@exec scripts/with-options '' $(BIN)/python -m tests.model $(ARGS)
+
+bench: .venv/installed-dev ## measure against baselines in the same run; ROWS=a,b ROUNDS=5 SECONDS=3; HELP=1
+	@exec scripts/with-options 'ROWS ROUNDS' $(BIN)/python -m benchmarks $(if $(SECONDS),--seconds $(SECONDS)) # bash has a SECONDS of its own
 
 check: .venv/installed-test ## check lint, format, types, import rules, migrations, commit messages and the OpenAPI document
 	$(BIN)/ruff check .
@@ -65,26 +60,25 @@ check: .venv/installed-test ## check lint, format, types, import rules, migratio
 		then $(REDOCLY) lint --config requirements/redocly/redocly.yaml .venv/openapi.json; \
 		else echo "the strict OpenAPI rules are left out here, as they need npm: make lint-openapi brings one"; fi
 
-lint-openapi: .venv/installed-outside .venv/installed-redocly ## the OpenAPI document against the strictest public rules
+lint-openapi: .venv/installed-outside .venv/installed-redocly ## check the OpenAPI document against the strictest public rules, with npm from a wheel
 	$(BIN)/python docs/clients/openapi.py .venv/openapi.json
 	$(REDOCLY) lint --config requirements/redocly/redocly.yaml .venv/openapi.json
 
-format: .venv/installed-test ## put the code into its one form
+format: .venv/installed-test ## format the code and apply the linter's fixes
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-lock: .venv/lock/bin/uv ## pin the newest versions that pyproject.toml allows; UPGRADE=1 moves known pins too
-	$(LOCK) $(if $(UPGRADE),--upgrade) --output-file requirements/runtime.txt
-	$(LOCK) $(if $(UPGRADE),--upgrade) --extra dev \
+lock: .venv/lock/bin/uv ## pin the versions and hashes of all packages; UPGRADE=1 takes the newest versions
+	$(LOCK) --output-file requirements/runtime.txt
+	$(LOCK) --extra dev \
 		--constraint requirements/runtime.txt --output-file requirements/dev.txt
-	$(LOCK) $(if $(UPGRADE),--upgrade) --extra dev --extra test \
+	$(LOCK) --extra dev --extra test \
 		--constraint requirements/dev.txt --output-file requirements/test.txt
-	$(LOCK) $(if $(UPGRADE),--upgrade) --extra dev --extra test --extra outside \
+	$(LOCK) --extra dev --extra test --extra outside \
 		--constraint requirements/test.txt --output-file requirements/outside.txt
-	$(COMPILE) $(if $(UPGRADE),--upgrade) \
-		--output-file docs/clients/python/requirements.txt docs/clients/python/requirements.in
+	$(COMPILE) --output-file docs/clients/python/requirements.txt docs/clients/python/requirements.in
 
-clean: ## remove what was installed and cached; DATA_DIR stays
+clean: ## remove installed packages and caches; DATA_DIR is kept
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .schemathesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
