@@ -23,7 +23,7 @@ Kept = dict[str, Any]
 
 def table(lines: Sequence[Line]) -> str:
     """Plain text; what is said of a line stands under it."""
-    heads = ("row", "figure", "rounds", "reach", "verdict")
+    heads = ("row", "figure", "rounds", "target", "verdict")
     cells = [
         (
             line.row,
@@ -96,7 +96,7 @@ def _page(rows: Sequence[tuple[str, Kept]], limits: Mapping[str, str]) -> list[s
         "",
         "![ratios](ratios.svg)",
         "",
-        "| row | figure | rounds | reach | verdict |",
+        "| row | figure | rounds | target | verdict |",
         "|---|---|---|---|---|",
     ]
     for _, row in rows:

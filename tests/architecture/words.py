@@ -25,7 +25,7 @@ _TAG: Final = re.compile(r"<[^>]*>")
 _CODE: Final = re.compile(r"```.*?```|`[^`]*`|\]\([^)\s]*\)", re.DOTALL)
 _CELL: Final = re.compile(r"(?<!\\)\|")
 _ITEM: Final = re.compile(
-    r"`(?P<pattern>[^`]+)`(?: in (?P<kind>names|prose))?(?: except in (?P<places>`[^`]+`(?:, `app/[^`]+`)*))?"
+    r"`(?P<pattern>[^`]+)`(?: in (?P<kind>names|prose))?(?: except in (?P<places>`[^`]+`(?:, `[^`]+`)*))?"
 )
 _SQL: Final = re.compile(
     r"\b(SELECT|INSERT|UPDATE|DELETE|WITH|CREATE|ALTER|DROP|LOCK|WHERE|FROM|JOIN|ORDER BY|VALUES|SET|CHECK"

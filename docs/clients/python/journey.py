@@ -96,7 +96,7 @@ def order(hold: HoldOut) -> BookingIn:
 
 
 def event(client: AuthenticatedClient, booking_id: str) -> str:
-    """The type of what the world is told of the booking, within seconds."""
+    """The type of the booking's event, which appears within seconds."""
     page = None
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:

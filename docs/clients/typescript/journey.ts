@@ -52,9 +52,9 @@ async function main(): Promise<void> {
   while (Date.now() < deadline) {
     const events = await client.GET("/v1/events", { params: { query: { limit: 200, after } } });
     const page = known(events.data, events.error);
-    const told = page.data.find((event) => event.aggregate.id === booking.id);
-    if (told) {
-      console.log(`event    ${told.type}`);
+    const found = page.data.find((event) => event.aggregate.id === booking.id);
+    if (found) {
+      console.log(`event    ${found.type}`);
       return;
     }
     after = page.meta.after ?? after;
