@@ -88,6 +88,10 @@ class DatabaseUnavailable(DomainError):
         super().__init__(detail, retry_after_seconds=1)
 
 
+class LockTimedOut(DatabaseUnavailable):
+    """Another transaction kept a row for longer than we wait; nothing was done."""
+
+
 class HoldStoreUnavailable(DomainError):
     kind = ErrorKind.UNAVAILABLE
     code = "hold_store_unavailable"

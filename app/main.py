@@ -14,8 +14,7 @@ from app.dev.issuer import dev_issuer_app, dev_keys, dev_profile
 from app.settings import Settings, SettingsError
 from app.telemetry import configure_logging
 from app.transport.http.application import Application, create_app
-from app.transport.http.examples import DAYS_AHEAD, Examples, examples_of
-from app.transport.http.paging import Cursors
+from app.transport.http.openapi.examples import DAYS_AHEAD, Examples, examples_of
 from app.transport.http.routers.booking import bookings_router
 from app.transport.http.routers.events import events_router
 from app.transport.http.routers.flights import flights_router
@@ -23,6 +22,7 @@ from app.transport.http.routers.health import Check
 from app.transport.http.routers.hold import holds_router
 from app.transport.http.routers.ledger import ledger_router
 from app.transport.http.routers.search import search_router
+from app.transport.http.wire.cursors import Cursors
 from app.wiring import Identity, Services, core_of, identity_of, services_of, watching
 
 DEV_ISSUER_PATH = "/dev/oidc"

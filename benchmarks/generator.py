@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
-from app.dev.child import leashed
+from app.dev.child import with_death_signal
 from benchmarks.arithmetic import Measured
 from benchmarks.load import Outcome, Plan
 
@@ -28,7 +28,7 @@ class Generator:
         command = [sys.executable, "-m", "benchmarks.load"]
         return cls(
             await asyncio.create_subprocess_exec(
-                *leashed(command, signal.SIGTERM, "same"),
+                *with_death_signal(command, signal.SIGTERM, "same"),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 limit=LINE_BYTES_MAX,

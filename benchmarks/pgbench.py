@@ -22,8 +22,8 @@ from app.booking.model import BookingRequest, Contact, Passenger, Payment
 from app.booking.sale import Order, Sales
 from app.clock import utc_now
 from app.dev.postgres import embedded_binaries
-from app.hold.claim import Claim
 from app.hold.model import Promise
+from app.hold.pinning import Claim
 from app.idempotency.model import IdempotencyKey
 from app.ids import HoldId, booking_id, event_id
 from app.wiring import build_core

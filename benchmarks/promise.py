@@ -20,7 +20,7 @@ from sqlalchemy import text
 
 from app.dev.postgres import Postgres
 from app.dev.valkey import Valkey
-from app.hold import journal
+from app.hold.journal import store as journal
 from app.hold.model import Granted, JournalState, Promise
 from app.ids import FlightId, HoldId, TenantId
 from app.inventory.model import SeatLine

@@ -1,7 +1,7 @@
 """The real servers of a run, and on them one stage a row: a database, a Valkey and processes of its own.
 
 PostgreSQL is one for the whole run, durable as shipped; each row gets a database copied from a migrated
-template, so that no row finds what another left. Everything is a child on a leash and stopped at the
+template, so that no row finds what another left. Every child dies with its parent and is stopped at the
 end of its block, whatever happens.
 """
 

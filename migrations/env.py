@@ -8,7 +8,7 @@ from sqlalchemy import Connection, pool
 from sqlalchemy.ext.asyncio import create_async_engine
 
 import app.booking.tables
-import app.hold.tables
+import app.hold.journal.tables
 import app.idempotency.tables
 import app.inventory.tables
 import app.outbox.tables  # noqa: F401 - imported for their registration

@@ -12,15 +12,15 @@ from typing import Final
 from app.booking import events, store
 from app.booking.model import Booking
 from app.clock import Clock
+from app.concurrency.coalescer import Coalescer, NotTogether, together_or_alone
 from app.errors import IdempotencyKeyReused, NotFound
-from app.hold.live import LiveInventory
+from app.hold.availability import LiveInventory
 from app.idempotency import store as idempotency
 from app.idempotency.model import Answered, Claim, IdempotencyKey
 from app.ids import BookingId, TenantId
 from app.inventory import store as inventory_store
 from app.inventory.model import InventoryRow, rows_of
 from app.outbox import store as outbox
-from app.storage.coalesce import Coalescer, NotTogether, together_or_alone
 from app.storage.database import Database, WriteSession
 from app.storage.transaction import BE_BRIEF, OutcomeUnknown
 

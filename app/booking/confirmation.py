@@ -10,7 +10,6 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Final
 
-from app.background import Background
 from app.booking import rules, store
 from app.booking.errors import DuplicateBooking
 from app.booking.lookup import Lookup, Question
@@ -26,6 +25,7 @@ from app.booking.sale import (
     refusal_of,
 )
 from app.clock import Clock
+from app.concurrency.background import Background
 from app.errors import (
     DatabaseUnavailable,
     DomainError,
@@ -34,8 +34,8 @@ from app.errors import (
     IdempotencyKeyReused,
     ValidationFailed,
 )
-from app.hold.claim import Claim, Claims
 from app.hold.errors import HoldNotActive, NotForSale, no_such_hold
+from app.hold.pinning import Claim, Claims
 from app.idempotency import store as idempotency
 from app.idempotency.model import Answered, IdempotencyKey, Record
 from app.ids import BookingId, HoldId, TenantId

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 from app.booking import store
 from app.booking.sale import ROUTE
-from app.hold import journal
+from app.concurrency.coalescer import BATCH_MAX, Coalescer
+from app.hold.journal import store as journal
 from app.hold.model import Promise
 from app.idempotency import store as idempotency
 from app.idempotency.model import IdempotencyKey, Record
 from app.ids import BookingId, HoldId, TenantId
-from app.storage.coalesce import BATCH_MAX, Coalescer
 from app.storage.database import Database
 
 

@@ -18,11 +18,12 @@ from app.booking.errors import DuplicateBooking, seats_gone
 from app.booking.model import Booking, BookingRequest, BookingStatus, DrawLocator
 from app.booking.store import NewBooking
 from app.clock import Clock
+from app.concurrency.coalescer import Coalescer, NotTogether, together_or_alone
 from app.errors import DomainError
-from app.hold import journal
-from app.hold.claim import Claim, Claims
 from app.hold.errors import HoldExpired, HoldNotActive, SoldOut, no_such_hold
+from app.hold.journal import store as journal
 from app.hold.model import JournalState, Promise
+from app.hold.pinning import Claim, Claims
 from app.idempotency import model as keys
 from app.idempotency import store as idempotency
 from app.idempotency.model import IdempotencyKey
@@ -30,7 +31,6 @@ from app.ids import BookingId, TenantId, booking_id
 from app.inventory import store as inventory_store
 from app.inventory.model import InventoryRow, SeatLine, rows_of
 from app.outbox import store as outbox
-from app.storage.coalesce import Coalescer, NotTogether, together_or_alone
 from app.storage.database import Database, WriteSession
 from app.storage.transaction import BE_BRIEF
 

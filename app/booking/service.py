@@ -1,6 +1,5 @@
 """Book, read, find and cancel: what clients ask. Owns the transactions; tells Redis after the commit."""
 
-from app.background import Background
 from app.booking import store
 from app.booking.cancellation import Cancellation, no_such_booking
 from app.booking.confirmation import Confirmation
@@ -8,8 +7,9 @@ from app.booking.lookup import Lookup
 from app.booking.model import Booking, BookingRequest, DrawLocator, draw_locator
 from app.booking.sale import BATCH_MAX, Sales
 from app.clock import Clock
-from app.hold.claim import Claims
-from app.hold.live import LiveInventory
+from app.concurrency.background import Background
+from app.hold.availability import LiveInventory
+from app.hold.pinning import Claims
 from app.idempotency.model import Answered, IdempotencyKey
 from app.ids import BookingId, TenantId
 from app.storage.database import Database

@@ -1,7 +1,7 @@
 """A child process that never outlives its parent.
 
-Every program that `holdfast dev` and the tests start goes through `Child`: it is put on a leash
-(see leash.py), in a session of its own, so that a Ctrl-C at the terminal reaches the parent alone
+Every program that `holdfast dev` and the tests start goes through `Child`: it is started by
+pdeathsig_exec.py, in a session of its own, so that a Ctrl-C at the terminal reaches the parent alone
 and the parent decides the order. Its process id is kept beside its data, so that the next start can
 wait for a predecessor that is still winding down after its parent was killed.
 """
@@ -23,7 +23,7 @@ from app.dev.errors import CannotStartError
 
 User = Literal["same", "namespace", "nobody"]
 
-_LEASH = Path(__file__).with_name("leash.py")
+_PDEATHSIG_EXEC = Path(__file__).with_name("pdeathsig_exec.py")
 _LOG_LIMIT_BYTES = 10_000_000
 _TAIL_BYTES = 4_000
 
@@ -68,7 +68,7 @@ class Child:
             outputs = [pipe.writing for pipe in pipes]
         try:
             process = await asyncio.create_subprocess_exec(
-                *leashed(program.command, program.stop_signals[0][0], program.user),
+                *with_death_signal(program.command, program.stop_signals[0][0], program.user),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=outputs[0],
                 stderr=outputs[1],
@@ -160,9 +160,11 @@ class Pipe:
         self._transport.close()
 
 
-def leashed(command: Sequence[str], death_signal: signal.Signals, user: User) -> list[str]:
+def with_death_signal(
+    command: Sequence[str], death_signal: signal.Signals, user: User
+) -> list[str]:
     """The command that runs `command` so that it dies with this process."""
-    prefix = [sys.executable, "-I", "-S", str(_LEASH)]
+    prefix = [sys.executable, "-I", "-S", str(_PDEATHSIG_EXEC)]
     return [*prefix, str(os.getpid()), str(int(death_signal)), user, *command]
 
 

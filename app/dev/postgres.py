@@ -19,15 +19,15 @@ from pathlib import Path
 import asyncpg
 import psutil
 
-from app.dev import leash
+from app.dev import pdeathsig_exec
 from app.dev.child import (
     Child,
     Program,
     User,
     is_alive,
     last_words,
-    leashed,
     outlast_predecessor,
+    with_death_signal,
 )
 from app.dev.data_dir import free_port, kept_secret, write_private
 from app.dev.errors import CannotStartError
@@ -234,7 +234,7 @@ def _ordinary_user() -> User:
     for user in candidates:
         with suppress(OSError, subprocess.SubprocessError):
             subprocess.run(  # noqa: S603 - our own interpreter and /bin/sh
-                leashed(["/bin/sh", "-c", "exit 0"], signal.SIGKILL, user),
+                with_death_signal(["/bin/sh", "-c", "exit 0"], signal.SIGKILL, user),
                 check=True,
                 capture_output=True,
                 timeout=10,
@@ -249,7 +249,7 @@ def _give(path: Path, user: User) -> None:
     """Hands files to whoever runs the server; as root, an earlier run may have been another."""
     if os.geteuid() != 0:
         return
-    owner = leash.NOBODY if user == "nobody" else os.geteuid()
+    owner = pdeathsig_exec.NOBODY if user == "nobody" else os.geteuid()
     if path.stat().st_uid == owner:
         return
     for found in (path, *path.rglob("*")):

@@ -20,7 +20,7 @@ from app.dev.console import Console
 from app.dev.data_dir import kept_secret, locked
 from app.dev.errors import CannotStartError
 from app.dev.postgres import Postgres, embedded_binaries
-from app.dev.upkeep import GaveUpError, Kept, Role, keep
+from app.dev.restarter import GaveUpError, Kept, Role, keep
 from app.dev.valkey import Valkey, embedded_binary
 from app.settings import Environment, Settings
 

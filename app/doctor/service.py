@@ -10,8 +10,8 @@ from app.doctor.model import Finding, danger, ok
 from app.doctor.rules import Deployment
 from app.doctor.store import see_postgres, see_redis
 from app.errors import DomainError
-from app.hold.reconciler import Reconciler
-from app.hold.repair import Repair
+from app.hold.repairs.reconciler import Reconciler
+from app.hold.repairs.repair import Repair
 from app.storage.redis import UNREACHABLE
 
 S = TypeVar("S")

@@ -11,8 +11,8 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from app.hold import keys
-from app.hold.keys import Keys
+from app.hold.redis import keys
+from app.hold.redis.keys import Keys
 from app.ids import HoldId
 
 SECONDS: Final = 3.0

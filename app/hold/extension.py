@@ -11,14 +11,14 @@ from datetime import datetime
 from typing import Any, Final
 
 from app.clock import Clock
+from app.concurrency.coalescer import BATCH_MAX, Coalescer, NotTogether, together_or_alone
 from app.errors import HoldStoreUnavailable, IdempotencyKeyReused
-from app.hold import journal
 from app.hold.errors import ExtensionLimitReached, HoldNotActive
+from app.hold.journal import store as journal
 from app.hold.model import Extended, Hold, JournalState, Promise
 from app.hold.views import seconds_between, told_when_extended
 from app.idempotency import store as idempotency
 from app.idempotency.model import Answered, Claim, IdempotencyKey, Record
-from app.storage.coalesce import BATCH_MAX, Coalescer, NotTogether, together_or_alone
 from app.storage.database import Database, WriteSession
 from app.storage.transaction import BE_BRIEF
 

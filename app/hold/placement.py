@@ -14,10 +14,11 @@ from typing import Final
 
 from app.clock import Clock
 from app.errors import DatabaseUnavailable, DomainError, HoldStoreUnavailable, IdempotencyKeyReused
-from app.hold import journal
-from app.hold.epoch import EpochKeeper
+from app.hold.availability import LiveInventory
+from app.hold.epochs.current import EpochKeeper
 from app.hold.errors import OfferExpired, SoldOut
-from app.hold.live import LiveInventory
+from app.hold.journal import store as journal
+from app.hold.journal.batched import SharedJournal
 from app.hold.model import (
     ClassChoice,
     Fenced,
@@ -34,8 +35,7 @@ from app.hold.model import (
     Stale,
 )
 from app.hold.pricing import Itinerary, itinerary
-from app.hold.shared_journal import SharedJournal
-from app.hold.store import HoldStore, request_digest
+from app.hold.redis.holds import HoldStore, request_digest
 from app.hold.views import first_told
 from app.idempotency.model import Answered, IdempotencyKey
 from app.ids import FlightId, HoldId, TenantId, first_id, hold_id

@@ -5,11 +5,10 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Final
 
-from app.background import Background
+from app.concurrency.background import Background
 from app.errors import HoldStoreUnavailable, IdempotencyKeyReused
-from app.hold import extension, journal
-from app.hold.claim import Claims
-from app.hold.epoch import EpochKeeper
+from app.hold import extension
+from app.hold.epochs.current import EpochKeeper
 from app.hold.errors import (
     ExtensionLimitReached,
     HoldExpired,
@@ -18,6 +17,8 @@ from app.hold.errors import (
     no_such_hold,
 )
 from app.hold.extension import Extension, Extensions, extended_before
+from app.hold.journal import store as journal
+from app.hold.journal.batched import SharedJournal
 from app.hold.model import (
     EXTENSIONS_MAX,
     Extended,
@@ -28,9 +29,9 @@ from app.hold.model import (
     MemoState,
     Promise,
 )
+from app.hold.pinning import Claims
 from app.hold.placement import Placement
-from app.hold.shared_journal import SharedJournal
-from app.hold.store import HoldStore
+from app.hold.redis.holds import HoldStore
 from app.hold.views import STATES_OF, HoldViews
 from app.idempotency import store as idempotency
 from app.idempotency.model import Answered, IdempotencyKey, Record

@@ -9,9 +9,9 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from app.errors import HoldStoreUnavailable
-from app.hold import journal
-from app.hold.epoch import EpochKeeper
-from app.hold.expirer import expire_on_word_of
+from app.hold.epochs.current import EpochKeeper
+from app.hold.expiry import expire_on_word_of
+from app.hold.journal import store as journal
 from app.hold.model import (
     EXTENSIONS_MAX,
     Glimpse,
@@ -21,7 +21,7 @@ from app.hold.model import (
     MemoState,
     Promise,
 )
-from app.hold.store import HoldStore
+from app.hold.redis.holds import HoldStore
 from app.ids import HoldId, booking_id
 from app.storage.database import Database, WriteSession
 

@@ -9,10 +9,10 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 
+from app.concurrency.coalescer import BATCH_MAX, Coalescer
 from app.ids import FlightId
 from app.inventory import store
 from app.inventory.model import Flight
-from app.storage.coalesce import BATCH_MAX, Coalescer
 from app.storage.database import Database
 
 FLIGHTS_MAX = 20_000

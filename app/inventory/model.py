@@ -6,7 +6,7 @@ taken = sold + held:
 
     open(k) = max(0, min over j from the first class to k of (limit_j - sum of taken from j down))
 
-The same arithmetic stands once in Lua (app/hold/lua/include/nesting.lua) and is compared with this
+The same arithmetic stands once in Lua (app/hold/redis/lua/include/nesting.lua) and is compared with this
 one by property tests.
 """
 

@@ -21,11 +21,11 @@ from app.clock import Clock
 from app.errors import DatabaseUnavailable
 from app.ids import EventId
 from app.outbox import delivery, gauges, store
+from app.outbox.leadership import Tenure
 from app.outbox.lease import Lease
 from app.outbox.model import Due
 from app.outbox.publisher import Accepted, Outcome, Publisher, Refused
 from app.outbox.retry import Backoff
-from app.outbox.tenure import Tenure
 from app.storage.database import Database
 
 BATCH_MAX = 100  # events; EventBridge's larger limit

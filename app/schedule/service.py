@@ -14,7 +14,7 @@ from typing import Protocol
 
 from app.clock import Clock
 from app.errors import DatabaseUnavailable, HoldStoreUnavailable, NotFound, Overloaded
-from app.hold.journal import prove_epoch
+from app.hold.journal.store import prove_epoch
 from app.ids import FlightId
 from app.inventory.model import CabinCounts, CabinName, Flight, InventoryRow
 from app.inventory.store import read_flights, read_rows

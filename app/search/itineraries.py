@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
 
-from app.background import Background
+from app.concurrency.background import Background
+from app.concurrency.cache import Cache
 from app.inventory.model import Flight
 from app.search import store
 from app.search.connections import sensible
 from app.search.model import Path, SearchQuery
 from app.search.quoting import Counts
-from app.storage.cache import Cache
 from app.storage.database import Database
 
 FRESH_SECONDS: Final = 1.0

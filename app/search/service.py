@@ -11,11 +11,11 @@ from datetime import date, datetime
 from itertools import islice, pairwise, product
 from typing import Final, TypeVar
 
-from app.background import Background
 from app.clock import Clock
+from app.concurrency.background import Background
 from app.errors import NotFound, ValidationFailed, Violation
+from app.hold.availability import LiveInventory
 from app.hold.errors import NotForSale, OfferExpired, SoldOut
-from app.hold.live import LiveInventory
 from app.hold.model import ClassChoice, Full, OfferTerms
 from app.ids import FlightId, TenantId
 from app.inventory import store as inventory_store

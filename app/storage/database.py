@@ -17,11 +17,10 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from app.errors import DatabaseUnavailable
+from app.errors import DatabaseUnavailable, LockTimedOut
 from app.storage.durability import ASK, UnsafeDatabase, dangers
 from app.storage.transaction import (
     LOCK_TIMED_OUT,
-    LockTimedOut,
     OutcomeUnknown,
     is_unanswered,
     is_worth_a_rerun,

@@ -17,7 +17,7 @@ from redis.exceptions import NoScriptError
 
 _INCLUDE: Final = "--@include "
 _SCRIPTS: Final = "--@scripts\n"
-_TOGETHER: Final = Path(__file__).with_name("together.lua")
+_TOGETHER: Final = Path(__file__).with_name("bundle.lua")
 
 Argument = str | int | bytes
 

@@ -21,10 +21,6 @@ class OutcomeUnknown(DatabaseUnavailable):
     """The connection broke while COMMIT was under way: committed or not, only a later read can say."""
 
 
-class LockTimedOut(DatabaseUnavailable):
-    """Another transaction kept a row for longer than we wait; nothing was done."""
-
-
 def sqlstate_of(error: DBAPIError) -> str | None:
     """The server's five-letter state, or None where the error came from the connection itself."""
     state = getattr(error.orig, "sqlstate", None)

@@ -12,34 +12,43 @@ from datetime import timedelta
 
 from redis.asyncio import Redis
 
-from app.background import Background, repeat
 from app.clock import Clock, utc_now
+from app.concurrency.background import Background, repeat
+from app.concurrency.coalescer import BATCH_MAX
 from app.errors import HoldStoreUnavailable
-from app.hold import expirer, marker, reconciler, resolver, retention, sweeper, sync, tighten
-from app.hold.claim import Claims
-from app.hold.epoch import EpochKeeper
-from app.hold.epoch_store import EpochStore
-from app.hold.expirer import Expirer
+from app.hold.availability import LiveInventory
+from app.hold.epochs.current import EpochKeeper
+from app.hold.epochs.guardian import Guardian
 from app.hold.extension import Extensions
-from app.hold.inspection import Inspection
-from app.hold.live import LiveInventory
-from app.hold.marker import Marker
+from app.hold.journal.batched import SharedJournal
+from app.hold.pinning import Claims
 from app.hold.placement import OpenOffer, Placement
-from app.hold.rebuild import Guardian
-from app.hold.reconciler import Reconciler
-from app.hold.repair import Repair
-from app.hold.resolver import Resolver
-from app.hold.retention import Retention
-from app.hold.scripts import Scripts
-from app.hold.seats import SeatStore
+from app.hold.redis.epochs import EpochStore
+from app.hold.redis.holds import HoldStore
+from app.hold.redis.inspection import Inspection
+from app.hold.redis.scripts import Scripts
+from app.hold.redis.seats import SeatStore
+from app.hold.repairs import (
+    ceilings,
+    expirer,
+    inventory_sync,
+    key_filter,
+    reconciler,
+    resolver,
+    retention,
+    sweeper,
+)
+from app.hold.repairs.ceilings import Tightener
+from app.hold.repairs.expirer import Expirer
+from app.hold.repairs.inventory_sync import Sync
+from app.hold.repairs.key_filter import Marker
+from app.hold.repairs.reconciler import Reconciler
+from app.hold.repairs.repair import Repair
+from app.hold.repairs.resolver import Resolver
+from app.hold.repairs.retention import Retention
+from app.hold.repairs.sweeper import Sweeper
 from app.hold.service import HoldService
-from app.hold.shared_journal import SharedJournal
-from app.hold.store import HoldStore
-from app.hold.sweeper import Sweeper
-from app.hold.sync import Sync
-from app.hold.tighten import Tightener
 from app.inventory.catalogue import Catalogue
-from app.storage.coalesce import BATCH_MAX
 from app.storage.database import Database
 from app.storage.redis import HoldServer
 
@@ -189,8 +198,8 @@ async def watching(core: Core) -> AsyncIterator[None]:
             ("expirer", core.expirer.once, expirer.EVERY_SECONDS),
             ("resolver", core.resolver.once, resolver.EVERY_SECONDS),
             ("sweeper", core.sweeper.once, sweeper.EVERY_SECONDS),
-            ("sync", core.sync.once, sync.EVERY_SECONDS),
-            ("tightener", core.tightener.once, tighten.EVERY_SECONDS),
+            ("sync", core.sync.once, inventory_sync.EVERY_SECONDS),
+            ("tightener", core.tightener.once, ceilings.EVERY_SECONDS),
             ("retention", core.retention.once, retention.EVERY_SECONDS),
         ):
             tasks.create_task(repeat(name, work, every_seconds, stop), name=name)
@@ -198,7 +207,7 @@ async def watching(core: Core) -> AsyncIterator[None]:
             tasks.create_task(repeat(name, work, every_seconds, stop), name=name)
             for name, work, every_seconds in (
                 ("reconciler", core.reconciler.once, reconciler.EVERY_SECONDS),
-                ("marker", core.marker.once, marker.EVERY_SECONDS),
+                ("marker", core.marker.once, key_filter.EVERY_SECONDS),
             )
         ]
         try:

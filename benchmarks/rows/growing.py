@@ -12,7 +12,7 @@ from functools import partial
 
 import asyncpg
 
-from app.hold.keys import EPOCH, Keys
+from app.hold.redis.keys import EPOCH, Keys
 from benchmarks import seeding
 from benchmarks.arithmetic import Measured, Reach, Rounds, at_most, middle
 from benchmarks.rows.base import CLIENTS, Bench, Line, cpu_text, warnings

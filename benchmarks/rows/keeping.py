@@ -9,7 +9,7 @@ from functools import partial
 import asyncpg
 import httpx
 
-from app.hold.keys import EPOCH, Keys
+from app.hold.redis.keys import EPOCH, Keys
 from benchmarks import seeding
 from benchmarks.arithmetic import Ratio, at_most
 from benchmarks.load import Plan

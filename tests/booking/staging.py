@@ -11,15 +11,15 @@ from typing import Any, TypeVar
 import pytest
 from sqlalchemy import text
 
-from app.background import Background
 from app.booking.model import draw_locator
 from app.booking.service import BookingService
 from app.clock import utc_now
+from app.concurrency.background import Background
 from app.dev.postgres import Postgres
 from app.errors import DatabaseUnavailable
-from app.hold.claim import Claim, Claims
 from app.hold.errors import SoldOut
 from app.hold.model import Hold, MemoState
+from app.hold.pinning import Claim, Claims
 from app.hold.service import HoldService
 from app.idempotency.model import IdempotencyKey
 from app.ids import FlightId, HoldId

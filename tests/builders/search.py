@@ -30,8 +30,8 @@ from app.search.model import Offer, OfferedSegment, Quote, SearchQuery, Slice, S
 from app.search.offer_token import OfferTokens
 from app.search.service import SearchService
 from app.transport.http.application import create_app
-from app.transport.http.paging import Cursors
 from app.transport.http.routers.search import search_router
+from app.transport.http.wire.cursors import Cursors
 from app.wiring import Core
 from tests.builders.flights import DEPARTING, flight
 from tests.builders.holds import DEMO, RIVAL, key, request

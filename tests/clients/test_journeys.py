@@ -12,7 +12,7 @@ import pytest
 
 from app.clock import utc_now
 from app.dev.example import example_flight
-from app.transport.http.examples import DAYS_AHEAD
+from app.transport.http.openapi.examples import DAYS_AHEAD
 from tests.builders.wire import put_flight
 from tests.fixtures.api import Api, environment
 

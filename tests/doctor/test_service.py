@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from app.doctor.model import Finding, Level, danger, is_dangerous, ok, verdict, warning
 from app.doctor.rules import Deployment, of_both, of_ourselves, of_postgres, of_redis
 from app.doctor.store import PostgresSeen, RedisSeen, see_redis
-from app.hold.keys import Keys
+from app.hold.redis.keys import Keys
 from app.ids import FlightId
 from app.wiring import Core
 from tests.builders.flights import flight

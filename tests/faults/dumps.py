@@ -1,7 +1,7 @@
 """What stands in Postgres, in Redis and on the bus when a run is over, as plain values.
 
 Taken at rest: Postgres in one snapshot, Redis right after it. Instants are whole microseconds since
-1970, as scripts count them, so that nothing is rounded. Key names come from app/hold/keys.py. Nothing
+1970, as scripts count them, so that nothing is rounded. Key names come from app/hold/redis/keys.py. Nothing
 here judges.
 """
 
@@ -15,9 +15,9 @@ from typing import Any, Final, NamedTuple
 import asyncpg
 from redis.asyncio import Redis
 
-from app.hold import keys
-from app.hold.keys import Keys
 from app.hold.model import microseconds
+from app.hold.redis import keys
+from app.hold.redis.keys import Keys
 from app.ids import FlightId, HoldId
 
 READ_AT_ONCE: Final = 1000

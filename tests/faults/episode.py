@@ -13,7 +13,7 @@ from random import Random
 import asyncpg
 from redis.exceptions import RedisError
 
-from app.hold.keys import EPOCH, Keys
+from app.hold.redis.keys import EPOCH, Keys
 from tests.builders.wire import Classes
 from tests.faults.faults import FAULTS
 from tests.faults.faults.base import Fault

@@ -17,7 +17,7 @@ from app.booking.service import BookingService
 from app.dev.data_dir import free_port
 from app.dev.valkey import Valkey
 from app.errors import HoldStoreUnavailable
-from app.hold import rebuild
+from app.hold.epochs import guardian
 from app.hold.errors import SoldOut
 from app.hold.model import Hold, HoldStatus
 from app.hold.service import HoldService
@@ -160,7 +160,7 @@ async def test_a_process_that_is_cut_off_alone_ends_nothing(
         empty_database, f"redis://127.0.0.1:{free_port()}/0", hold_ttl=timedelta(minutes=10)
     )
     before, doubts = await core.epochs.current(), 0
-    until = asyncio.get_running_loop().time() + rebuild.AWAY_SECONDS + 1
+    until = asyncio.get_running_loop().time() + guardian.AWAY_SECONDS + 1
     while asyncio.get_running_loop().time() < until:
         with pytest.raises(HoldStoreUnavailable):
             await alone.guardian.ensure_open()

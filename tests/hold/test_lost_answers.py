@@ -6,7 +6,7 @@ import pytest
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from app.errors import HoldStoreUnavailable
-from app.hold.scripts import SENDINGS_MAX
+from app.hold.redis.scripts import SENDINGS_MAX
 from app.ids import FlightId
 from app.inventory.model import CabinName
 from app.wiring import Core

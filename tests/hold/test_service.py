@@ -9,7 +9,6 @@ import pytest
 from sqlalchemy import text
 
 from app.errors import IdempotencyKeyReused, NotFound, ValidationFailed
-from app.hold import journal
 from app.hold.errors import (
     ExtensionLimitReached,
     HoldExpired,
@@ -17,6 +16,7 @@ from app.hold.errors import (
     NotForSale,
     SoldOut,
 )
+from app.hold.journal import store as journal
 from app.hold.model import Hold, HoldRequest, HoldStatus, MemoState, Promise
 from app.hold.service import HoldService
 from app.ids import FlightId, HoldId

@@ -11,8 +11,8 @@ from app.identity.principal import Principal, Scope
 from app.ids import TenantId
 from app.ledger.service import LedgerService
 from app.transport.http.application import create_app
-from app.transport.http.paging import Cursors
 from app.transport.http.routers.ledger import ledger_router
+from app.transport.http.wire.cursors import Cursors
 from app.wiring import Core
 from tests.builders.bookings import booking_service, wanted
 from tests.builders.flights import flight

@@ -1,6 +1,6 @@
 """The hold scripts: each takes a Redis, its time, the epoch it is meant for, and answers a new Redis.
 
-They stand for app/hold/lua/*.lua; a reply of EPOCH means that nothing was done.
+They stand for app/hold/redis/lua/*.lua; a reply of EPOCH means that nothing was done.
 """
 
 from collections.abc import Callable

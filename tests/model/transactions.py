@@ -1,6 +1,6 @@
 """The transactions on Postgres, each as one step on a copy of the world.
 
-They stand for app/hold/journal.py and its callers. E(e), the proof that Redis's data is still that of
+They stand for app/hold/journal/store.py and its callers. E(e), the proof that Redis's data is still that of
 epoch e, is `_is_over` asked first: the row locks of the real statements make the whole atomic.
 """
 

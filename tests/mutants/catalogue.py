@@ -45,7 +45,7 @@ class Mutant:
 ORDINARY: Final = (
     "tests/hold/test_service.py::test_a_hold_keeps_every_segment_until_a_ttl_from_its_grant",
     "tests/booking/test_service.py::test_a_booking_sells_every_segment_at_the_held_price",
-    "tests/hold/test_rebuild.py::test_an_empty_redis_is_loaded_and_every_promise_stands",
+    "tests/hold/epochs/test_guardian.py::test_an_empty_redis_is_loaded_and_every_promise_stands",
 )
 """What every mutant still does: one that fails here is no subtle fault, and proves nothing."""
 
@@ -74,14 +74,14 @@ MUTANTS: Final = (
     ),
     Mutant(
         "no-epoch-check-in-a-script",
-        "hold/test_lua.py",
+        "hold/redis/test_lua.py",
         "test_no_script_speaks_for_another_epoch",
         simulated=AS_PLANTED,
         spared="what it grants for an epoch that is over is not written: the INSERT proves its own",
     ),
     Mutant(
         "epoch-read-at-insert-time",
-        "hold/test_rebuild.py",
+        "hold/epochs/test_guardian.py",
         "test_an_old_primary_that_goes_on_serving_grants_nothing",
         simulated="epoch read at INSERT time",
         fault="redis-old-primary",
@@ -89,7 +89,7 @@ MUTANTS: Final = (
     ),
     Mutant(
         "release-without-tombstone",
-        "hold/test_lua.py",
+        "hold/redis/test_lua.py",
         "test_a_release_before_its_hold_leaves_a_tombstone",
         simulated=AS_PLANTED,
         spared="a late duplicate's grant meets the row that has ended, and is undone",
@@ -104,7 +104,7 @@ MUTANTS: Final = (
     ),
     Mutant(
         "unpin-without-a-raised-fence",
-        "hold/findings/test_fences.py",
+        "hold/histories/test_fences.py",
         "test_who_lets_go_of_a_failed_booking_has_stopped_its_retry_first",
         simulated=AS_PLANTED,
         fault="api-freeze",
@@ -112,7 +112,7 @@ MUTANTS: Final = (
     ),
     Mutant(
         "no-fence-in-the-where",
-        "hold/findings/test_fences.py",
+        "hold/histories/test_fences.py",
         "test_who_lets_go_of_a_failed_booking_has_stopped_its_retry_first",
         simulated="no fence in the WHERE",
         fault="api-freeze",
@@ -128,7 +128,7 @@ MUTANTS: Final = (
     ),
     Mutant(
         "rebuild-without-cut",
-        "hold/findings/test_loss.py",
+        "hold/histories/test_loss.py",
         "test_a_hold_that_had_run_out_is_not_revived_beside_its_heir",
         simulated="rebuild without cut",
         fault="redis-flush",
@@ -136,7 +136,7 @@ MUTANTS: Final = (
     ),
     Mutant(
         "cut-over-held-rows-only",
-        "hold/findings/test_loss.py",
+        "hold/histories/test_loss.py",
         "test_a_hold_that_had_run_out_is_not_revived_beside_its_heir",
         simulated="cut over HELD rows only",
         spared="any promise on any flight that is still held moves the cut as far",
@@ -151,28 +151,28 @@ MUTANTS: Final = (
     ),
     Mutant(
         "expired-by-postgres-clock",
-        "hold/findings/test_time.py",
+        "hold/histories/test_time.py",
         "test_a_clock_of_postgres_ends_no_hold_and_keeps_none_alive",
         simulated="cut by PostgreSQL's clock",
         spared="PostgreSQL and Redis have one clock there, which cannot be moved",
     ),
     Mutant(
         "rebuild-without-the-second-reading",
-        "hold/findings/test_loss.py",
+        "hold/histories/test_loss.py",
         "test_a_booking_made_while_redis_is_loaded_is_known_when_it_opens",
         simulated=AS_PLANTED,
         spared="who books while Redis is loaded, for milliseconds, has to die before telling it",
     ),
     Mutant(
         "cancel-applied-without-version",
-        "hold/findings/test_loss.py",
+        "hold/histories/test_loss.py",
         "test_a_cancellation_that_redis_hears_of_twice_frees_its_seat_once",
         simulated=AS_PLANTED,
         spared="a row has to come once more after the next sale, and the sync mends it in a second",
     ),
     Mutant(
         "batch-decided-by-row-count",
-        "hold/findings/test_answers.py",
+        "hold/histories/test_answers.py",
         "test_each_promise_of_a_batch_is_decided_by_its_own_row",
         simulated=AS_PLANTED,
         fault="redis-flush",
@@ -198,7 +198,7 @@ MUTANTS: Final = (
     ),
     Mutant(
         "unsorted-locks",
-        "hold/findings/test_order.py",
+        "hold/histories/test_order.py",
         "test_seats_sold_in_opposite_orders_are_locked_in_one",
         spared="PostgreSQL ends one of the two that wait for each other, and it is run again",
     ),

@@ -14,7 +14,7 @@ from app.inventory.itinerary import PassengerCounts
 from app.money import Money
 from app.search.offer_token import OFFER_ID_MAX, OfferTokens, expiry_of
 from app.signing import Signer
-from app.transport.http.paging import Cursors
+from app.transport.http.wire.cursors import Cursors
 from tests.builders.holds import DEMO, RIVAL
 from tests.builders.search import NOW, SIGNING_KEYS, terms
 

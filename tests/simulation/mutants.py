@@ -12,12 +12,15 @@ from copy import copy
 from typing import Any, Final
 from unittest.mock import patch
 
-from app.hold import gate, journal, loading, placement, scripts
-from app.hold.claim import Claims
-from app.hold.epoch import EpochKeeper
+from app.hold import placement
+from app.hold.epochs import loader, transition
+from app.hold.epochs.current import EpochKeeper
 from app.hold.errors import HoldExpired
+from app.hold.journal import store as journal
+from app.hold.journal.batched import SharedJournal
+from app.hold.pinning import Claims
 from app.hold.placement import Placement
-from app.hold.shared_journal import SharedJournal
+from app.hold.redis import scripts
 from app.hold.views import first_told
 from app.idempotency.model import Answered
 from app.ids import first_id
@@ -177,11 +180,11 @@ MUTANTS: Final[dict[str, Plant]] = {
     "unpin without asking the journal": in_python(Claims, "settle", _unpin_without_asking),
     "no fence in the WHERE": in_sql(journal._CONFIRM, _confirm_whatever_fence),
     "no state in the WHERE": in_sql(journal._CONFIRM, _confirm_whatever_state),
-    "rebuild without cut": in_sql(gate._BUMP, _bump_without_cut),
-    "cut over HELD rows only": in_sql(gate._BUMP, _bump_over_held),
-    "cut by PostgreSQL's clock": in_sql(gate._BUMP, _bump_by_own_clock),
-    "rebuild without the second reading": in_python(loading.Loading, "correct", _nothing),
-    "flip without a WHERE": in_sql(gate._FLIP, _flip_whatever_epoch),
+    "rebuild without cut": in_sql(transition._BUMP, _bump_without_cut),
+    "cut over HELD rows only": in_sql(transition._BUMP, _bump_over_held),
+    "cut by PostgreSQL's clock": in_sql(transition._BUMP, _bump_by_own_clock),
+    "rebuild without the second reading": in_python(loader.Loading, "correct", _nothing),
+    "flip without a WHERE": in_sql(transition._FLIP, _flip_whatever_epoch),
     "rows taken over without version": in_lua("tonumber(version) > tonumber(kept[1])", "true"),
     "answer before the journal": in_python(Placement, "_append", _answer_first),
     "release without tombstone": in_lua(

@@ -14,10 +14,10 @@ from typing import Any, Final
 
 from app.booking.model import Booking
 from app.errors import DomainError, ErrorKind, IdempotencyInFlight
-from app.hold import keys
 from app.hold.errors import ExtensionLimitReached, HoldNotActive, SoldOut
-from app.hold.keys import Keys
 from app.hold.model import Hold, HoldRequest, HoldStatus, JournalState, microseconds
+from app.hold.redis import keys
+from app.hold.redis.keys import Keys
 from app.idempotency.model import IdempotencyKey
 from app.ids import BookingId, HoldId, TenantId
 from tests.simulation.postgres import Row, Transaction

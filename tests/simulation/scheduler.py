@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import structlog
 
-from app.hold.keys import Keys
+from app.hold.redis.keys import Keys
 from tests.simulation.effects import Outcome
 from tests.simulation.faults import fail
 from tests.simulation.oracle import Oracle

@@ -19,10 +19,12 @@ from app.booking import store as bookings
 from app.booking import tables as booking_tables
 from app.booking.model import Booking, BookingStatus, Payment
 from app.booking.store import NewBooking
-from app.hold import gate, journal, survey
-from app.hold import tables as hold_tables
-from app.hold.doubt import Doubts
-from app.hold.epoch import EpochKeeper
+from app.hold.epochs import transition
+from app.hold.epochs.current import EpochKeeper
+from app.hold.epochs.suspicion import Doubts
+from app.hold.journal import scans
+from app.hold.journal import store as journal
+from app.hold.journal import tables as hold_tables
 from app.hold.model import JournalState, Promise
 from app.idempotency import store as idempotency
 from app.idempotency import tables as idempotency_tables
@@ -229,12 +231,12 @@ class Draw:
                 await journal.read(session, ids[0]),
                 await journal.read_own(session, tenant, ids[0]),
                 await journal.read_all(session, ids),
-                await survey.states(session, ids),
-                await survey.memo_page(session, ids[0], 2),
-                await survey.live_among(session, ids),
-                await survey.live_ids(session, "", 100),
-                await survey.just_ended(session, 600.0, 100),
-                sorted(await survey.newest_grants(session, 1), key=lambda grant: grant.hold_id),
+                await scans.states(session, ids),
+                await scans.memo_page(session, ids[0], 2),
+                await scans.live_among(session, ids),
+                await scans.live_ids(session, "", 100),
+                await scans.just_ended(session, 600.0, 100),
+                sorted(await scans.newest_grants(session, 1), key=lambda grant: grant.hold_id),
             )
 
         return work
@@ -242,14 +244,19 @@ class Draw:
     def op_lease(self) -> Operation:
         who = self.chance.choice(("P1", "P2"))
         statement = self.chance.choice(
-            (gate._CLOSE_GATE, gate._OPEN_GATE, gate._OPEN_GATE, gate._DROP_LEASE)
+            (
+                transition._CLOSE_GATE,
+                transition._OPEN_GATE,
+                transition._OPEN_GATE,
+                transition._DROP_LEASE,
+            )
         )
 
         async def work(session: WriteSession) -> Any:
             values = {"who": who, "seconds": 30.0}
-            taken = (await session.execute(gate._TAKE_LEASE, values)).one_or_none()
+            taken = (await session.execute(transition._TAKE_LEASE, values)).one_or_none()
             changed = await session.execute(statement, {"who": who})
-            await session.execute(gate._OPEN_GATE, {"who": who})
+            await session.execute(transition._OPEN_GATE, {"who": who})
             return taken is not None, changed.rowcount
 
         return work
@@ -259,16 +266,16 @@ class Draw:
             return self.op_flip()
 
         async def work(session: WriteSession) -> Any:
-            seen = (await session.execute(gate._LOCK_EPOCH)).scalar_one()
-            return await gate._bump(session, seen)
+            seen = (await session.execute(transition._LOCK_EPOCH)).scalar_one()
+            return await transition._bump(session, seen)
 
         return work
 
     def op_flip(self) -> Operation:
         async def work(session: WriteSession) -> int:
-            epoch = (await session.execute(gate._LOCK_EPOCH)).scalar_one()
+            epoch = (await session.execute(transition._LOCK_EPOCH)).scalar_one()
             values = {"epoch": epoch, "incarnation": f"R{epoch}"}
-            return (await session.execute(gate._FLIP, values)).rowcount
+            return (await session.execute(transition._FLIP, values)).rowcount
 
         return work
 

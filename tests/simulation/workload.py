@@ -8,7 +8,7 @@ from typing import Any, Final
 from app.booking.model import BookingRequest, Payment
 from app.errors import DomainError
 from app.hold.model import ClassChoice, HoldRequest
-from app.hold.scripts import EpochMoved
+from app.hold.redis.scripts import EpochMoved
 from app.idempotency.model import IdempotencyKey
 from app.ids import FlightId, booking_id
 from app.inventory.itinerary import PassengerCounts

@@ -9,7 +9,7 @@ from random import Random
 from typing import Any, Final
 
 from app.booking.service import BookingService
-from app.hold import keys, scripts
+from app.hold.redis import keys, scripts
 from app.hold.service import HoldService
 from app.ids import TenantId
 from app.inventory.model import Flight

@@ -9,8 +9,9 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import text
 
-from app.hold import journal, survey
-from app.hold.journal import NewEnd
+from app.hold.journal import scans
+from app.hold.journal import store as journal
+from app.hold.journal.store import NewEnd
 from app.ids import HoldId, TenantId
 from app.storage.database import Database, WriteSession
 from tests.builders.plans import BEFORE_A_PLAN_IS_KEPT, rows_read
@@ -23,13 +24,13 @@ Work = Callable[[WriteSession], Awaitable[object]]
 
 WORKS: dict[str, Work] = {
     "read": lambda s: journal.read_all(s, ASKED),
-    "states": lambda s: survey.states(s, ASKED),
-    "live_among": lambda s: survey.live_among(s, ASKED),
+    "states": lambda s: scans.states(s, ASKED),
+    "live_among": lambda s: scans.live_among(s, ASKED),
     "confirm": lambda s: journal.confirm(s, dict.fromkeys(ASKED, 1)),
     "release": lambda s: journal.release(s, [(DEMO, one) for one in ASKED]),
     "expire": lambda s: journal.expire(s, ASKED),
-    "just_ended": lambda s: survey.just_ended(s, 3600.0, 100),
-    "granted_of_late": lambda s: survey.granted_of_late(s, LONG_AGO, 10),
+    "just_ended": lambda s: scans.just_ended(s, 3600.0, 100),
+    "granted_of_late": lambda s: scans.granted_of_late(s, LONG_AGO, 10),
     "drop_ended": lambda s: journal.drop_ended(s, 100),
     "extend": lambda s: journal.extend(s, [NewEnd(DEMO, one, datetime.now(UTC)) for one in ASKED]),
 }

@@ -14,16 +14,21 @@ from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.types import ASGIApp
 
 from app.clock import Clock, utc_now
+from app.concurrency.detached import Mutations
+from app.concurrency.limiter import Admission
 from app.errors import DomainError
-from app.transport.http.admission import Admission
-from app.transport.http.docs import docs_router
-from app.transport.http.document import TITLE, document_of, with_examples
-from app.transport.http.examples import Examples
-from app.transport.http.guard import Authenticate, GuardedRoute, Rim
-from app.transport.http.middleware import Front
-from app.transport.http.outlive import Mutations
-from app.transport.http.problems import Refusal, on_http_exception, on_refusal, on_validation
-from app.transport.http.route_table import RouteTable
+from app.transport.http.openapi.docs_page import docs_router
+from app.transport.http.openapi.document import TITLE, document_of, with_examples
+from app.transport.http.openapi.examples import Examples
+from app.transport.http.pipeline.edge import Front
+from app.transport.http.pipeline.guarded_route import Authenticate, GuardedRoute, Rim
+from app.transport.http.pipeline.route_table import RouteTable
+from app.transport.http.problems.problem import (
+    Refusal,
+    on_http_exception,
+    on_refusal,
+    on_validation,
+)
 from app.transport.http.routers.health import Check, health_router
 
 

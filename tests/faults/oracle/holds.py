@@ -7,7 +7,7 @@ from typing import Any
 
 from app.clock import Clock
 from app.errors import DomainError, IdempotencyKeyReused, NotFound, Overloaded
-from app.hold import extension, journal
+from app.hold import extension
 from app.hold.errors import (
     ExtensionLimitReached,
     HoldExpired,
@@ -15,6 +15,7 @@ from app.hold.errors import (
     OfferExpired,
     SoldOut,
 )
+from app.hold.journal import store as journal
 from app.hold.model import (
     EXTENSIONS_MAX,
     Full,

@@ -10,9 +10,9 @@ from datetime import timedelta
 import uvicorn
 from sqlalchemy import text
 
-from app.background import Background
 from app.booking.service import BookingService
 from app.clock import utc_now
+from app.concurrency.background import Background
 from app.ledger.service import LedgerService
 from app.main import serving, signing_keys
 from app.outbox.service import Events

@@ -7,10 +7,10 @@ is nothing to pin before, to finish after, or to settle where it is not known ho
 from collections.abc import Sequence
 
 from app.errors import NotFound
-from app.hold.claim import Claim, Claims
+from app.hold.availability import LiveInventory
 from app.hold.errors import HoldExpired, HoldNotActive
-from app.hold.live import LiveInventory
 from app.hold.model import JournalState
+from app.hold.pinning import Claim, Claims
 from app.ids import FlightId, HoldId
 from app.inventory.model import CabinCounts, CabinName, InventoryRow
 from app.storage.database import Database, WriteSession

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 
-from app.hold import journal
+from app.hold.journal import store as journal
 from app.hold.model import Granted, Promise
 from app.ids import FlightId, HoldId, TenantId, hold_id
 from app.inventory.itinerary import PassengerCounts, Segment, price

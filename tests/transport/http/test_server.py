@@ -9,8 +9,8 @@ import httpx
 import pytest
 import uvicorn
 
-from app.transport.http import body
 from app.transport.http.application import Limits
+from app.transport.http.pipeline import body
 from tests.transport.http.tiny import GOOD, JSON, KEY, Tiny, tiny_app, until
 
 HEAD = (

@@ -10,21 +10,21 @@ import httpx
 from fastapi import FastAPI, Query
 from starlette.responses import Response
 
+from app.concurrency.detached import outlive
 from app.errors import DomainError, ErrorKind
 from app.identity.errors import Unauthenticated
 from app.identity.principal import Principal, Scope
 from app.ids import TenantId
 from app.transport.http.application import Limits, create_app
-from app.transport.http.dependencies import (
+from app.transport.http.pipeline.dependencies import (
     CurrentPrincipal,
     Idempotency,
     OptionalIdempotency,
     Paging,
 )
-from app.transport.http.guard import ScopedRouter
-from app.transport.http.outlive import outlive
-from app.transport.http.problem_responses import documented
-from app.transport.http.schemas import (
+from app.transport.http.pipeline.guarded_route import ScopedRouter
+from app.transport.http.problems.responses import documented
+from app.transport.http.wire.schemas import (
     Count,
     CountsIn,
     Day,

@@ -8,16 +8,20 @@ from pydantic import AfterValidator, ConfigDict, Field, StringConstraints
 from app.booking import model, rules
 from app.booking.model import BookingRequest, BookingStatus
 from app.booking.service import BookingService
+from app.concurrency.detached import outlive
 from app.errors import NotFound
 from app.idempotency.model import Answered
 from app.identity.principal import Scope
 from app.ids import BookingId, HoldId, is_booking_id
 from app.inventory.itinerary import SEATS_MAX, PassengerType
-from app.transport.http.dependencies import CurrentPrincipal, Idempotency, OptionalIdempotency
-from app.transport.http.guard import ScopedRouter
-from app.transport.http.outlive import outlive
-from app.transport.http.problem_responses import documented
-from app.transport.http.schemas import (
+from app.transport.http.pipeline.dependencies import (
+    CurrentPrincipal,
+    Idempotency,
+    OptionalIdempotency,
+)
+from app.transport.http.pipeline.guarded_route import ScopedRouter
+from app.transport.http.problems.responses import documented
+from app.transport.http.wire.schemas import (
     ClientReference,
     Day,
     Input,

@@ -12,10 +12,10 @@ from pydantic import Field
 from app.identity.principal import Principal, Scope
 from app.outbox.model import Event, EventType
 from app.outbox.service import Events
-from app.transport.http.dependencies import CurrentPrincipal, Paging
-from app.transport.http.guard import ScopedRouter
-from app.transport.http.paging import Cursors
-from app.transport.http.schemas import Instant, Listing, Meta, Output
+from app.transport.http.pipeline.dependencies import CurrentPrincipal, Paging
+from app.transport.http.pipeline.guarded_route import ScopedRouter
+from app.transport.http.wire.cursors import Cursors
+from app.transport.http.wire.schemas import Instant, Listing, Meta, Output
 
 _TYPES_MAX = 20  # entries of `type` in one query
 

@@ -6,6 +6,7 @@ from fastapi import Response
 from pydantic import Field, StrictInt, StringConstraints
 
 from app.clock import Clock
+from app.concurrency.detached import outlive
 from app.errors import NotFound
 from app.identity.principal import Scope
 from app.ids import FlightId, is_flight_id
@@ -23,11 +24,10 @@ from app.schedule.model import (
     checked,
 )
 from app.schedule.service import ScheduleService
-from app.transport.http.availability import Availability, availability_out
-from app.transport.http.guard import ScopedRouter
-from app.transport.http.outlive import outlive
-from app.transport.http.problem_responses import documented
-from app.transport.http.schemas import (
+from app.transport.http.pipeline.guarded_route import ScopedRouter
+from app.transport.http.problems.responses import documented
+from app.transport.http.wire.availability import Availability, availability_out
+from app.transport.http.wire.schemas import (
     BookingClassCode,
     Input,
     LocalDateTime,

@@ -13,8 +13,8 @@ from starlette.responses import JSONResponse, Response
 
 from app.errors import DomainError
 from app.telemetry import render_metrics
-from app.transport.http.problem_responses import documented
-from app.transport.http.schemas import Readiness
+from app.transport.http.problems.responses import documented
+from app.transport.http.wire.schemas import Readiness
 
 Check = Callable[[], Awaitable[None]]
 

@@ -16,6 +16,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core.core_schema import CoreSchema, union_schema
 
 from app.clock import instant_text
+from app.concurrency.detached import outlive
 from app.hold import model
 from app.hold.errors import SoldOut, no_such_hold
 from app.hold.model import ClassChoice, HoldRequest, HoldStatus, instant_of, microseconds
@@ -24,18 +25,18 @@ from app.idempotency.model import Answered
 from app.identity.principal import Scope
 from app.ids import FLIGHT_ID_PATTERN, FlightId, HoldId, is_hold_id
 from app.inventory.itinerary import SEGMENTS_MAX
-from app.transport.http.dependencies import (
+from app.transport.http.pipeline.dependencies import (
     CurrentPrincipal,
     Idempotency,
     OptionalIdempotency,
     Paging,
 )
-from app.transport.http.guard import ScopedRouter
-from app.transport.http.outlive import outlive
-from app.transport.http.paging import Cursors
-from app.transport.http.problem_responses import documented
-from app.transport.http.rendering import counts_json, price_json, segment_json, text_json
-from app.transport.http.schemas import (
+from app.transport.http.pipeline.guarded_route import ScopedRouter
+from app.transport.http.problems.responses import documented
+from app.transport.http.problems.violations import refuse
+from app.transport.http.wire.cursors import Cursors
+from app.transport.http.wire.rendering import counts_json, price_json, segment_json, text_json
+from app.transport.http.wire.schemas import (
     BookingClassCode,
     ClientReference,
     Counts,
@@ -51,7 +52,6 @@ from app.transport.http.schemas import (
     price_out,
     segment_out,
 )
-from app.transport.http.violations import refuse
 
 OFFER_ID_MAX = 4096  # characters
 _EITHER = "Hold by offer_id, or by segments and passengers."

@@ -12,11 +12,11 @@ from app.inventory.model import CabinName
 from app.ledger import model
 from app.ledger.model import EntryKind
 from app.ledger.service import LedgerService
-from app.transport.http.dependencies import CurrentPrincipal, Paging
-from app.transport.http.guard import ScopedRouter
-from app.transport.http.paging import Cursors
-from app.transport.http.problem_responses import documented
-from app.transport.http.schemas import Instant, Listing, Meta, Output
+from app.transport.http.pipeline.dependencies import CurrentPrincipal, Paging
+from app.transport.http.pipeline.guarded_route import ScopedRouter
+from app.transport.http.problems.responses import documented
+from app.transport.http.wire.cursors import Cursors
+from app.transport.http.wire.schemas import Instant, Listing, Meta, Output
 
 
 class LedgerEntry(Output):

@@ -6,6 +6,7 @@ from typing import Annotated
 from fastapi import Query, Request, Response
 from pydantic import Field
 
+from app.concurrency.single_flight import Shared
 from app.errors import NotFound
 from app.identity.principal import Scope
 from app.ids import FlightId, TenantId, is_flight_id
@@ -14,21 +15,20 @@ from app.inventory.model import CabinName
 from app.search import model
 from app.search.model import SearchQuery, Sort
 from app.search.service import SearchService
-from app.search.sharing import Shared
-from app.transport.http import validators
-from app.transport.http.availability import Availability, availability_out
-from app.transport.http.dependencies import DIGITS, CurrentPrincipal, Page, Paging
-from app.transport.http.guard import ScopedRouter
-from app.transport.http.offers import (
+from app.transport.http.pipeline.dependencies import DIGITS, CurrentPrincipal, Page, Paging
+from app.transport.http.pipeline.guarded_route import ScopedRouter
+from app.transport.http.problems.responses import documented
+from app.transport.http.wire import etags
+from app.transport.http.wire.availability import Availability, availability_out
+from app.transport.http.wire.cursors import Cursors, Position
+from app.transport.http.wire.offers import (
     Offer,
     OffersPage,
     SupersedingOffer,
     offer_out,
     offers_page,
 )
-from app.transport.http.paging import Cursors, Position
-from app.transport.http.problem_responses import documented
-from app.transport.http.schemas import (
+from app.transport.http.wire.schemas import (
     Day,
     Listing,
     Money,
@@ -78,7 +78,7 @@ def search_router(search: SearchService, cursors: Cursors) -> ScopedRouter:
         summary="Search offers: itineraries that can be held now",
         response_description="One page of offers.",
         response_model=Listing[Offer],
-        responses=validators.kept(),
+        responses=etags.kept(),
     )
     async def list_offers(
         request: Request,
@@ -115,7 +115,7 @@ def search_router(search: SearchService, cursors: Cursors) -> ScopedRouter:
             Query(description="0: single flights only. 1: also two flights that connect."),
         ] = 1,
         sort: Annotated[Sort, Query(description=_sorts())] = Sort.PRICE,
-        if_none_match: validators.IfNoneMatch = None,
+        if_none_match: etags.IfNoneMatch = None,
     ) -> Response:
         """Itineraries that can be held now, each in the cheapest class that has the seats. With
         `return_date` there and back, priced and held together. A market that is not served and a date
@@ -135,27 +135,27 @@ def search_router(search: SearchService, cursors: Cursors) -> ScopedRouter:
             (caller.tenant_id, query, paging.after, paging.limit),
             lambda: _page(search, cursors, caller.tenant_id, query, paging),
         )
-        return validators.answer(request, page.body, validators.PRIVATE_OFFERS, page.tag)
+        return etags.answer(request, page.body, etags.PRIVATE_OFFERS, page.tag)
 
     @router.get(
         "/calendar",
         summary="See which days of a month are open, and from what price",
         response_description="Every day of the month.",
         response_model=Calendar,
-        responses=validators.kept(),
+        responses=etags.kept(),
     )
     async def read_calendar(
         request: Request,
         origin: Station,
         destination: Station,
         month: Annotated[Month, Query(description="By the calendar of the origin.")],
-        if_none_match: validators.IfNoneMatch = None,
+        if_none_match: etags.IfNoneMatch = None,
     ) -> Response:
         """For one adult, one way, in economy, with one connection at most: what a search of that day
         would offer first. Days gone by are closed.
         """
         days = await search.calendar(origin, destination, month)
-        return validators.answer(request, calendar_out(days), validators.PUBLIC_CALENDAR)
+        return etags.answer(request, calendar_out(days), etags.PUBLIC_CALENDAR)
 
     @router.get(
         "/offers/{offer_id}",
@@ -174,13 +174,13 @@ def search_router(search: SearchService, cursors: Cursors) -> ScopedRouter:
         summary="List the routes served",
         response_description="One page of routes.",
         response_model=Listing[Route],
-        responses=validators.kept(),
+        responses=etags.kept(),
     )
     async def list_routes(
         request: Request,
         caller: CurrentPrincipal,
         paging: Paging,
-        if_none_match: validators.IfNoneMatch = None,
+        if_none_match: etags.IfNoneMatch = None,
     ) -> Response:
         """Pairs that one flight serves, with a departure to come; by origin and destination."""
         asked = ["routes", caller.tenant_id]
@@ -190,7 +190,7 @@ def search_router(search: SearchService, cursors: Cursors) -> ScopedRouter:
             after = (str(origin), str(destination))
         routes, position = await search.routes(after, paging.limit)
         told = listing(map(route_out, routes), _sealed(cursors, asked, position))
-        return validators.answer(request, told, validators.PUBLIC_ROUTES)
+        return etags.answer(request, told, etags.PUBLIC_ROUTES)
 
     @router.get(
         "/flights/{flight_id}/availability",

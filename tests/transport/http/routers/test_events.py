@@ -13,8 +13,8 @@ from app.outbox.model import EventType
 from app.outbox.service import Events
 from app.storage.database import Database
 from app.transport.http.application import create_app
-from app.transport.http.paging import Cursors
 from app.transport.http.routers.events import events_router
+from app.transport.http.wire.cursors import Cursors
 from tests.builders.facts import (
     a_fact,
     a_shared_fact,

@@ -13,8 +13,8 @@ from app.hold.service import HoldService
 from app.idempotency.model import Answered, IdempotencyKey
 from app.ids import FlightId, TenantId
 from app.transport.http.application import create_app
-from app.transport.http.paging import Cursors
 from app.transport.http.routers.hold import holds_router
+from app.transport.http.wire.cursors import Cursors
 from tests.transport.http.tiny import GOOD, KEY, authenticate, client_of
 
 BODY = {

@@ -1,0 +1,1 @@
+"""Concurrency primitives that know no connection: sharing work, bounding it, running it detached."""

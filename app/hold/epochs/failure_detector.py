@@ -1,0 +1,89 @@
+"""What is found when one looks at the hold store: whose data it has, and whether it is all there.
+
+Old data comes with another incarnation, unless somebody put it back under a server that went on. Then
+time in Redis runs behind a grant that the journal has, or grants of the last seconds are unknown. Both
+are read beside the requests, so that no hold pays for it.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from typing import Final
+
+from redis.asyncio import Redis
+
+from app.hold.epochs.current import EpochRow
+from app.hold.journal import scans
+from app.hold.model import Grant, MemoState
+from app.hold.redis.epochs import EpochStore
+from app.hold.redis.holds import HoldStore
+from app.hold.redis.scripts import EpochMoved, Scripts
+from app.storage.database import Database
+from app.storage.redis import incarnation_of
+
+LOST_MIN: Final = 3  # unknown grants; fewer are drift, which is mended without ending the epoch
+
+
+class Fault(StrEnum):
+    """Why the epoch of the row is not, or must not stay, open in the server that is there."""
+
+    ENDED = "ended"  # in Postgres: it is to be loaded
+    REPLACED = "replaced"  # another incarnation
+    EMPTIED = "emptied"  # this one, without the epoch
+    WENT_BACK = "went_back"  # this one, with data of before
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    incarnation: str
+    fault: Fault | None
+
+
+class Lookout:
+    def __init__(self, database: Database, probe: Redis) -> None:
+        """`probe` accepts any incarnation."""
+        self._database = database
+        self._probe = probe
+        scripts = Scripts(probe)
+        self._epoch_store = EpochStore(scripts)
+        self._holds = HoldStore(scripts, timedelta(0))
+
+    async def look(self, row: EpochRow, seconds: float) -> Sighting:
+        """Raises HoldStoreUnavailable, or what an unreachable server raises, TimeoutError too."""
+        async with self._database.reading() as session:
+            # First, as what the journal has was in Redis before; and the patience is not for it.
+            grants = await scans.newest_grants(session, row.number)
+        async with asyncio.timeout(seconds):
+            incarnation = await incarnation_of(self._probe)
+            return Sighting(incarnation, await self._fault(row, incarnation, grants))
+
+    async def _fault(
+        self, row: EpochRow, incarnation: str, grants: Sequence[Grant]
+    ) -> Fault | None:
+        if not row.is_open:
+            return Fault.ENDED
+        if row.incarnation != incarnation:
+            return Fault.REPLACED
+        if await self._epoch_store.open_epoch_number() != row.number:
+            return Fault.EMPTIED
+        try:
+            return None if await self._is_whole(row, grants) else Fault.WENT_BACK
+        except EpochMoved:
+            return Fault.EMPTIED
+
+    async def _is_whole(self, row: EpochRow, grants: Sequence[Grant]) -> bool:
+        clock = await self._epoch_store.clock()
+        if clock is None or clock < max([row.cut, *(grant.granted_at for grant in grants)]):
+            return False
+        if not grants:
+            return True
+        seen = await self._holds.glimpse(row.number, [grant.hold_id for grant in grants])
+        unknown = [
+            grant
+            for grant in grants
+            if seen[grant.hold_id].state is MemoState.UNKNOWN
+            and grant.expires_at > seen[grant.hold_id].now
+        ]
+        return len(unknown) < LOST_MIN

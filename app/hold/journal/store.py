@@ -1,0 +1,289 @@
+"""The promise in Postgres: the only SQL that moves `hold_journal`. Takes a session, never commits.
+
+E(e), the proof that Redis's data is still that of epoch e, is `prove_epoch`: it share-locks the epoch
+row, so that no new epoch begins before the transaction ends. Locks are taken in one order everywhere:
+gate, epoch, journal by id, booking, inventory by flight and cabin, outbox.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import text
+
+from app.hold.journal.rows import promise_from, row_text, states_by_id
+from app.hold.model import JournalState, Promise
+from app.ids import HoldId, TenantId
+from app.inventory.itinerary import PassengerCounts, Price
+from app.money import Money
+from app.storage.database import ReadSession, WriteSession
+
+_OPEN_EPOCH = """SELECT epoch FROM redis_epoch
+    WHERE shard = 0 AND mode = 'redis'
+      AND NOT EXISTS (SELECT 1 FROM epoch_gate WHERE shard = 0 AND closing_until > clock_timestamp())"""
+_PROVE = text(f"{_OPEN_EPOCH} AND epoch = :epoch FOR SHARE OF redis_epoch")
+_PROVE_REBUILDING = text(
+    "SELECT epoch FROM redis_epoch WHERE shard = 0 AND mode <> 'redis' FOR SHARE OF redis_epoch"
+)
+# One statement, so that a process that freezes leaves no transaction open; decided row by row.
+_APPEND = text(
+    f"""
+    WITH proof AS ({_OPEN_EPOCH} FOR SHARE OF redis_epoch)
+    INSERT INTO hold_journal (
+        hold_id, tenant_id, idempotency_key, attempt, request_hash, client_reference, lines, segments,
+        passengers, price, epoch, granted_at, expires_at, first_expires_at, extensions_used, fence, state,
+        ended_at)
+    SELECT r.hold_id, r.tenant_id, r.idempotency_key, r.attempt, r.request_hash, r.client_reference,
+        r.lines, r.segments, r.passengers, r.price, proof.epoch, r.granted_at, r.expires_at,
+        r.expires_at, 0, 1, r.state,
+        CASE WHEN r.state <> 'HELD' THEN clock_timestamp() END
+    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r (
+        hold_id text, tenant_id text, idempotency_key text, attempt int, request_hash text,
+        client_reference text, lines jsonb, segments jsonb, passengers jsonb, price jsonb, epoch bigint,
+        granted_at timestamptz, expires_at timestamptz, state text)
+    JOIN proof ON proof.epoch = r.epoch
+    ORDER BY r.hold_id
+    ON CONFLICT (hold_id) DO NOTHING
+    RETURNING hold_id
+    """  # noqa: S608 - both parts are constants
+)
+_COLUMNS = """hold_id, tenant_id, idempotency_key, attempt, request_hash, client_reference, lines,
+    segments, passengers, price, epoch, granted_at, expires_at, first_expires_at, extensions_used,
+    fence, state"""
+_READ = text(f"SELECT {_COLUMNS} FROM hold_journal WHERE hold_id = :hold_id")  # noqa: S608
+_READ_ALL = text(
+    f"SELECT {_COLUMNS} FROM hold_journal WHERE hold_id = ANY(CAST(:hold_ids AS text[]))"  # noqa: S608
+)
+_READ_OWN = text(
+    f"SELECT {_COLUMNS} FROM hold_journal"  # noqa: S608
+    " WHERE hold_id = :hold_id AND tenant_id = :tenant_id AND state <> 'ABORTED'"
+)
+_LOCK = text(f"SELECT {_COLUMNS} FROM hold_journal WHERE hold_id = :hold_id FOR UPDATE")  # noqa: S608
+_PAGE = text(
+    f"""
+    SELECT {_COLUMNS} FROM hold_journal
+    WHERE tenant_id = :tenant_id AND state = ANY(CAST(:states AS text[]))
+      AND (CAST(:client_reference AS text) IS NULL OR client_reference = :client_reference)
+      AND (CAST(:granted_at AS timestamptz) IS NULL OR (granted_at, hold_id) < (:granted_at, :hold_id))
+    ORDER BY granted_at DESC, hold_id DESC
+    LIMIT :count
+    """  # noqa: S608
+)
+# Said of every use of the table: a plan that was made for few rows may else join by walking through all.
+_ASKED_FOR = "hold_journal.hold_id = ANY(CAST(:hold_ids AS text[]))"
+_CONFIRM = text(
+    f"""
+    WITH asked AS (
+        SELECT hold_journal.hold_id, asked.fence
+        FROM unnest(CAST(:hold_ids AS text[]), CAST(:fences AS integer[])) AS asked (hold_id, fence)
+        JOIN hold_journal ON hold_journal.hold_id = asked.hold_id AND {_ASKED_FOR}
+        ORDER BY hold_journal.hold_id FOR UPDATE OF hold_journal)
+    UPDATE hold_journal SET state = 'CONFIRMED', ended_at = clock_timestamp()
+    FROM asked
+    WHERE hold_journal.hold_id = asked.hold_id AND {_ASKED_FOR}
+      AND state = 'HELD'
+      AND (asked.fence IS NULL OR hold_journal.fence = asked.fence)
+    RETURNING hold_journal.hold_id
+    """  # noqa: S608 - made of constants
+)
+_RELEASE = text(
+    f"""
+    WITH asked AS (
+        SELECT hold_journal.hold_id, hold_journal.state
+        FROM unnest(CAST(:hold_ids AS text[]), CAST(:tenant_ids AS text[]))
+             AS asked (hold_id, tenant_id)
+        JOIN hold_journal ON hold_journal.hold_id = asked.hold_id AND {_ASKED_FOR}
+                         AND hold_journal.tenant_id = asked.tenant_id
+        ORDER BY hold_journal.hold_id FOR UPDATE OF hold_journal),
+    ended AS (
+        UPDATE hold_journal SET state = 'RELEASED', ended_at = clock_timestamp()
+        FROM asked
+        WHERE hold_journal.hold_id = asked.hold_id AND {_ASKED_FOR}
+          AND hold_journal.state = 'HELD'
+        RETURNING hold_journal.hold_id)
+    SELECT asked.hold_id, CASE WHEN ended.hold_id IS NULL THEN asked.state ELSE 'RELEASED' END
+    FROM asked LEFT JOIN ended ON ended.hold_id = asked.hold_id
+    """  # noqa: S608 - made of constants
+)
+_EXPIRE = text(
+    "UPDATE hold_journal SET state = 'EXPIRED', ended_at = clock_timestamp()"  # noqa: S608 - constants
+    " WHERE hold_id IN (SELECT hold_id FROM hold_journal"
+    f"   WHERE {_ASKED_FOR} ORDER BY hold_id FOR UPDATE)"
+    f" AND {_ASKED_FOR} AND state = 'HELD'"
+)
+_NOBODY = json.dumps(PassengerCounts(0).to_json())
+_NOTHING = json.dumps(Price(Money(0, "USD"), ()).to_json())
+_ABORT_MISSING = text(
+    """
+    INSERT INTO hold_journal (
+        hold_id, tenant_id, idempotency_key, attempt, request_hash, lines, segments, passengers, price,
+        epoch, granted_at, expires_at, first_expires_at, state, ended_at)
+    SELECT hold_id, '', '', 0, '', '[]', '[]', CAST(:nobody AS jsonb), CAST(:nothing AS jsonb),
+        :epoch, 'epoch', 'epoch', 'epoch', 'ABORTED', clock_timestamp()
+    FROM unnest(CAST(:hold_ids AS text[])) AS missing (hold_id)
+    ORDER BY hold_id
+    ON CONFLICT (hold_id) DO NOTHING
+    """
+)
+_EXTEND = text(
+    f"""
+    WITH asked AS (
+        SELECT hold_journal.hold_id, asked.expires_at
+        FROM unnest(CAST(:hold_ids AS text[]), CAST(:tenant_ids AS text[]),
+                    CAST(:expire_at AS timestamptz[])) AS asked (hold_id, tenant_id, expires_at)
+        JOIN hold_journal ON hold_journal.hold_id = asked.hold_id AND {_ASKED_FOR}
+                         AND hold_journal.tenant_id = asked.tenant_id
+        ORDER BY hold_journal.hold_id FOR UPDATE OF hold_journal)
+    UPDATE hold_journal
+    SET expires_at = asked.expires_at, extensions_used = 1, extended_at = clock_timestamp()
+    FROM asked
+    WHERE hold_journal.hold_id = asked.hold_id AND {_ASKED_FOR}
+      AND state = 'HELD' AND extensions_used = 0
+    RETURNING hold_journal.hold_id
+    """  # noqa: S608 - made of constants
+)
+_RAISE_FENCE = text(
+    "UPDATE hold_journal SET fence = fence + 1 WHERE hold_id = :hold_id RETURNING fence"
+)
+_DROP_ENDED = text(
+    "DELETE FROM hold_journal WHERE hold_id IN (SELECT hold_id FROM hold_journal"
+    " WHERE ended_at < (SELECT clock_timestamp() - interval '30 days')"
+    " AND state IN ('RELEASED', 'EXPIRED', 'ABORTED')"
+    " ORDER BY ended_at LIMIT :count)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class NewEnd:
+    """When a tenant's hold runs out once it is extended."""
+
+    tenant_id: TenantId
+    hold_id: HoldId
+    expires_at: datetime
+
+
+async def prove_epoch(session: WriteSession, epoch: int) -> bool:
+    """E(e): holds the epoch in place until the transaction ends, or False."""
+    return (await session.execute(_PROVE, {"epoch": epoch})).one_or_none() is not None
+
+
+async def prove_rebuilding(session: WriteSession) -> bool:
+    """While this is True nothing expires and nothing is granted, until the transaction ends."""
+    return (await session.execute(_PROVE_REBUILDING)).one_or_none() is not None
+
+
+async def append(session: WriteSession, promises: Sequence[Promise]) -> set[HoldId]:
+    """Writes each promise whose epoch still stands and whose id is new; names those written."""
+    rows = f"[{','.join(map(row_text, promises))}]"
+    written = await session.execute(_APPEND, {"rows": rows})
+    return {HoldId(hold_id) for hold_id in written.scalars()}
+
+
+async def read(session: ReadSession, hold_id: HoldId) -> Promise | None:
+    """Whoever's it is: for the protocol, never for an answer."""
+    row = (await session.execute(_READ, {"hold_id": hold_id})).mappings().one_or_none()
+    return None if row is None else promise_from(row)
+
+
+async def read_all(session: ReadSession, hold_ids: Iterable[HoldId]) -> dict[HoldId, Promise]:
+    """As `read`, of those that have a row."""
+    rows = await session.execute(_READ_ALL, {"hold_ids": sorted(hold_ids)})
+    return {HoldId(row["hold_id"]): promise_from(row) for row in rows.mappings()}
+
+
+async def read_own(session: ReadSession, tenant_id: TenantId, hold_id: HoldId) -> Promise | None:
+    row = (
+        (await session.execute(_READ_OWN, {"hold_id": hold_id, "tenant_id": tenant_id}))
+        .mappings()
+        .one_or_none()
+    )
+    return None if row is None else promise_from(row)
+
+
+async def lock(session: WriteSession, hold_id: HoldId) -> Promise | None:
+    """Waits for any booking of the hold that is under way; what it reads stays so until the end."""
+    row = (await session.execute(_LOCK, {"hold_id": hold_id})).mappings().one_or_none()
+    return None if row is None else promise_from(row)
+
+
+async def page(
+    session: ReadSession,
+    tenant_id: TenantId,
+    *,
+    states: Iterable[JournalState],
+    client_reference: str | None,
+    after: tuple[datetime, HoldId] | None,
+    count: int,
+) -> list[Promise]:
+    """A tenant's promises, newest first."""
+    granted_at, hold_id = after if after is not None else (None, None)
+    rows = await session.execute(
+        _PAGE,
+        {
+            "tenant_id": tenant_id,
+            "states": [state.value for state in states],
+            "client_reference": client_reference,
+            "granted_at": granted_at,
+            "hold_id": hold_id,
+            "count": count,
+        },
+    )
+    return [promise_from(row) for row in rows.mappings()]
+
+
+async def confirm(session: WriteSession, fences: Mapping[HoldId, int | None]) -> set[HoldId]:
+    """HELD → CONFIRMED: the single judge of who gets each hold; names those that were won.
+
+    Without a fence (None) only while rebuilding.
+    """
+    hold_ids = sorted(fences)
+    values = {"hold_ids": hold_ids, "fences": [fences[hold_id] for hold_id in hold_ids]}
+    won = await session.execute(_CONFIRM, values)
+    return {HoldId(hold_id) for hold_id in won.scalars()}
+
+
+async def release(
+    session: WriteSession, asked: Sequence[tuple[TenantId, HoldId]]
+) -> dict[HoldId, JournalState]:
+    """HELD → RELEASED; where each stands then, of those that the tenant has."""
+    values = {
+        "tenant_ids": [tenant_id for tenant_id, _ in asked],
+        "hold_ids": [hold_id for _, hold_id in asked],
+    }
+    return states_by_id(await session.execute(_RELEASE, values))
+
+
+async def expire(session: WriteSession, hold_ids: Sequence[HoldId]) -> int:
+    """HELD → EXPIRED for ids that Redis, in an epoch that was proven, said have run out."""
+    return (await session.execute(_EXPIRE, {"hold_ids": sorted(hold_ids)})).rowcount
+
+
+async def abort_missing(session: WriteSession, epoch: int, hold_ids: Sequence[HoldId]) -> None:
+    """Keeps whoever granted these and did not yet promise them from ever doing so.
+
+    Such a row stands for nobody's hold: it has an id, and no tenant, terms or place in time.
+    """
+    values = {"epoch": epoch, "hold_ids": sorted(hold_ids), "nobody": _NOBODY, "nothing": _NOTHING}
+    await session.execute(_ABORT_MISSING, values)
+
+
+async def extend(session: WriteSession, ends: Sequence[NewEnd]) -> set[HoldId]:
+    """Moves the end of each that is HELD and was not extended; names those that were moved."""
+    values = {
+        "hold_ids": [end.hold_id for end in ends],
+        "tenant_ids": [end.tenant_id for end in ends],
+        "expire_at": [end.expires_at for end in ends],
+    }
+    return {HoldId(hold_id) for hold_id in (await session.execute(_EXTEND, values)).scalars()}
+
+
+async def raise_fence(session: WriteSession, hold_id: HoldId) -> int:
+    return int((await session.execute(_RAISE_FENCE, {"hold_id": hold_id})).scalar_one())
+
+
+async def drop_ended(session: WriteSession, count: int) -> int:
+    """Lets go of promises that ended 30 days ago; one that became a booking stays with it, so that
+    its key can never lead to a second hold of the same id.
+    """
+    return (await session.execute(_DROP_ENDED, {"count": count})).rowcount

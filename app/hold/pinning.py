@@ -1,0 +1,167 @@
+"""A hold in a booking's hands: pin before the transaction, finish after it, settle where it went wrong.
+
+From `pin` on the hold is out of reach of expiry, and only the journal, with a raised fence, gives it
+back. An equal fence cannot tell two bookings of one hold apart, so no process ever unpins on its own
+belief that its transaction failed.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+from app.errors import HoldStoreUnavailable
+from app.hold.epochs.current import EpochKeeper
+from app.hold.errors import HoldExpired, HoldNotActive, no_such_hold
+from app.hold.expiry import expire_on_word_of
+from app.hold.journal import store as journal
+from app.hold.model import JournalState, MemoState, Pinned, Promise
+from app.hold.redis.holds import HoldStore
+from app.ids import HoldId
+from app.inventory import store as inventory_store
+from app.inventory.model import InventoryRow
+from app.storage.database import Database, WriteSession
+
+T = TypeVar("T")
+
+FINISHES_MAX: Final = 3
+PATIENCE_SECONDS: Final = 4.5  # longer than it takes to end the epoch of a hold store that is away
+PAUSE_SECONDS: Final = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What the booking's transaction proves: this epoch, this fence.
+
+    `epoch` None: no epoch is open, and while none is nothing expires, so that no pin is needed.
+    """
+
+    hold_id: HoldId
+    epoch: int | None
+    fence: int | None
+
+
+class Claims:
+    def __init__(self, database: Database, store: HoldStore, epochs: EpochKeeper) -> None:
+        self._database = database
+        self._store = store
+        self._epochs = epochs
+
+    async def pin(self, hold_id: HoldId) -> Claim:
+        """Raises HoldExpired or HoldNotActive by the journal's word, never by Redis's alone."""
+
+        async def pin(epoch: int) -> Claim | tuple[int, MemoState]:
+            outcome = await self._store.pin(epoch, hold_id)
+            if isinstance(outcome, Pinned):
+                return Claim(hold_id, epoch, outcome.fence)
+            return epoch, outcome
+
+        outcome = await self._patiently(pin)
+        if outcome is None:
+            return Claim(hold_id, None, None)
+        if isinstance(outcome, Claim):
+            return outcome
+        epoch, state = outcome
+        raise await self.refusal(epoch, hold_id, state)
+
+    async def _patiently(self, pin: Callable[[int], Awaitable[T]]) -> T | None:
+        """None where no epoch is open. One whose hold store is away is ended within a few seconds."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + PATIENCE_SECONDS
+        while True:
+            try:
+                return await self._epochs.run(pin)
+            except HoldStoreUnavailable:
+                if not (await self._epochs.read()).is_open:
+                    return None
+                if loop.time() >= until:
+                    raise
+                self._epochs.alarm.set()
+            await asyncio.sleep(PAUSE_SECONDS)
+
+    async def prove(self, session: WriteSession, claim: Claim) -> bool:
+        """E, at the head of the booking's transaction."""
+        if claim.epoch is None:
+            return await journal.prove_rebuilding(session)
+        return await journal.prove_epoch(session, claim.epoch)
+
+    async def finish(self, hold_id: HoldId, rows: Sequence[InventoryRow]) -> None:
+        """After the commit; whatever becomes of this call, the journal has the truth."""
+
+        async def finish(epoch: int) -> None:
+            await self._store.finish(epoch, hold_id, rows)
+
+        for left in reversed(range(FINISHES_MAX)):
+            try:
+                await self._epochs.run(finish)
+                break
+            except HoldStoreUnavailable:
+                if left == 0:
+                    raise
+
+    async def settle(self, hold_id: HoldId) -> None:
+        """Makes Redis agree with the journal, whatever happened before: repeatable, by anyone.
+
+        Waits for a booking under way by locking its journal row; what it reads then is final.
+        """
+
+        async def settle(epoch: int) -> None:
+            settled = await self._database.run_in_transaction(
+                lambda session: _settle_in_journal(session, epoch, hold_id)
+            )
+            if settled is None:
+                raise HoldStoreUnavailable
+            promise, rows = settled
+            match promise.state:
+                case JournalState.HELD:
+                    await self._store.unpin(epoch, hold_id, promise.fence)
+                case JournalState.CONFIRMED:
+                    await self._store.finish(epoch, hold_id, rows)
+                case ended:
+                    await self._store.end(epoch, hold_id, ended)
+
+        await self._epochs.run(settle)
+
+    async def refusal(self, epoch: int, hold_id: HoldId, state: MemoState) -> Exception:
+        """What to tell a client whose hold Redis, in `epoch`, does not see alive."""
+
+        async def judge(session: WriteSession) -> Promise | HoldStoreUnavailable | None:
+            if not await journal.prove_epoch(session, epoch):
+                return HoldStoreUnavailable()
+            if state is MemoState.EXPIRED:
+                await expire_on_word_of(session, epoch, [hold_id])
+            return await journal.read(session, hold_id)
+
+        promise = await self._database.run_in_transaction(judge)
+        if isinstance(promise, HoldStoreUnavailable):
+            return promise
+        if promise is None or promise.state is JournalState.ABORTED:
+            return no_such_hold()
+        match promise.state:
+            case JournalState.EXPIRED:
+                return HoldExpired()
+            case JournalState.CONFIRMED:
+                return HoldNotActive("The hold has become a booking.")
+            case JournalState.RELEASED:
+                return HoldNotActive("The hold was released.")
+            case JournalState.HELD:  # Redis lost sight of it: not a fact to refuse on
+                return HoldStoreUnavailable()
+
+
+async def _settle_in_journal(
+    session: WriteSession, epoch: int, hold_id: HoldId
+) -> tuple[Promise, list[InventoryRow]] | None:
+    """The row as it finally stands, its fence raised where it is still HELD."""
+    if not await journal.prove_epoch(session, epoch):
+        return None
+    promise = await journal.lock(session, hold_id)
+    if promise is None:  # granted, pinned and never promised: nobody may promise it now
+        await journal.abort_missing(session, epoch, [hold_id])
+        promise = await journal.lock(session, hold_id)
+        assert promise is not None, "aborted, or written a moment before"
+    if promise.state is JournalState.HELD:
+        await journal.raise_fence(session, hold_id)
+        promise = await journal.lock(session, hold_id)
+        assert promise is not None, "the row is locked"
+    rows = await inventory_store.read_rows(session, {line.flight_id for line in promise.lines})
+    return promise, rows

@@ -1,0 +1,1 @@
+"""The Redis half of a hold: scripts, their typed callers, and the names of keys."""

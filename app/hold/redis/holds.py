@@ -1,0 +1,237 @@
+"""The typed face of the scripts that move a hold: one method a script, its codes turned into values."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+from app.errors import HoldStoreUnavailable
+from app.hold.model import (
+    DIGEST_LENGTH,
+    Extended,
+    Fenced,
+    Full,
+    Glimpse,
+    Granted,
+    JournalState,
+    MemoState,
+    Pinned,
+    PlaceOutcome,
+    Remembered,
+    Stale,
+    instant_of,
+)
+from app.hold.redis import keys
+from app.hold.redis.keys import Keys, mark_of
+from app.hold.redis.scripts import Scripts, guard, row_arguments, unknown_answer
+from app.ids import FlightId, HoldId
+from app.inventory.model import InventoryRow, SeatLine
+from app.storage.lua import Argument
+
+TAKE_BACK_MAX: Final = 200  # holds that one call takes back
+AGAIN_MAX: Final = 50  # calls, where more had run out than one takes back
+
+
+class HoldStore:
+    def __init__(self, scripts: Scripts, ttl: timedelta) -> None:
+        self._scripts = scripts
+        self._ttl_us = ttl // timedelta(microseconds=1)
+
+    async def place(
+        self,
+        epoch: int,
+        hold_id: HoldId,
+        first: HoldId,
+        request: str,
+        lines: Sequence[SeatLine],
+        versions: Mapping[FlightId, int],
+    ) -> PlaceOutcome:
+        """All lines or none. `first` is the id of the key's first attempt, `versions` are those of
+        the flights' terms that were priced.
+        """
+        names = Keys(epoch)
+        redis_keys = [keys.EPOCH, keys.CLOCK, names.memo(hold_id), names.fresh]
+        redis_keys += [names.flight(line.flight_id) for line in lines]
+        arguments: list[Argument] = [
+            epoch,
+            hold_id,
+            names.prefix,
+            self._ttl_us,
+            TAKE_BACK_MAX,
+            request,
+            mark_of(first),
+            pack(lines),
+        ]  # fmt: skip - as the script's header lists them
+        arguments += [versions[line.flight_id] for line in lines]
+        for _ in range(AGAIN_MAX):
+            answer = await self._scripts.ask("place_hold", redis_keys, arguments, hold_id)
+            match answer:
+                case ["GRANTED", expires_at, granted_at]:
+                    return Granted(_instant(expires_at), _instant(granted_at))
+                case ["MEMO", state, expires_at, granted_at, asked]:
+                    return Remembered(
+                        MemoState(state),
+                        _instant_or_none(expires_at),
+                        _instant_or_none(granted_at),
+                        asked,
+                    )
+                case ["FULL", key, next_release_at, *open_seats]:
+                    return Full(
+                        tuple(map(int, open_seats)), _instant_or_none(next_release_at), key == "NEW"
+                    )
+                case ["STALE"]:
+                    return Stale()
+                case ["FENCED"]:
+                    return Fenced()
+                case ["AGAIN"]:  # more holds had run out than one call takes back
+                    continue
+                case _:
+                    raise unknown_answer("place_hold", answer)
+        raise HoldStoreUnavailable("Too many holds are running out at once; retry shortly.")
+
+    async def extend(self, epoch: int, hold_id: HoldId) -> Extended | MemoState:
+        names = Keys(epoch)
+        answer = await self._scripts.ask(
+            "extend_hold",
+            [keys.EPOCH, keys.CLOCK, names.memo(hold_id)],
+            [epoch, hold_id, names.prefix, self._ttl_us],
+            hold_id,
+        )
+        match answer:
+            case ["EXTENDED", expires_at, now]:
+                return Extended(_instant(expires_at), _instant(now))
+            case [state]:
+                return MemoState(state)
+            case _:
+                raise unknown_answer("extend_hold", answer)
+
+    async def pin(self, epoch: int, hold_id: HoldId) -> Pinned | MemoState:
+        names = Keys(epoch)
+        answer = await self._scripts.ask(
+            "pin_hold",
+            [keys.EPOCH, keys.CLOCK, names.memo(hold_id), names.pinned],
+            [epoch, hold_id, names.prefix],
+            hold_id,
+        )
+        match answer:
+            case ["PINNED", fence]:
+                return Pinned(int(fence))
+            case [state]:
+                return MemoState(state)
+            case _:
+                raise unknown_answer("pin_hold", answer)
+
+    async def unpin(self, epoch: int, hold_id: HoldId, fence: int) -> None:
+        """`fence` was raised in the journal, and committed there, before this is called."""
+        names = Keys(epoch)
+        await self._scripts.ask(
+            "unpin_hold",
+            [keys.EPOCH, names.memo(hold_id), names.pinned],
+            [epoch, hold_id, names.prefix, fence],
+            hold_id,
+        )
+
+    async def finish(
+        self, epoch: int, hold_id: HoldId, rows: Sequence[InventoryRow], *, loading: bool = False
+    ) -> None:
+        """The hold is sold, and `rows` are what Postgres says of its cabins, read with the sale."""
+        names = Keys(epoch)
+        arguments: list[Argument] = [epoch, hold_id, names.prefix]
+        for row in rows:
+            arguments += row_arguments(row)
+        await self._scripts.ask(
+            "finish_hold",
+            [guard(loading=loading), names.memo(hold_id), names.pinned]
+            + [names.flight(row.flight_id) for row in rows],
+            arguments,
+            hold_id,
+        )
+
+    async def end(
+        self, epoch: int, hold_id: HoldId, state: JournalState, *, loading: bool = False
+    ) -> None:
+        """The hold is over, as the journal says; leaves a tombstone even for an unknown one."""
+        names = Keys(epoch)
+        await self._scripts.ask(
+            "end_hold",
+            [guard(loading=loading), names.memo(hold_id), names.pinned],
+            [epoch, hold_id, names.prefix, state.value],
+            hold_id,
+        )
+
+    async def glimpse(self, epoch: int, hold_ids: Sequence[HoldId]) -> dict[HoldId, Glimpse]:
+        """What each hold is, all at one reading of the clock."""
+        names = Keys(epoch)
+        answer = await self._scripts.ask(
+            "read_holds", [keys.EPOCH, keys.CLOCK, *map(names.memo, hold_ids)], [epoch]
+        )
+        now = _instant(answer[1])
+        pairs = zip(answer[2::2], answer[3::2], strict=True)
+        return {
+            hold_id: Glimpse(MemoState(state), _instant_or_none(expires_at), now)
+            for hold_id, (state, expires_at) in zip(hold_ids, pairs, strict=True)
+        }
+
+    async def take_back_expired(self, epoch: int) -> bool:
+        """One round over all flights; True where there may be more."""
+        names = Keys(epoch)
+        answer = await self._scripts.ask(
+            "expire_holds",
+            [keys.EPOCH, keys.CLOCK, names.due],
+            [epoch, names.prefix, TAKE_BACK_MAX],
+        )
+        return bool(int(answer[1]) >= TAKE_BACK_MAX)
+
+    async def taken_back(self, epoch: int) -> list[HoldId]:
+        """Some of the holds that scripts took back and the journal may not know of yet."""
+        members = await self._scripts.send(
+            self._scripts.client.srandmember(Keys(epoch).ended, TAKE_BACK_MAX)
+        )
+        return [HoldId(member.decode()) for member in members]
+
+    async def left_pinned(self, epoch: int, pinned_for: timedelta) -> list[HoldId]:
+        """Some of the holds that have been in a booking's hands for so long, oldest first."""
+        return await self._older_than(Keys(epoch).pinned, pinned_for)
+
+    async def fresh(self, epoch: int, granted_for: timedelta) -> list[HoldId]:
+        """Some of the holds granted so long ago that their journal rows must be there, oldest first."""
+        return await self._older_than(Keys(epoch).fresh, granted_for)
+
+    async def forget_fresh(self, epoch: int, hold_ids: Sequence[HoldId]) -> None:
+        await self._scripts.send(self._scripts.client.zrem(Keys(epoch).fresh, *hold_ids))
+
+    async def _older_than(self, key: str, age: timedelta) -> list[HoldId]:
+        seconds, rest = await self._scripts.send(self._scripts.client.time())
+        before = seconds * 1_000_000 + rest - age // timedelta(microseconds=1)
+        members = await self._scripts.send(
+            self._scripts.client.zrangebyscore(key, "-inf", before, 0, TAKE_BACK_MAX)
+        )
+        return [HoldId(member.decode()) for member in members]
+
+    async def forget_taken_back(self, epoch: int, hold_ids: Sequence[HoldId]) -> None:
+        """The journal was told that these ran out."""
+        names = Keys(epoch)
+        await self._scripts.ask(
+            "forget_taken_back",
+            [keys.EPOCH, names.ended, *map(names.memo, hold_ids)],
+            [epoch, *hold_ids],
+        )
+
+
+def pack(lines: Sequence[SeatLine]) -> str:
+    """Lines as scripts read them; ids hold neither `|` nor `;`."""
+    return ";".join(
+        f"{line.flight_id}|{line.cabin.value}|{line.position}|{line.seats}" for line in lines
+    )
+
+
+def request_digest(request_hash: str) -> str:
+    """As much of a request's hash as tells two requests with one key apart."""
+    return request_hash[:DIGEST_LENGTH]
+
+
+def _instant(text: str) -> datetime:
+    return instant_of(int(text))
+
+
+def _instant_or_none(text: str) -> datetime | None:
+    return _instant(text) if text else None

@@ -1,0 +1,160 @@
+"""The typed face of the scripts that look Redis over and mend it, flight by flight, hold by hold."""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from app.errors import HoldStoreUnavailable
+from app.hold.model import MemoState
+from app.hold.redis import keys
+from app.hold.redis.keys import Keys
+from app.hold.redis.scripts import Scripts, row_arguments
+from app.ids import FlightId, HoldId
+from app.inventory.model import CabinName, InventoryRow
+from app.storage.lua import Argument
+
+COUNT_MAX: Final = 2000  # holds that one call counts: some milliseconds
+MEND_MAX: Final = 20_000  # holds of one flight, for who asked to have it mended
+CHUNK: Final = 200
+SCAN_COUNT: Final = 1000
+TELLING_SECONDS: Final = 900
+
+
+@dataclass(frozen=True, slots=True)
+class CabinSeen:
+    """One cabin as Redis has it; `counted` is what its live holds add up to, None where not counted."""
+
+    version: int
+    limits: tuple[int, ...]
+    sold: tuple[int, ...]
+    held: tuple[int, ...]
+    counted: tuple[int, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class HoldSeen:
+    """One hold as Redis has it; `is_found` says whether expiry or the resolver will find it."""
+
+    state: MemoState
+    is_found: bool
+    seats: tuple[tuple[FlightId, int], ...]
+
+
+UNKNOWN: Final = HoldSeen(MemoState.UNKNOWN, is_found=True, seats=())
+
+
+class Inspection:
+    def __init__(self, scripts: Scripts) -> None:
+        self._scripts = scripts
+
+    async def flights(
+        self, epoch: int, flight_ids: Sequence[FlightId]
+    ) -> dict[FlightId, dict[CabinName, CabinSeen]]:
+        """In as many calls as their holds ask for."""
+        names, found = Keys(epoch), dict[FlightId, dict[CabinName, CabinSeen]]()
+        left = list(flight_ids)
+        while left:
+            part = left[:CHUNK]
+            answer = await self._scripts.ask(
+                "inspect_flights",
+                [keys.EPOCH, names.pinned, *map(names.flight, part)],
+                [epoch, names.prefix, COUNT_MAX, *part],
+            )
+            looked_at = part[: len(answer) - 1]
+            for flight_id, packed in zip(looked_at, answer[1:], strict=True):
+                found[flight_id] = dict(map(_cabin, filter(None, packed.split(";"))))
+            left = left[len(looked_at) :]
+        return found
+
+    async def holds(self, epoch: int, hold_ids: Sequence[HoldId]) -> dict[HoldId, HoldSeen]:
+        names, found = Keys(epoch), dict[HoldId, HoldSeen]()
+        for start in range(0, len(hold_ids), CHUNK):
+            part = hold_ids[start : start + CHUNK]
+            answer = await self._scripts.ask(
+                "inspect_holds",
+                [keys.EPOCH, keys.CLOCK, names.pinned, *map(names.memo, part)],
+                [epoch, names.prefix, *part],
+            )
+            found.update(zip(part, map(_hold, answer[1:]), strict=True))
+        return found
+
+    async def remembered(self, epoch: int) -> AsyncIterator[list[HoldId]]:
+        """Every hold that has a memo, in parts; one may come twice."""
+        client, prefix = self._scripts.client, Keys(epoch).memo(HoldId(""))
+        cursor = 0
+        while True:
+            cursor, found = await self._scripts.send(
+                client.scan(cursor, match=f"{prefix}*", count=SCAN_COUNT)
+            )
+            if found:
+                yield [HoldId(key.decode().removeprefix(prefix)) for key in found]
+            if cursor == 0:
+                return
+
+    async def mend(
+        self,
+        epoch: int,
+        flight_id: FlightId,
+        rows: Sequence[InventoryRow],
+        hold_ids: Sequence[HoldId],
+    ) -> None:
+        """The flight says what `rows` say and what its live holds add up to; `hold_ids` are found again."""
+        names = Keys(epoch)
+        arguments: list[Argument] = [epoch, flight_id, names.prefix, MEND_MAX, len(rows)]
+        for row in rows:
+            arguments += row_arguments(row)
+        answer = await self._scripts.ask(
+            "mend_flight",
+            [keys.EPOCH, keys.CLOCK, names.pinned, names.flight(flight_id)],
+            [*arguments, *hold_ids],
+        )
+        if answer != ["MENDED"]:
+            raise HoldStoreUnavailable("A flight has more holds than can be counted at once.")
+
+    async def may_compare(self, epoch: int, seconds: float) -> bool:
+        """One process at a time, and for that long."""
+        command = self._scripts.client.set(
+            Keys(epoch).comparing, 1, nx=True, px=int(seconds * 1000)
+        )
+        return bool(await self._scripts.send(command))
+
+    async def goes_on_comparing(self, epoch: int, seconds: float) -> None:
+        await self._scripts.send(
+            self._scripts.client.pexpire(Keys(epoch).comparing, int(seconds * 1000))
+        )
+
+    async def tell(self, epoch: int, found: str) -> None:
+        """What the process that compared found, for all others to show."""
+        await self._scripts.send(
+            self._scripts.client.set(Keys(epoch).drift, found, ex=TELLING_SECONDS)
+        )
+
+    async def told(self, epoch: int) -> str | None:
+        found = await self._scripts.send(self._scripts.client.get(Keys(epoch).drift))
+        return None if found is None else found.decode()
+
+
+def _cabin(packed: str) -> tuple[CabinName, CabinSeen]:
+    name, version, limits, sold, held, counted = packed.split("|")
+    return CabinName(name), CabinSeen(
+        int(version),
+        _numbers(limits),
+        _numbers(sold),
+        _numbers(held),
+        _numbers(counted) if counted else None,
+    )
+
+
+def _hold(packed: str) -> HoldSeen:
+    if packed == "UNKNOWN":
+        return UNKNOWN
+    state, is_found, lines = packed.split(" ")
+    seats = tuple(
+        (FlightId(flight), int(many))
+        for flight, _, _, many in (line.split("|") for line in lines.split(";") if line)
+    )
+    return HoldSeen(MemoState(state), is_found == "1", seats)
+
+
+def _numbers(packed: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in packed.split(",") if number)

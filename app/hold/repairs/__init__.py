@@ -1,0 +1,1 @@
+"""Periodic jobs that finish, expire, compare and mend what requests left behind."""

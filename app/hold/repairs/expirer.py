@@ -1,0 +1,41 @@
+"""The background half of expiry: what is shown is at most a second late, and the journal learns of it.
+
+Whether a seat is free is never decided here: every hold script takes back by itself what has run out.
+"""
+
+from app.hold.epochs.current import EpochKeeper
+from app.hold.expiry import expire_on_word_of
+from app.hold.redis.holds import HoldStore
+from app.storage.database import Database, WriteSession
+
+EVERY_SECONDS = 0.5
+ROUNDS_MAX = 50  # of 200 holds each
+
+
+class Expirer:
+    def __init__(self, database: Database, store: HoldStore, epochs: EpochKeeper) -> None:
+        self._database = database
+        self._store = store
+        self._epochs = epochs
+
+    async def once(self) -> None:
+        for _ in range(ROUNDS_MAX):
+            if not await self._epochs.run(self._store.take_back_expired):
+                break
+        for _ in range(ROUNDS_MAX):
+            if not await self._epochs.run(self._tell_journal):
+                break
+
+    async def _tell_journal(self, epoch: int) -> bool:
+        """Marks a handful as EXPIRED; True where there may be more."""
+        hold_ids = await self._store.taken_back(epoch)
+        if not hold_ids:
+            return False
+
+        async def mark(session: WriteSession) -> bool:
+            return await expire_on_word_of(session, epoch, hold_ids)
+
+        if not await self._database.run_in_transaction(mark):
+            return False
+        await self._store.forget_taken_back(epoch, hold_ids)
+        return True

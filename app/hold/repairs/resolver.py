@@ -1,0 +1,39 @@
+"""Finishes what a booking left behind: a hold that stayed pinned is settled by the journal's word.
+
+A process that ends between the commit and the script leaves a hold pinned for ever; time must not free
+it, since its transaction may have committed. Settling asks the journal and waits for whoever still
+holds its row, so that any process may settle any hold, at any moment, twice.
+"""
+
+from datetime import timedelta
+from typing import Final
+
+import structlog
+
+from app.errors import DomainError
+from app.hold.epochs.current import EpochKeeper
+from app.hold.pinning import Claims
+from app.hold.redis.holds import HoldStore
+
+_log = structlog.get_logger(__name__)
+
+EVERY_SECONDS: Final = 1.0
+PINNED_FOR: Final = timedelta(seconds=5)  # longer than any request lasts: most finish by themselves
+
+
+class Resolver:
+    def __init__(self, claims: Claims, store: HoldStore, epochs: EpochKeeper) -> None:
+        self._claims = claims
+        self._store = store
+        self._epochs = epochs
+
+    async def once(self, pinned_for: timedelta = PINNED_FOR) -> int:
+        """How many were settled; one that cannot be settled now does not keep the others from it."""
+        settled = 0
+        for hold_id in await self._epochs.run(lambda e: self._store.left_pinned(e, pinned_for)):
+            try:
+                await self._claims.settle(hold_id)
+                settled += 1
+            except DomainError as error:
+                _log.warning("hold_not_settled", hold_id=hold_id, error_type=type(error).__name__)
+        return settled

@@ -1,0 +1,1 @@
+"""A request's way to its endpoint: the edge, the route table, the order of refusals, the arguments."""

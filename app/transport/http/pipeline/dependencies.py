@@ -1,0 +1,112 @@
+"""What an endpoint may ask for, as annotated types.
+
+The guard has judged the caller and the Idempotency-Key before an endpoint is called; here they are only
+declared, for OpenAPI, and handed over by `arguments`. An endpoint that names `Idempotency` requires the
+key, one that names `OptionalIdempotency` honours it: the guard reads that from the signature.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import Depends, Header, Query
+from pydantic import BeforeValidator, Field
+from starlette.requests import Request
+
+from app.idempotency.model import IdempotencyKey
+from app.identity.principal import Principal
+from app.transport.http.context import context_of
+from app.transport.http.problems.violations import refuse
+
+LIMIT_DEFAULT = 50
+LIMIT_MAX = 200
+_AFTER_MAX = 2048  # characters of a cursor
+
+_KEY_SCHEMA: dict[str, Any] = {"minLength": 1, "maxLength": 255}
+_KEY_TEXT = (
+    "Names this request for as long as it may be sent again: printable ASCII, bare or quoted. The "
+    "same key with the same body gets the first answer, with `Idempotent-Replayed: true`."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    limit: int
+    after: str | None
+
+
+def _digits(value: object) -> object:
+    if isinstance(value, str) and not (value.isascii() and value.isdecimal() and len(value) <= 9):
+        raise refuse("wrong_type", "This takes a whole number.")
+    return value
+
+
+_DECLARED = AssertionError("declared for its document; `arguments` hands over what it stands for")
+DIGITS = BeforeValidator(_digits)
+"""For a number in a query, behind its bounds: ASCII digits only, where the library would take '1_0'
+and ' 7' as well. `Annotated[int, Field(ge=0, le=9), DIGITS]`.
+"""
+
+
+def principal() -> Principal:
+    """Who is calling."""
+    raise _DECLARED
+
+
+def required_idempotency(
+    _key: Annotated[
+        str,
+        Header(alias="Idempotency-Key", description=_KEY_TEXT, json_schema_extra=_KEY_SCHEMA),
+    ],
+) -> IdempotencyKey:
+    raise _DECLARED
+
+
+def optional_idempotency(
+    _key: Annotated[
+        str | None,
+        Header(alias="Idempotency-Key", description=_KEY_TEXT, json_schema_extra=_KEY_SCHEMA),
+    ] = None,
+) -> IdempotencyKey | None:
+    raise _DECLARED
+
+
+def page(
+    limit: Annotated[
+        int,
+        Field(ge=1, le=LIMIT_MAX),
+        DIGITS,
+        Query(description="Entries a page."),
+    ] = LIMIT_DEFAULT,
+    after: Annotated[
+        str | None,
+        Query(max_length=_AFTER_MAX, description="`meta.after` of the page before."),
+    ] = None,
+) -> Page:
+    return Page(limit, after)
+
+
+CurrentPrincipal = Annotated[Principal, Depends(principal)]
+Idempotency = Annotated[IdempotencyKey, Depends(required_idempotency)]
+OptionalIdempotency = Annotated[IdempotencyKey | None, Depends(optional_idempotency)]
+Paging = Annotated[Page, Depends(page)]
+
+Provided = Callable[[Request], Any]
+
+
+def _caller(request: Request) -> Principal:
+    caller = context_of(request.scope).principal
+    assert caller is not None, "a route without a guard has no caller"
+    return caller
+
+
+def _key(request: Request) -> IdempotencyKey | None:
+    return context_of(request.scope).idempotency
+
+
+PROVIDED: Mapping[Any, Provided] = {
+    principal: _caller,
+    required_idempotency: _key,
+    optional_idempotency: _key,
+}
+"""What each of these stands for, once the guard let a request pass."""

@@ -1,0 +1,187 @@
+"""What happens to every request, whatever it asks for: an id, headers, a line, a count, a deadline.
+
+One plain ASGI layer in front of everything, as it is passed by every request and by every message of
+every answer. It looks guarded routes up by itself (`route_table`) and leaves the rest to the library.
+Nothing here reads a body, a query string or a token.
+"""
+
+import asyncio
+import random
+import re
+from collections.abc import Mapping, Sequence
+from time import perf_counter
+
+from prometheus_client import Counter, Histogram
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.concurrency.detached import Mutations, current_mutations
+from app.errors import Overloaded
+from app.telemetry import (
+    HTTP_IN_FLIGHT,
+    HTTP_REQUESTS,
+    HTTP_SECONDS,
+    Level,
+    log_request,
+    told_of,
+)
+from app.transport.http.context import RequestContext, begin, headers_of
+from app.transport.http.pipeline.route_table import RouteTable
+from app.transport.http.problems.problem import internal_error, problem_of, problem_response
+
+CLIENT_GONE = 499  # the customary status of a request that nobody waits for; never sent
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
+_STANDING: Sequence[tuple[bytes, bytes]] = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-frame-options", b"DENY"),
+)
+_NO_STORE = (b"cache-control", b"no-store")
+_PERSONAL = ("/v1/holds", "/v1/bookings")
+_QUIET = frozenset({"/livez", "/readyz", "/metrics"})  # asked every few seconds, for ever
+
+
+class Front:
+    """An answer whatever happens, in time, and written down.
+
+    The deadline is for the beginning of an answer: a stream may go on after it. A change that runs in
+    `outlive` goes on as well; its client is told to ask again.
+    """
+
+    def __init__(
+        self, app: ASGIApp, routes: RouteTable, mutations: Mutations, deadline_seconds: float
+    ) -> None:
+        self._app = app
+        self._routes = routes
+        self._mutations = mutations
+        self._deadline_seconds = deadline_seconds
+        self._meters = _Meters()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = headers_of(scope)
+        context = begin(scope, _request_id(headers), headers)
+        deadline = asyncio.timeout(self._deadline_seconds)
+        answer = _Answer(send, deadline, _standing(scope, context))
+        started = perf_counter()
+        self._meters.begin()
+        tokens = current_mutations.set(self._mutations), told_of.set(context.told_of)
+        try:
+            await self._in_time(deadline, scope, receive, answer)
+        finally:
+            current_mutations.reset(tokens[0])
+            self._record(scope, context, answer.status, perf_counter() - started)
+            told_of.reset(tokens[1])
+
+    async def _in_time(
+        self, deadline: asyncio.Timeout, scope: Scope, receive: Receive, answer: "_Answer"
+    ) -> None:
+        try:
+            async with deadline:
+                route = self._routes.find(scope)
+                if route is not None:
+                    await route.serve(scope, receive, answer)
+                else:
+                    await self._app(scope, receive, answer)
+        except ClientDisconnect:
+            return
+        except Exception as error:
+            if answer.has_begun:
+                raise  # it cannot be taken back: the server cuts the connection
+            if isinstance(error, TimeoutError) and deadline.expired():
+                refusal = Overloaded(
+                    "The answer was not ready in time; ask again, with the same Idempotency-Key."
+                )
+                response = problem_response(scope, problem_of(refusal))
+            else:
+                response = internal_error(scope, error)
+            answer.deadline = None
+            await response(scope, receive, answer)
+
+    def _record(self, scope: Scope, context: RequestContext, status: int, seconds: float) -> None:
+        method = scope["method"] if scope["method"] in _METHODS else "other"
+        route = _template(scope)
+        self._meters.end(method, route, status, seconds)
+        if route in _QUIET and status < 500:
+            return
+        log_request(method, route, status, seconds, context.code)
+
+
+class _Answer:
+    """The `send` of one request: knows when the answer has begun, and with which status."""
+
+    __slots__ = ("_send", "_standing", "deadline", "status")
+
+    def __init__(
+        self, send: Send, deadline: asyncio.Timeout, standing: Sequence[tuple[bytes, bytes]]
+    ) -> None:
+        self._send = send
+        self._standing = standing
+        self.deadline: asyncio.Timeout | None = deadline
+        self.status = CLIENT_GONE
+
+    @property
+    def has_begun(self) -> bool:
+        return self.status != CLIENT_GONE
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            if self.deadline is not None:
+                self.deadline.reschedule(None)
+            message["headers"] = [*message.get("headers", ()), *self._standing]
+        await self._send(message)
+
+
+class _Meters:
+    """Counts what each route answers, by counters that are found once: there are few of them."""
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+        self._in_flight = Level(HTTP_IN_FLIGHT)
+
+    def begin(self) -> None:
+        self._in_flight.move(1)
+
+    def end(self, method: str, route: str, status: int, seconds: float) -> None:
+        found = self._found.get((method, route, status))
+        if found is None:
+            found = self._found[method, route, status] = (
+                HTTP_REQUESTS.labels(method, route, str(status)),
+                HTTP_SECONDS.labels(method, route),
+            )
+        counter, histogram = found
+        counter.inc()
+        histogram.observe(seconds)
+        self._in_flight.move(-1)
+
+
+def _standing(scope: Scope, context: RequestContext) -> Sequence[tuple[bytes, bytes]]:
+    named = (b"x-request-id", context.request_id.encode())
+    if scope["path"].startswith(_PERSONAL):
+        return (named, *_STANDING, _NO_STORE)
+    return (named, *_STANDING)
+
+
+def _request_id(headers: Mapping[bytes, Sequence[bytes]]) -> str:
+    given = headers.get(b"x-request-id", ())
+    if len(given) == 1:
+        text = given[0].decode("latin-1")
+        if _REQUEST_ID.fullmatch(text):
+            return text
+    return f"{random.getrandbits(128):032x}"  # a name, not a secret
+
+
+def _template(scope: Scope) -> str:
+    route = getattr(scope.get("route"), "path", None)
+    mounted: str = scope.get("root_path", "")
+    if mounted:  # what is inside tells its templates only if it is made like us
+        return mounted + (route or "")
+    if route is not None:
+        return str(route)
+    if "endpoint" in scope and not scope.get("path_params"):
+        return str(scope["path"])  # a route without parameters is its own template
+    return "unmatched"

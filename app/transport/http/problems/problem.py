@@ -1,0 +1,241 @@
+"""Refusals on the wire: RFC 9457, one shape for everything that is not a success.
+
+Owns the one table from `ErrorKind` to status. `type` is a reference into the page of all problems,
+`/docs/problems#<code>`; clients decide by `code`. A detail is written here or by the schema, never
+taken from what the client sent: values may be personal.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+from urllib.parse import quote
+
+import structlog
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import iter_route_contexts
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Scope as AsgiScope
+
+from app.errors import DomainError, ErrorKind, ValidationFailed, Violation
+from app.transport.http.context import context_of
+from app.transport.http.problems.violations import violations_of
+
+STATUS: Mapping[ErrorKind, int] = {
+    ErrorKind.INVALID: 422,
+    ErrorKind.UNAUTHENTICATED: 401,
+    ErrorKind.FORBIDDEN: 403,
+    ErrorKind.NOT_FOUND: 404,
+    ErrorKind.CONFLICT: 409,
+    ErrorKind.GONE: 410,
+    ErrorKind.EXHAUSTED: 429,
+    ErrorKind.UNAVAILABLE: 503,
+}
+MEDIA_TYPE = "application/problem+json"
+_RETRYABLE_CODES = frozenset({"idempotency_in_flight"})
+_INSTANCE_MAX = 1024  # characters of a path that are given back
+_PLAIN_PATH = re.compile(r"[A-Za-z0-9/_-]{1,256}")
+_json = json.JSONEncoder(separators=(",", ":")).encode
+_CHALLENGE = 'Bearer realm="holdfast"'
+
+_log = structlog.get_logger()
+
+
+class Refusal(Exception):
+    """A refusal that only HTTP knows; subclasses fix `status`, `code` and `title`."""
+
+    status: ClassVar[int]
+    code: ClassVar[str]
+    title: ClassVar[str]
+
+    def __init__(
+        self,
+        detail: str,
+        *,
+        violations: Sequence[Violation] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.violations = tuple(violations)
+        self.headers = dict(headers or {})
+
+
+class MalformedJson(Refusal):
+    status = 400
+    code = "malformed_json"
+    title = "The body is not JSON"
+
+
+class IdempotencyKeyMissing(Refusal):
+    status = 400
+    code = "idempotency_key_missing"
+    title = "An Idempotency-Key is needed"
+
+
+class MethodNotAllowed(Refusal):
+    status = 405
+    code = "method_not_allowed"
+    title = "This resource does not take that method"
+
+
+class BodyTooLarge(Refusal):
+    status = 413
+    code = "body_too_large"
+    title = "The body is too large"
+
+
+class UnsupportedMediaType(Refusal):
+    status = 415
+    code = "unsupported_media_type"
+    title = "The body has to be JSON"
+
+
+class InternalError(Refusal):
+    status = 500
+    code = "internal_error"
+    title = "Something is wrong on our side"
+
+    def __init__(self) -> None:
+        super().__init__("The failure was recorded under this request id; nothing was half done.")
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Everything an answer says, before it is rendered."""
+
+    status: int
+    code: str
+    title: str
+    detail: str
+    violations: Sequence[Violation] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    retry_after_seconds: int | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def retryable(self) -> bool:
+        return is_retryable(self.status, self.code)
+
+
+def is_retryable(status: int, code: str) -> bool:
+    """Whether the same request may succeed later."""
+    return status in (429, 503) or code in _RETRYABLE_CODES
+
+
+def problem_of(error: DomainError | Refusal) -> Problem:
+    if isinstance(error, Refusal):
+        return Problem(
+            error.status,
+            error.code,
+            error.title,
+            error.detail,
+            error.violations,
+            headers=error.headers,
+        )
+    status = STATUS[error.kind]
+    headers: dict[str, str] = {}
+    if error.kind is ErrorKind.UNAUTHENTICATED:
+        headers["WWW-Authenticate"] = _CHALLENGE
+    elif error.kind is ErrorKind.FORBIDDEN:
+        headers["WWW-Authenticate"] = f'{_CHALLENGE}, error="insufficient_scope"'
+    return Problem(
+        status,
+        error.code,
+        error.title,
+        error.detail,
+        error.violations,
+        error.facts,
+        error.retry_after_seconds,
+        headers,
+    )
+
+
+def problem_response(scope: AsgiScope, problem: Problem) -> Response:
+    """The answer, in the contract's shape; also leaves the code for the access log."""
+    context = context_of(scope)
+    context.code = problem.code
+    body: dict[str, Any] = {
+        "type": f"/docs/problems#{problem.code}",
+        "title": problem.title,
+        "status": problem.status,
+        "detail": problem.detail,
+        "instance": _instance(scope["path"]),
+        "code": problem.code,
+        "request_id": context.request_id,
+        "retryable": problem.retryable,
+    }
+    headers = dict(problem.headers)
+    if problem.retry_after_seconds is not None:
+        body["retry_after_seconds"] = problem.retry_after_seconds
+        headers["Retry-After"] = str(problem.retry_after_seconds)
+    if problem.violations:
+        body["errors"] = [_entry(violation) for violation in problem.violations]
+    body = {**problem.facts, **body}  # a fact never replaces a member of the shape
+    return Response(
+        _json(body),  # ASCII only: no text can break the answer
+        status_code=problem.status,
+        headers=headers,
+        media_type=MEDIA_TYPE,
+    )
+
+
+def _instance(path: str) -> str:
+    if _PLAIN_PATH.fullmatch(path):
+        return path
+    return quote(path, safe="/:@!$&'()*+,;=-._~")[:_INSTANCE_MAX]
+
+
+def internal_error(scope: AsgiScope, error: Exception) -> Response:
+    """For what must not happen: recorded by its places in the code, told without them."""
+    _log.error("unexpected error", exc_info=error)
+    return problem_response(scope, problem_of(InternalError()))
+
+
+async def on_refusal(request: Request, error: Exception) -> Response:
+    assert isinstance(error, DomainError | Refusal)
+    return problem_response(request.scope, problem_of(error))
+
+
+async def on_validation(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    refusal = ValidationFailed(
+        "Some members or parameters are not as described; see errors.",
+        violations=violations_of(error.errors(), error.body),
+    )
+    return problem_response(request.scope, problem_of(refusal))
+
+
+async def on_http_exception(request: Request, error: Exception) -> Response:
+    """What the router itself raises: an unknown path, or a method that the path does not take."""
+    assert isinstance(error, HTTPException)
+    if error.status_code == 404:
+        problem = Problem(404, "not_found", "Nothing here", "No route has this path.")
+    elif error.status_code == 405:
+        allowed = ", ".join(sorted(_methods_of(request))) or (error.headers or {}).get("Allow", "")
+        problem = problem_of(
+            MethodNotAllowed(f"This path takes {allowed}.", headers={"Allow": allowed})
+        )
+    else:
+        return internal_error(request.scope, error)
+    return problem_response(request.scope, problem)
+
+
+def _entry(violation: Violation) -> dict[str, Any]:
+    return {
+        **violation.facts,
+        violation.place: violation.at,
+        "code": violation.code,
+        "detail": violation.detail,
+    }
+
+
+def _methods_of(request: Request) -> Iterator[str]:
+    path = request.scope["path"]
+    for route in iter_route_contexts(request.app.routes):
+        pattern = getattr(route, "path_regex", None)
+        if pattern is not None and pattern.match(path):
+            yield from route.methods or ()

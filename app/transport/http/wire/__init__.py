@@ -1,0 +1,1 @@
+"""Domain values as JSON and back: schemas, rendering, cursors, ETags."""

@@ -1,0 +1,115 @@
+"""Queries are read once: the same text is the same values, as is a parameter of another text."""
+
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from fastapi.dependencies.utils import get_dependant, request_params_to_args
+from fastapi.exceptions import RequestValidationError
+from hypothesis import given
+from hypothesis import strategies as st
+from starlette.requests import Request
+
+from app.transport.http.pipeline.arguments import KNOWN_BYTES_MAX, KNOWN_MAX, Arguments
+from app.transport.http.pipeline.dependencies import Page, Paging
+
+
+def asked(query: str) -> Request:
+    return Request(
+        {"type": "http", "headers": [], "path_params": {}, "query_string": query.encode()}
+    )
+
+
+def arguments(*, keeps_queries: bool) -> Arguments:
+    def listed(paging: Paging, adults: int = 1, name: str = "") -> None: ...
+
+    return Arguments(get_dependant(path="/", call=listed), None, keeps_queries=keeps_queries)
+
+
+KEEPING, NEVER_KEEPING = arguments(keeps_queries=True), arguments(keeps_queries=False)
+
+
+@pytest.fixture
+def endpoint() -> Arguments:
+    return arguments(keeps_queries=True)
+
+
+@pytest.fixture
+def readings(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    seen: list[object] = []
+
+    def counted(fields: Any, received: Any) -> Any:
+        seen.append(received)
+        return request_params_to_args(fields, received)
+
+    monkeypatch.setattr(Arguments.__module__ + ".request_params_to_args", counted)
+    return seen
+
+
+def of(endpoint: Arguments, query: str) -> dict[str, Any]:
+    return dict(endpoint.of(asked(query), {}, None))
+
+
+def test_a_text_is_read_once_and_each_for_itself(
+    endpoint: Arguments, readings: list[object]
+) -> None:
+    for _ in range(3):
+        assert of(endpoint, "adults=2") == {"paging": Page(50, None), "adults": 2, "name": ""}
+        assert of(endpoint, "adults=3&limit=7")["paging"] == Page(7, None)
+        assert of(endpoint, "adults=3&limit=7")["adults"] == 3
+    assert len(readings) == 4 + 2, "all parameters, then the two that are others"
+
+
+@pytest.mark.parametrize("query", ["adults=two", "limit=0", "adults=2&limit=x"])
+def test_what_was_refused_is_refused_again(endpoint: Arguments, query: str) -> None:
+    for _ in range(2):
+        with pytest.raises(RequestValidationError):
+            of(endpoint, query)
+
+
+def test_what_is_kept_is_bounded(endpoint: Arguments, readings: list[object]) -> None:
+    long = "name=" + "x" * (KNOWN_BYTES_MAX + 1)
+    for _ in range(2):
+        of(endpoint, long)
+    assert len(readings) == 4 + 1
+    readings.clear()
+    often = "name=&" * 1000 + "name=x"
+    for _ in range(2):
+        assert of(endpoint, often)["name"] == "x"
+    assert len(readings) == 2, "what is said again and again is not kept"
+    for number in range(KNOWN_MAX + 1):
+        of(endpoint, f"adults={number}")
+    readings.clear()
+    of(endpoint, "adults=0")
+    assert readings, "the first had to go"
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["adults", "name", "limit", "after"]),
+            st.sampled_from(["", "1", "2", "7", "x", "none"]),
+        ),
+        max_size=5,
+    )
+)
+def test_what_is_kept_is_what_would_be_read(pairs: list[tuple[str, str]]) -> None:
+    """Also where a parameter is missing, empty, given twice, or wrong."""
+    query = urlencode(pairs)
+
+    def outcome(endpoint: Arguments) -> object:
+        try:
+            return of(endpoint, query)
+        except RequestValidationError as error:
+            return error.errors()
+
+    assert outcome(KEEPING) == outcome(NEVER_KEEPING)
+
+
+def test_what_may_be_personal_is_not_kept(readings: list[object]) -> None:
+    def found(family_name: str) -> None: ...
+
+    endpoint = Arguments(get_dependant(path="/", call=found), None, keeps_queries=False)
+    for _ in range(3):
+        assert of(endpoint, "family_name=Parra") == {"family_name": "Parra"}
+    assert len(readings) == 3
