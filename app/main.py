@@ -49,7 +49,7 @@ def application(settings: Settings, clock: Clock = utc_now) -> Application:
     async def life() -> AsyncIterator[None]:
         try:
             async with watching(core):
-                _spare_what_stays()
+                _freeze_gc()
                 yield
         finally:
             await core.close()
@@ -103,7 +103,7 @@ def serving(
     )
 
 
-def _spare_what_stays() -> None:
+def _freeze_gc() -> None:
     """Keeps the collector of cyclic garbage from walking, again and again, over what was made to stay:
     a third of a busy worker's time, and stops of a tenth of a second.
     """

@@ -80,7 +80,7 @@ async def import_flights(settings: Settings, file: Path) -> tuple[int, int]:
             def progress(done: int, total: int) -> None:
                 bar.update(task, completed=done, total=total)
 
-            report = await import_file(core.database, file, core.live.apply, progress)
+            report = await import_file(core.database, file, core.availability.apply, progress)
     finally:
         await core.close()
     return report.added, report.unchanged

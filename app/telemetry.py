@@ -70,11 +70,11 @@ MUTATIONS_RUNNING = Gauge(
 
 Event = MutableMapping[str, Any]
 
-told_of: ContextVar[Mapping[str, str]] = ContextVar("told_of", default=MappingProxyType({}))
+log_context: ContextVar[Mapping[str, str]] = ContextVar("log_context", default=MappingProxyType({}))
 """What every line says that is logged meanwhile: of which request, for whom."""
 
 
-class OnceATurn:
+class OncePerTick:
     """Does something at the end of a turn of the event loop, however often it was asked for in it."""
 
     def __init__(self, act: Callable[[], None]) -> None:
@@ -92,13 +92,13 @@ class OnceATurn:
         self._act()
 
 
-class Level:
+class TickGauge:
     """A gauge of what goes up and down with every request, told once a turn."""
 
     def __init__(self, gauge: Gauge) -> None:
         self._gauge = gauge
         self._value = 0
-        self._told = OnceATurn(self._tell)
+        self._told = OncePerTick(self._tell)
 
     def move(self, by: int) -> None:
         self._value += by
@@ -114,7 +114,7 @@ class _RequestLines:
     def __init__(self) -> None:
         self._stream: TextIO | None = None
         self._waiting: list[str] = []
-        self._written = OnceATurn(self._write)
+        self._written = OncePerTick(self._write)
 
     def point_at(self, stream: TextIO | None) -> None:
         self._stream = stream
@@ -175,9 +175,9 @@ def configure_logging(level: str = "INFO") -> None:
 
 def log_request(method: str, route: str, status: int, seconds: float, code: str | None) -> None:
     """The line of one request: the most frequent by far, and made of few fields, all of them our own
-    words or in `told_of`. So it takes a way around the chain, and says the same as through it.
+    words or in `log_context`. So it takes a way around the chain, and says the same as through it.
     """
-    about = "".join(f'"{name}": {_quoted(text)}, ' for name, text in told_of.get().items())
+    about = "".join(f'"{name}": {_quoted(text)}, ' for name, text in log_context.get().items())
     why = f'"code": "{code}", ' if code else ""
     at = datetime.now(UTC).isoformat().removesuffix("+00:00")
     _request_lines.add(
@@ -206,7 +206,7 @@ def places(error: BaseException) -> list[str]:
 
 
 def _of_what(_logger: Any, _method: str, event: Event) -> Event:
-    for name, text in told_of.get().items():
+    for name, text in log_context.get().items():
         event.setdefault(name, text)
     return event
 

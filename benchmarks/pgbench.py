@@ -22,7 +22,7 @@ from app.booking.model import BookingRequest, Contact, Passenger, Payment
 from app.booking.sale import Order, Sales
 from app.clock import utc_now
 from app.dev.postgres import embedded_binaries
-from app.hold.model import Promise
+from app.hold.model import JournalEntry
 from app.hold.pinning import Claim
 from app.idempotency.model import IdempotencyKey
 from app.ids import HoldId, booking_id, event_id
@@ -43,7 +43,7 @@ class Recorded:
     """What one booking sent: each statement with its values as texts."""
 
     statements: Sequence[tuple[str, Sequence[str]]]
-    promise: Promise
+    promise: JournalEntry
     locator: str
     key: str
 
@@ -64,10 +64,10 @@ async def record(stage: Stage, number: int) -> Recorded:
 
     core = build_core(stage.database_url, stage.valkey.url, hold_ttl=_TTL)
     try:
-        promise = await core.promises.read(seeding.hold_id_of(number))
+        promise = await core.journal.read(seeding.hold_id_of(number))
         assert promise is not None, "it was seeded"
         key, locator = "bench-key-00000000", _locator(number)
-        sales = Sales(core.database, core.claims, utc_now, lambda: locator)
+        sales = Sales(core.database, core.pins, utc_now, lambda: locator)
         order = Order(
             promise.tenant_id, _request(promise), IdempotencyKey(key, "0" * 64), promise, None
         )
@@ -174,7 +174,7 @@ def _locator(number: int) -> str:
     return letters
 
 
-def _request(promise: Promise) -> BookingRequest:
+def _request(promise: JournalEntry) -> BookingRequest:
     return BookingRequest(
         promise.hold_id,
         (Passenger("ADT", "Ana", "Perez", date(1990, 4, 2)),),

@@ -21,7 +21,7 @@ from sqlalchemy import text
 from app.dev.postgres import Postgres
 from app.dev.valkey import Valkey
 from app.hold.journal import store as journal
-from app.hold.model import Granted, JournalState, Promise
+from app.hold.model import Granted, JournalEntry, JournalState
 from app.ids import FlightId, HoldId, TenantId
 from app.inventory.model import SeatLine
 from app.storage.database import WriteSession
@@ -45,7 +45,7 @@ _WITHOUT_PROOF: Final = text(
 
 
 class _Bench:
-    def __init__(self, core: Core, promise: Promise, epoch: int) -> None:
+    def __init__(self, core: Core, promise: JournalEntry, epoch: int) -> None:
         self.core = core
         self.promise = promise
         self.epoch = epoch
@@ -57,7 +57,7 @@ class _Bench:
 
     async def grant(self, ids: Sequence[HoldId]) -> None:
         versions = {line.flight_id: 1 for line in self.promise.lines}
-        place, lines = self.core.store.place, self.promise.lines
+        place, lines = self.core.holds_in_redis.place, self.promise.lines
         outcomes = await asyncio.gather(
             *(place(self.epoch, hold_id, hold_id, "r", lines, versions) for hold_id in ids)
         )
@@ -79,7 +79,9 @@ class _Bench:
             journal._APPEND = proven
 
     async def pin(self, ids: Sequence[HoldId]) -> None:
-        await asyncio.gather(*(self.core.store.pin(self.epoch, hold_id) for hold_id in ids))
+        await asyncio.gather(
+            *(self.core.holds_in_redis.pin(self.epoch, hold_id) for hold_id in ids)
+        )
 
     async def judge_by_fence(self, ids: Sequence[HoldId]) -> None:
         await self._judge(dict.fromkeys(ids, 1))
@@ -93,7 +95,7 @@ class _Bench:
 
         await self.core.database.run_statement(confirm)
 
-    def _rows(self, ids: Sequence[HoldId]) -> list[Promise]:
+    def _rows(self, ids: Sequence[HoldId]) -> list[JournalEntry]:
         return [replace(self.promise, hold_id=hold_id, state=JournalState.HELD) for hold_id in ids]
 
 
@@ -153,7 +155,7 @@ async def _bench_of(core: Core) -> _Bench:
     )
     holds = core.holds(no_offers)
     hold = (await holds.place(DEMO, request(*((name, "Y") for name in FLIGHTS)), key())).value
-    promise = await core.promises.read_own(TenantId("demo"), hold.hold_id)
+    promise = await core.journal.read_own(TenantId("demo"), hold.hold_id)
     assert promise is not None, "it was promised"
     lines = tuple(
         SeatLine(FlightId(line.flight_id), line.cabin, line.position, 1) for line in promise.lines

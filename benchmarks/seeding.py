@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import asyncpg
 
-from app.hold.model import Promise
+from app.hold.model import JournalEntry
 from app.ids import FlightId, HoldId, TenantId
 from app.inventory.itinerary import PassengerCounts, Segment, price
 from app.inventory.model import (
@@ -174,12 +174,12 @@ async def seed_facts(connection: asyncpg.Connection, count: int, salt: str) -> N
     await connection.execute(_FACTS, TENANT, json.dumps(data), salt, count, timeout=300)
 
 
-def a_hold() -> Promise:
+def a_hold() -> JournalEntry:
     """What every seeded hold is like: one adult on two flights."""
     segments = tuple(_segment(number) for number in (1, 2))
     passengers = PassengerCounts(1)
     now = datetime.now(UTC)
-    return Promise(
+    return JournalEntry(
         hold_id=hold_id_of(0),
         tenant_id=TENANT,
         idempotency_key="seed-0",

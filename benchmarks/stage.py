@@ -23,7 +23,7 @@ import psutil
 from redis.asyncio import Redis
 
 from app.clock import utc_now
-from app.dev.child import Child, Program, last_words
+from app.dev.child import Child, Program, tail
 from app.dev.data_dir import free_port
 from app.dev.issuer import mint_token
 from app.dev.postgres import Postgres
@@ -90,7 +90,7 @@ class Running:
                             if status == 200 or path == "/":
                                 return
                         await asyncio.sleep(0.05)
-        words = last_words(self.log, 20)
+        words = tail(self.log, 20)
         await self.stop()
         raise RuntimeError(f"{self.name} did not become ready:\n{words}")
 

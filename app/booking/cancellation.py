@@ -12,9 +12,9 @@ from typing import Final
 from app.booking import events, store
 from app.booking.model import Booking
 from app.clock import Clock
-from app.concurrency.coalescer import Coalescer, NotTogether, together_or_alone
+from app.concurrency.coalescer import Coalescer, SplitBatch, batch_or_each
 from app.errors import IdempotencyKeyReused, NotFound
-from app.hold.availability import LiveInventory
+from app.hold.availability import LiveAvailability
 from app.idempotency import store as idempotency
 from app.idempotency.model import Answered, Claim, IdempotencyKey
 from app.ids import BookingId, TenantId
@@ -22,7 +22,7 @@ from app.inventory import store as inventory_store
 from app.inventory.model import InventoryRow, rows_of
 from app.outbox import store as outbox
 from app.storage.database import Database, WriteSession
-from app.storage.transaction import BE_BRIEF, OutcomeUnknown
+from app.storage.transaction import SHORT_LOCK_TIMEOUT, OutcomeUnknown
 
 ROUTE: Final = "bookings.cancel"
 BATCH_MAX: Final = 32
@@ -40,7 +40,12 @@ _Cancelled = tuple[Answered[Booking], list[InventoryRow]]
 
 class Cancellation:
     def __init__(
-        self, database: Database, live: LiveInventory, clock: Clock, *, batch_max: int = BATCH_MAX
+        self,
+        database: Database,
+        live: LiveAvailability,
+        clock: Clock,
+        *,
+        batch_max: int = BATCH_MAX,
     ) -> None:
         self._database = database
         self._live = live
@@ -62,7 +67,7 @@ class Cancellation:
     async def _cancel(
         self, wishes: Sequence[_Wish]
     ) -> Sequence[_Cancelled | asyncio.Task[_Cancelled]]:
-        return await together_or_alone(wishes, self._cancel_together, self._cancel_alone)
+        return await batch_or_each(wishes, self._cancel_together, self._cancel_alone)
 
     async def _cancel_together(self, wishes: Sequence[_Wish]) -> list[_Cancelled]:
         try:
@@ -79,11 +84,11 @@ class Cancellation:
         now = self._clock()
         claims = [Claim(w.tenant_id, w.key, w.booking_id, {}) for w in wishes if w.key is not None]
         asked = [(wish.tenant_id, wish.booking_id) for wish in wishes]
-        await session.execute(BE_BRIEF)
+        await session.execute(SHORT_LOCK_TIMEOUT)
         if claims and not await idempotency.claim_all(session, ROUTE, claims, now):
-            raise NotTogether
+            raise SplitBatch
         if len(await store.cancel(session, asked, now)) < len(wishes):
-            raise NotTogether
+            raise SplitBatch
         found = await store.read_all(session, asked)
         cancelled = [found[wish.booking_id] for wish in wishes]
         rows = await inventory_store.give_back(

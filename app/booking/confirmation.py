@@ -89,7 +89,7 @@ class Confirmation:
             Question(tenant_id, key, request.hold_id, request.client_reference)
         )
         if known.record is not None:
-            return await self._told_before(tenant_id, key, known.record)
+            return await self.replay(tenant_id, key, known.record)
         promise = known.promise
         if promise is None or promise.tenant_id != tenant_id:
             raise no_such_hold()
@@ -165,11 +165,9 @@ class Confirmation:
             record = await idempotency.find(session, order.tenant_id, ROUTE, order.key)
         if record is None:
             return None
-        return await self._told_before(order.tenant_id, order.key, record)
+        return await self.replay(order.tenant_id, order.key, record)
 
-    async def _told_before(
-        self, tenant_id: TenantId, key: IdempotencyKey, record: Record
-    ) -> Booking:
+    async def replay(self, tenant_id: TenantId, key: IdempotencyKey, record: Record) -> Booking:
         """The first answer to this key; raises IdempotencyKeyReused where it was for another request."""
         if record.request_hash != key.request_hash:
             raise IdempotencyKeyReused

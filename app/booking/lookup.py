@@ -7,7 +7,7 @@ from app.booking import store
 from app.booking.sale import ROUTE
 from app.concurrency.coalescer import BATCH_MAX, Coalescer
 from app.hold.journal import store as journal
-from app.hold.model import Promise
+from app.hold.model import JournalEntry
 from app.idempotency import store as idempotency
 from app.idempotency.model import IdempotencyKey, Record
 from app.ids import BookingId, HoldId, TenantId
@@ -25,7 +25,7 @@ class Question:
 @dataclass(frozen=True, slots=True)
 class Known:
     record: Record | None  # of the first answer to the key, whatever was asked then
-    promise: Promise | None  # the hold's, whoever's it is
+    promise: JournalEntry | None  # the hold's, whoever's it is
     duplicate_of: BookingId | None  # a booking with the same client_reference
 
 

@@ -18,11 +18,11 @@ from app.booking.errors import DuplicateBooking, seats_gone
 from app.booking.model import Booking, BookingRequest, BookingStatus, DrawLocator
 from app.booking.store import NewBooking
 from app.clock import Clock
-from app.concurrency.coalescer import Coalescer, NotTogether, together_or_alone
+from app.concurrency.coalescer import Coalescer, SplitBatch, batch_or_each
 from app.errors import DomainError
 from app.hold.errors import HoldExpired, HoldNotActive, SoldOut, no_such_hold
 from app.hold.journal import store as journal
-from app.hold.model import JournalState, Promise
+from app.hold.model import JournalEntry, JournalState
 from app.hold.pinning import Claim, Claims
 from app.idempotency import model as keys
 from app.idempotency import store as idempotency
@@ -32,7 +32,7 @@ from app.inventory import store as inventory_store
 from app.inventory.model import InventoryRow, SeatLine, rows_of
 from app.outbox import store as outbox
 from app.storage.database import Database, WriteSession
-from app.storage.transaction import BE_BRIEF
+from app.storage.transaction import SHORT_LOCK_TIMEOUT
 
 _log = structlog.get_logger(__name__)
 
@@ -66,7 +66,7 @@ class Order:
     tenant_id: TenantId
     request: BookingRequest
     key: IdempotencyKey
-    promise: Promise
+    promise: JournalEntry
     duplicate_of: BookingId | None  # a booking with the request's client_reference
 
 
@@ -113,7 +113,7 @@ class Sales:
     async def _sell(
         self, sales: Sequence[Sale]
     ) -> "Sequence[Sold | asyncio.Task[Sold | None] | None]":
-        return await together_or_alone(sales, self._sell_together, self._sell_alone)
+        return await batch_or_each(sales, self._sell_together, self._sell_alone)
 
     async def _sell_together(self, sales: Sequence[Sale]) -> list[Sold | None]:
         return [
@@ -129,14 +129,14 @@ class Sales:
 
     async def _sell_in_one(self, session: WriteSession, sales: Sequence[Sale]) -> list[Sold]:
         if len({sale.claim.epoch for sale in sales}) > 1:
-            raise NotTogether
-        await session.execute(BE_BRIEF)
+            raise SplitBatch
+        await session.execute(SHORT_LOCK_TIMEOUT)
         claimed = [
             keys.Claim(sale.order.tenant_id, sale.order.key, booking_id(sale.claim.hold_id), {})
             for sale in sales
         ]
         if not await idempotency.claim_all(session, ROUTE, claimed, self._clock()):
-            raise NotTogether
+            raise SplitBatch
         return await self._sell_claimed(session, sales)
 
     async def _sell_by_itself(self, session: WriteSession, sale: Sale) -> Sold | None:
@@ -184,7 +184,7 @@ class Sales:
             if len(await store.add(session, new)) == len(sales):
                 return bookings
             if len(sales) > 1:
-                raise NotTogether
+                raise SplitBatch
             await _refuse_duplicate(session, sales[0].order)
             bookings = [replace(bookings[0], record_locator=self._draw_locator())]
         raise AssertionError("no free record locator in so many draws")
@@ -243,7 +243,7 @@ async def _refuse_duplicate(session: WriteSession, order: Order) -> None:
 def _oversell_stopped(sales: Sequence[Sale], line: SeatLine) -> Exception:
     """Of many, one by one will tell whose seats they were."""
     if len(sales) > 1:
-        return NotTogether()
+        return SplitBatch()
     promise = sales[0].order.promise
     OVERSELLS_STOPPED.inc()
     _log.error(
@@ -256,6 +256,6 @@ def _oversell_stopped(sales: Sequence[Sale], line: SeatLine) -> Exception:
     return _seats_gone(promise, line)
 
 
-def _seats_gone(promise: Promise, line: SeatLine) -> SoldOut:
+def _seats_gone(promise: JournalEntry, line: SeatLine) -> SoldOut:
     booking_class = promise.segments[promise.lines.index(line)].booking_class
     return seats_gone(line, booking_class)

@@ -8,7 +8,7 @@ from app.booking.model import Booking, BookingRequest, DrawLocator, draw_locator
 from app.booking.sale import BATCH_MAX, Sales
 from app.clock import Clock
 from app.concurrency.background import Background
-from app.hold.availability import LiveInventory
+from app.hold.availability import LiveAvailability
 from app.hold.pinning import Claims
 from app.idempotency.model import Answered, IdempotencyKey
 from app.ids import BookingId, TenantId
@@ -20,7 +20,7 @@ class BookingService:
         self,
         database: Database,
         claims: Claims,
-        live: LiveInventory,
+        live: LiveAvailability,
         background: Background,
         clock: Clock,
         draw_locator: DrawLocator = draw_locator,

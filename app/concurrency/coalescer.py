@@ -38,7 +38,7 @@ QUEUE_MAX = 2048
 PIECES = 4  # of a batch that is split
 
 
-class NotTogether(Exception):
+class SplitBatch(Exception):
     """One of many cannot be served with the others; nothing was done, and smaller batches may do."""
 
 
@@ -63,11 +63,11 @@ class Coalescer(Generic[Item, Answer]):
         queue_max: int = QUEUE_MAX,
     ) -> None:
         """`work` answers item by item, in order, or names a task that will, for one that takes longer
-        than the others; `splits` are its failures that smaller batches may cure, beside NotTogether.
+        than the others; `splits` are its failures that smaller batches may cure, beside SplitBatch.
         """
         self._work = work
         self._key = key
-        self._splits: tuple[type[Exception], ...] = (NotTogether, *splits)
+        self._splits: tuple[type[Exception], ...] = (SplitBatch, *splits)
         self._batch_max = batch_max
         self._batches_max = batches_max
         self._queue_max = queue_max
@@ -172,12 +172,12 @@ class Coalescer(Generic[Item, Answer]):
         self._settle(asked, task.result() if error is None else error)
 
 
-async def together_or_alone(
+async def batch_or_each(
     items: Sequence[Item],
     together: Callable[[Sequence[Item]], Awaitable[Sequence[Answer]]],
     alone: Callable[[Item], Coroutine[Any, Any, Answer]],
 ) -> "Sequence[Answer | asyncio.Task[Answer]]":
-    """All of them at once; raises NotTogether where one cannot be served with the others.
+    """All of them at once; raises SplitBatch where one cannot be served with the others.
 
     `together` does all or nothing. What splitting cannot cure, that the engine is away or that nobody
     knows what became of it, is everyone's. One by itself may wait for long, and so is late.
@@ -187,9 +187,9 @@ async def together_or_alone(
     try:
         return await together(items)
     except LockTimedOut as error:
-        raise NotTogether from error
+        raise SplitBatch from error
     except DatabaseUnavailable:
         raise
     except Exception as error:  # whose it is, smaller batches will tell
         _log.debug("not together", error_type=type(error).__name__, count=len(items))
-        raise NotTogether from error
+        raise SplitBatch from error

@@ -1,7 +1,7 @@
 """Changes that go on when nobody waits for them any more.
 
 A change that was begun is finished whether or not its client is still there, so that a deadline or
-a dropped connection can never cut it between two systems. `Mutations` knows every one that runs and
+a dropped connection can never cut it between two systems. `DetachedTasks` knows every one that runs and
 gives them a bounded time at shutdown.
 """
 
@@ -12,25 +12,25 @@ from typing import Any, TypeVar
 
 import structlog
 
-from app.concurrency.limiter import current_turn
+from app.concurrency.limiter import current_permit
 from app.errors import DomainError
-from app.telemetry import MUTATIONS_RUNNING, Level
+from app.telemetry import MUTATIONS_RUNNING, TickGauge
 
 T = TypeVar("T")
 
 _log = structlog.get_logger()
 
 
-class Mutations:
+class DetachedTasks:
     """How many there are is bounded by the admission: each keeps its request's turn."""
 
     def __init__(self) -> None:
         self._running: set[asyncio.Task[Any]] = set()
-        self._level = Level(MUTATIONS_RUNNING)
+        self._level = TickGauge(MUTATIONS_RUNNING)
 
-    async def outlive(self, work: Coroutine[Any, Any, T]) -> T:
+    async def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Waits for the work; a cancelled wait leaves it running."""
-        turn = current_turn.get()
+        turn = current_permit.get()
         loop = asyncio.get_running_loop()
         task = loop.create_task(work)
         over: asyncio.Future[None] = loop.create_future()
@@ -65,12 +65,12 @@ class Mutations:
             await asyncio.wait(late, timeout=1)
 
 
-async def outlive(work: Coroutine[Any, Any, T]) -> T:
+async def run_detached(work: Coroutine[Any, Any, T]) -> T:
     """Runs a change of the current request so that it survives the request."""
-    return await current_mutations.get().outlive(work)
+    return await current_detached_tasks.get().run(work)
 
 
-current_mutations: ContextVar[Mutations] = ContextVar("current_mutations")
+current_detached_tasks: ContextVar[DetachedTasks] = ContextVar("current_detached_tasks")
 
 
 def _report(task: asyncio.Task[Any]) -> None:

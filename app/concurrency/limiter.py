@@ -18,7 +18,7 @@ _KNOWN_FOR = 2  # times the longest wait
 _LEARNS = 0.02  # how much one turn changes the pace: fifty of them are what counts
 
 
-class Turn:
+class Permit:
     """Given back when everybody who held it has let go."""
 
     __slots__ = ("_give_back", "_holders")
@@ -36,10 +36,10 @@ class Turn:
             self._give_back()
 
 
-current_turn: ContextVar[Turn | None] = ContextVar("current_turn", default=None)
+current_permit: ContextVar[Permit | None] = ContextVar("current_permit", default=None)
 
 
-class Admission:
+class Limiter:
     def __init__(
         self, *, concurrency: int = 64, queue: int = 4096, wait_seconds: float = 2.0
     ) -> None:
@@ -56,12 +56,12 @@ class Admission:
         """For `async with`: raises Overloaded."""
         return _Waiting(self)
 
-    async def enter(self) -> Turn:
+    async def enter(self) -> Permit:
         if self._semaphore.locked():
             await self._wait()
         else:
             await self._semaphore.acquire()
-        return Turn(self._give_back)
+        return Permit(self._give_back)
 
     async def _wait(self) -> None:
         if self._waiting >= self._queue or self._would_be_late():
@@ -109,14 +109,14 @@ class _Waiting:
 
     __slots__ = ("_admission", "_token", "_turn")
 
-    def __init__(self, admission: Admission) -> None:
+    def __init__(self, admission: Limiter) -> None:
         self._admission = admission
-        self._turn: Turn | None = None
-        self._token: Token[Turn | None] | None = None
+        self._turn: Permit | None = None
+        self._token: Token[Permit | None] | None = None
 
     async def __aenter__(self) -> None:
         self._turn = await self._admission.enter()
-        self._token = current_turn.set(self._turn)
+        self._token = current_permit.set(self._turn)
 
     async def __aexit__(
         self,
@@ -126,5 +126,5 @@ class _Waiting:
     ) -> None:
         assert self._turn is not None
         assert self._token is not None
-        current_turn.reset(self._token)
+        current_permit.reset(self._token)
         self._turn.release()

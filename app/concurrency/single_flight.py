@@ -26,7 +26,7 @@ class _Round(Generic[V]):
         self.task: asyncio.Task[V] | None = None
 
 
-class Shared(Generic[K, V]):
+class SingleFlight(Generic[K, V]):
     def __init__(self) -> None:
         self._open: dict[K, _Round[V]] = {}  # not begun: whoever asks joins it
         self._under_way: dict[K, _Round[V]] = {}

@@ -168,14 +168,14 @@ def with_death_signal(
     return [*prefix, str(os.getpid()), str(int(death_signal)), user, *command]
 
 
-def last_words(log: Path, lines: int = 5) -> str:
+def tail(log: Path, lines: int = 5) -> str:
     """The last lines of a log, for the person who must find out what went wrong."""
     if not log.exists():
         return ""
     with log.open("rb") as file:
         file.seek(max(0, log.stat().st_size - _TAIL_BYTES))
-        tail = file.read().decode(errors="replace")
-    return "\n".join(tail.splitlines()[-lines:])
+        text = file.read().decode(errors="replace")
+    return "\n".join(text.splitlines()[-lines:])
 
 
 async def outlast_predecessor(pid_file: Path, *, patience_seconds: float = 15.0) -> None:

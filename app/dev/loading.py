@@ -26,7 +26,7 @@ async def load_sample(settings: Settings, progress: Callable[[int, int], None]) 
         async with watching(core):
             try:
                 await _until_open(core)
-                added = await top_up(core.database, core.live.apply, utc_now, progress)
+                added = await top_up(core.database, core.availability.apply, utc_now, progress)
             except Exception as error:  # raised below: the tasks beside it would wrap it
                 failure = error
     finally:

@@ -25,8 +25,8 @@ from app.dev.child import (
     Program,
     User,
     is_alive,
-    last_words,
     outlast_predecessor,
+    tail,
     with_death_signal,
 )
 from app.dev.data_dir import free_port, kept_secret, write_private
@@ -74,8 +74,8 @@ class Postgres:
         if self.child is not None:
             await self.child.stop()
 
-    def last_words(self) -> str:
-        return last_words(self.log)
+    def tail(self) -> str:
+        return tail(self.log)
 
     @property
     def url(self) -> str:
@@ -172,7 +172,7 @@ class Postgres:
             await initdb.stop()
             password_file.unlink(missing_ok=True)
         if code != 0:
-            raise CannotStartError(f"PostgreSQL could not be set up: {last_words(self.log, 1)}")
+            raise CannotStartError(f"PostgreSQL could not be set up: {tail(self.log, 1)}")
         draft.rename(self._folder)
 
     def _forget_stale_lock(self) -> None:
@@ -204,7 +204,7 @@ class Postgres:
                     return
         except TimeoutError:
             pass
-        raise CannotStartError(f"PostgreSQL did not start: {last_words(self.log, 1)} ({self.log})")
+        raise CannotStartError(f"PostgreSQL did not start: {tail(self.log, 1)} ({self.log})")
 
 
 async def _ensure_database(connection: asyncpg.Connection, name: str) -> None:

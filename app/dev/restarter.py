@@ -38,7 +38,7 @@ class Kept(Protocol):
 
     async def start(self) -> None: ...
     async def stop(self) -> None: ...
-    def last_words(self) -> str: ...
+    def tail(self) -> str: ...
 
 
 class Role:
@@ -78,7 +78,7 @@ class Role:
             await self.child.stop()
         await self._end_passing_on()
 
-    def last_words(self) -> str:
+    def tail(self) -> str:
         return "\n".join(self._remembered.decode(errors="replace").splitlines()[-15:])
 
     def _program(self) -> Program:
@@ -138,5 +138,5 @@ async def _death_of(kept: Kept) -> str:
         code = await kept.child.wait()
         await kept.stop()  # what it started and left behind
         if code == _BROKEN_SETTING and isinstance(kept, Role):
-            raise CannotStartError(kept.last_words())
-    return kept.last_words()
+            raise CannotStartError(kept.tail())
+    return kept.tail()

@@ -236,9 +236,7 @@ async def _until_ready(url: str, api: Role) -> None:
                         return
                     reason = answer.text
                 await asyncio.sleep(0.25)
-    raise GaveUpError(
-        f"the API is not ready after {_READY_SECONDS:.0f} s: {reason}\n{api.last_words()}"
-    )
+    raise GaveUpError(f"the API is not ready after {_READY_SECONDS:.0f} s: {reason}\n{api.tail()}")
 
 
 async def _demo_token(base_url: str) -> str:

@@ -15,7 +15,7 @@ import redis.exceptions
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from app.dev.child import Child, Program, last_words, outlast_predecessor
+from app.dev.child import Child, Program, outlast_predecessor, tail
 from app.dev.data_dir import free_port, kept_secret, write_private
 from app.dev.errors import CannotStartError
 
@@ -66,8 +66,8 @@ class Valkey:
         if self.child is not None:
             await self.child.stop()
 
-    def last_words(self) -> str:
-        return last_words(self.log)
+    def tail(self) -> str:
+        return tail(self.log)
 
     @property
     def url(self) -> str:
@@ -115,7 +115,7 @@ class Valkey:
             pass
         finally:
             await client.aclose()
-        raise CannotStartError(f"Valkey did not start: {last_words(self.log, 1)} ({self.log})")
+        raise CannotStartError(f"Valkey did not start: {tail(self.log, 1)} ({self.log})")
 
 
 def embedded_binary() -> Path:

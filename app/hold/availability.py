@@ -10,8 +10,8 @@ from typing import Final
 import structlog
 
 from app.errors import DomainError, HoldStoreUnavailable
-from app.hold.epochs.current import EpochKeeper
-from app.hold.redis.seats import SeatStore
+from app.hold.epochs.current import CurrentEpoch
+from app.hold.redis.seats import RedisSeats
 from app.ids import FlightId
 from app.inventory.model import CabinCounts, CabinName, Flight, InventoryRow
 from app.inventory.store import read_rows
@@ -22,8 +22,8 @@ _log = structlog.get_logger(__name__)
 CHUNK: Final = 500
 
 
-class LiveInventory:
-    def __init__(self, database: Database, seats: SeatStore, epochs: EpochKeeper) -> None:
+class LiveAvailability:
+    def __init__(self, database: Database, seats: RedisSeats, epochs: CurrentEpoch) -> None:
         self._database = database
         self._seats = seats
         self._epochs = epochs

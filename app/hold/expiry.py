@@ -5,7 +5,7 @@ from app.ids import HoldId
 from app.storage.database import WriteSession
 
 
-async def expire_on_word_of(session: WriteSession, epoch: int, hold_ids: list[HoldId]) -> bool:
+async def mark_expired(session: WriteSession, epoch: int, hold_ids: list[HoldId]) -> bool:
     """HELD → EXPIRED because Redis said so in `epoch`; False, and nothing, where the epoch is over.
 
     One that has no row was never promised: it is aborted, lest a slow writer promise it now.

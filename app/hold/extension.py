@@ -11,16 +11,16 @@ from datetime import datetime
 from typing import Any, Final
 
 from app.clock import Clock
-from app.concurrency.coalescer import BATCH_MAX, Coalescer, NotTogether, together_or_alone
+from app.concurrency.coalescer import BATCH_MAX, Coalescer, SplitBatch, batch_or_each
 from app.errors import HoldStoreUnavailable, IdempotencyKeyReused
 from app.hold.errors import ExtensionLimitReached, HoldNotActive
 from app.hold.journal import store as journal
-from app.hold.model import Extended, Hold, JournalState, Promise
-from app.hold.views import seconds_between, told_when_extended
+from app.hold.model import Extended, Hold, JournalEntry, JournalState
+from app.hold.views import extended_answer, seconds_between
 from app.idempotency import store as idempotency
 from app.idempotency.model import Answered, Claim, IdempotencyKey, Record
 from app.storage.database import Database, WriteSession
-from app.storage.transaction import BE_BRIEF
+from app.storage.transaction import SHORT_LOCK_TIMEOUT
 
 ROUTE: Final = "holds.extend"
 
@@ -29,7 +29,7 @@ ROUTE: Final = "holds.extend"
 class Extension:
     """What Redis granted, in `epoch`."""
 
-    promise: Promise
+    promise: JournalEntry
     epoch: int
     extended: Extended
     key: IdempotencyKey | None
@@ -62,7 +62,7 @@ class Extensions:
     async def _write(
         self, extensions: Sequence[Extension]
     ) -> Sequence[Answered[Hold] | asyncio.Task[Answered[Hold]]]:
-        return await together_or_alone(extensions, self._write_together, self._write_alone)
+        return await batch_or_each(extensions, self._write_together, self._write_alone)
 
     async def _write_together(self, extensions: Sequence[Extension]) -> list[Answered[Hold]]:
         epochs = {extension.epoch for extension in extensions}
@@ -78,13 +78,13 @@ class Extensions:
         ]
 
         async def write(session: WriteSession) -> None:
-            await session.execute(BE_BRIEF)
+            await session.execute(SHORT_LOCK_TIMEOUT)
             if claims and not await idempotency.claim_all(session, ROUTE, claims, self._clock()):
-                raise NotTogether
+                raise SplitBatch
             if len(epochs) > 1 or not await journal.prove_epoch(session, *epochs):
-                raise NotTogether
+                raise SplitBatch
             if len(await journal.extend(session, _times(extensions))) < len(extensions):
-                raise NotTogether
+                raise SplitBatch
 
         await self._database.run_in_transaction(write)
         return [_told(extension) for extension in extensions]
@@ -118,13 +118,13 @@ class Extensions:
         return _told(extension) if record is None else extended_before(promise, record)
 
 
-def extended_before(promise: Promise, record: Record) -> Answered[Hold]:
+def extended_before(promise: JournalEntry, record: Record) -> Answered[Hold]:
     """The first answer again; raises IdempotencyKeyReused where it was about another hold."""
     if record.subject_id != promise.hold_id:
         raise IdempotencyKeyReused
     facts: Mapping[str, Any] = record.facts
     expires_at = datetime.fromisoformat(facts["expires_at"])
-    return Answered(told_when_extended(promise, expires_at, facts["seconds"]), replayed=True)
+    return Answered(extended_answer(promise, expires_at, facts["seconds"]), replayed=True)
 
 
 def _times(extensions: Sequence[Extension]) -> list[journal.NewEnd]:
@@ -138,4 +138,4 @@ def _times(extensions: Sequence[Extension]) -> list[journal.NewEnd]:
 
 def _told(extension: Extension) -> Answered[Hold]:
     expires_at = extension.extended.expires_at
-    return Answered(told_when_extended(extension.promise, expires_at, extension.seconds))
+    return Answered(extended_answer(extension.promise, expires_at, extension.seconds))

@@ -78,7 +78,7 @@ class HoldRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Promise:
+class JournalEntry:
     """A journal row: what was promised, to whom, by which grant."""
 
     hold_id: HoldId
@@ -184,7 +184,7 @@ class Pinned:
 
 
 @dataclass(frozen=True, slots=True)
-class Glimpse:
+class MemoReading:
     """One hold as Redis saw it at `now`."""
 
     state: MemoState

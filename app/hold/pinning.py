@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from app.errors import HoldStoreUnavailable
-from app.hold.epochs.current import EpochKeeper
+from app.hold.epochs.current import CurrentEpoch
 from app.hold.errors import HoldExpired, HoldNotActive, no_such_hold
-from app.hold.expiry import expire_on_word_of
+from app.hold.expiry import mark_expired
 from app.hold.journal import store as journal
-from app.hold.model import JournalState, MemoState, Pinned, Promise
-from app.hold.redis.holds import HoldStore
+from app.hold.model import JournalEntry, JournalState, MemoState, Pinned
+from app.hold.redis.holds import RedisHolds
 from app.ids import HoldId
 from app.inventory import store as inventory_store
 from app.inventory.model import InventoryRow
@@ -42,7 +42,7 @@ class Claim:
 
 
 class Claims:
-    def __init__(self, database: Database, store: HoldStore, epochs: EpochKeeper) -> None:
+    def __init__(self, database: Database, store: RedisHolds, epochs: CurrentEpoch) -> None:
         self._database = database
         self._store = store
         self._epochs = epochs
@@ -102,7 +102,7 @@ class Claims:
     async def settle(self, hold_id: HoldId) -> None:
         """Makes Redis agree with the journal, whatever happened before: repeatable, by anyone.
 
-        Waits for a booking under way by locking its journal row; what it reads then is final.
+        ExpiryBatches for a booking under way by locking its journal row; what it reads then is final.
         """
 
         async def settle(epoch: int) -> None:
@@ -125,11 +125,11 @@ class Claims:
     async def refusal(self, epoch: int, hold_id: HoldId, state: MemoState) -> Exception:
         """What to tell a client whose hold Redis, in `epoch`, does not see alive."""
 
-        async def judge(session: WriteSession) -> Promise | HoldStoreUnavailable | None:
+        async def judge(session: WriteSession) -> JournalEntry | HoldStoreUnavailable | None:
             if not await journal.prove_epoch(session, epoch):
                 return HoldStoreUnavailable()
             if state is MemoState.EXPIRED:
-                await expire_on_word_of(session, epoch, [hold_id])
+                await mark_expired(session, epoch, [hold_id])
             return await journal.read(session, hold_id)
 
         promise = await self._database.run_in_transaction(judge)
@@ -150,7 +150,7 @@ class Claims:
 
 async def _settle_in_journal(
     session: WriteSession, epoch: int, hold_id: HoldId
-) -> tuple[Promise, list[InventoryRow]] | None:
+) -> tuple[JournalEntry, list[InventoryRow]] | None:
     """The row as it finally stands, its fence raised where it is still HELD."""
     if not await journal.prove_epoch(session, epoch):
         return None

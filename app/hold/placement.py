@@ -14,11 +14,11 @@ from typing import Final
 
 from app.clock import Clock
 from app.errors import DatabaseUnavailable, DomainError, HoldStoreUnavailable, IdempotencyKeyReused
-from app.hold.availability import LiveInventory
-from app.hold.epochs.current import EpochKeeper
+from app.hold.availability import LiveAvailability
+from app.hold.epochs.current import CurrentEpoch
 from app.hold.errors import OfferExpired, SoldOut
 from app.hold.journal import store as journal
-from app.hold.journal.batched import SharedJournal
+from app.hold.journal.batched import BatchedJournal
 from app.hold.model import (
     ClassChoice,
     Fenced,
@@ -26,17 +26,17 @@ from app.hold.model import (
     Granted,
     Hold,
     HoldRequest,
+    JournalEntry,
     JournalState,
     MemoState,
     OfferTerms,
     PlaceOutcome,
-    Promise,
     Remembered,
     Stale,
 )
 from app.hold.pricing import Itinerary, itinerary
-from app.hold.redis.holds import HoldStore, request_digest
-from app.hold.views import first_told
+from app.hold.redis.holds import RedisHolds, request_digest
+from app.hold.views import original_answer
 from app.idempotency.model import Answered, IdempotencyKey
 from app.ids import FlightId, HoldId, TenantId, first_id, hold_id
 from app.inventory import store as inventory_store
@@ -68,8 +68,8 @@ class _Try:
     plan: Itinerary
     epoch: int  # of the script's answer; travels with a grant into its row
 
-    def promise(self, granted: Granted) -> Promise:
-        return Promise(
+    def promise(self, granted: Granted) -> JournalEntry:
+        return JournalEntry(
             hold_id=self.hold_id,
             tenant_id=self.tenant_id,
             idempotency_key=self.key.key,
@@ -91,10 +91,10 @@ class Placement:
     def __init__(
         self,
         database: Database,
-        store: HoldStore,
-        promises: SharedJournal,
-        live: LiveInventory,
-        epochs: EpochKeeper,
+        store: RedisHolds,
+        promises: BatchedJournal,
+        live: LiveAvailability,
+        epochs: CurrentEpoch,
         catalogue: Catalogue,
         open_offer: OpenOffer,
         clock: Clock,
@@ -193,13 +193,13 @@ class Placement:
                 await asyncio.sleep(FENCE_PAUSE_SECONDS)
                 return _Next.TRY
 
-    async def _append(self, promise: Promise) -> Answered[Hold] | _Next:
+    async def _append(self, promise: JournalEntry) -> Answered[Hold] | _Next:
         """The promise is made iff its row is written, under the epoch of its grant."""
         if await self._promises.append(promise):
-            return Answered(first_told(promise))
+            return Answered(original_answer(promise))
         return await self._from_journal(promise)
 
-    async def _from_journal(self, promise: Promise) -> Answered[Hold] | _Next:
+    async def _from_journal(self, promise: JournalEntry) -> Answered[Hold] | _Next:
         """A row with this id was there before, or the epoch is over."""
         async with self._database.reading() as session:
             row = await journal.read(session, promise.hold_id)
@@ -237,7 +237,7 @@ class Placement:
             return await self._append_aborted(replace(aborted, state=JournalState.ABORTED))
         return _Next.ATTEMPT
 
-    async def _append_aborted(self, aborted: Promise) -> Answered[Hold] | _Next:
+    async def _append_aborted(self, aborted: JournalEntry) -> Answered[Hold] | _Next:
         written = await self._promises.append(aborted)
         return _Next.ATTEMPT if written else await self._from_journal(aborted)
 
@@ -269,7 +269,7 @@ class Placement:
         return None
 
 
-def _replay(row: Promise, request_hash: str) -> Answered[Hold]:
+def _replay(row: JournalEntry, request_hash: str) -> Answered[Hold]:
     if row.request_hash != request_hash:
         raise IdempotencyKeyReused
-    return Answered(first_told(row), replayed=True)
+    return Answered(original_answer(row), replayed=True)

@@ -8,7 +8,7 @@ from typing import Final
 from app.concurrency.background import Background
 from app.errors import HoldStoreUnavailable, IdempotencyKeyReused
 from app.hold import extension
-from app.hold.epochs.current import EpochKeeper
+from app.hold.epochs.current import CurrentEpoch
 from app.hold.errors import (
     ExtensionLimitReached,
     HoldExpired,
@@ -18,20 +18,20 @@ from app.hold.errors import (
 )
 from app.hold.extension import Extension, Extensions, extended_before
 from app.hold.journal import store as journal
-from app.hold.journal.batched import SharedJournal
+from app.hold.journal.batched import BatchedJournal
 from app.hold.model import (
     EXTENSIONS_MAX,
     Extended,
     Hold,
     HoldRequest,
     HoldStatus,
+    JournalEntry,
     JournalState,
     MemoState,
-    Promise,
 )
 from app.hold.pinning import Claims
 from app.hold.placement import Placement
-from app.hold.redis.holds import HoldStore
+from app.hold.redis.holds import RedisHolds
 from app.hold.views import STATES_OF, HoldViews
 from app.idempotency import store as idempotency
 from app.idempotency.model import Answered, IdempotencyKey, Record
@@ -45,10 +45,10 @@ class HoldService:
     def __init__(
         self,
         database: Database,
-        store: HoldStore,
-        promises: SharedJournal,
+        store: RedisHolds,
+        promises: BatchedJournal,
         extensions: Extensions,
-        epochs: EpochKeeper,
+        epochs: CurrentEpoch,
         claims: Claims,
         placement: Placement,
         background: Background,
@@ -88,7 +88,7 @@ class HoldService:
         promise = await self._promises.read_own(tenant_id, hold_id)
         if promise is None:
             raise no_such_hold()
-        (hold,) = await self._views.as_they_are([promise])
+        (hold,) = await self._views.current([promise])
         return hold
 
     async def list(
@@ -114,7 +114,7 @@ class HoldService:
                 count=limit + 1,
             )
         page = found[:limit]
-        holds = await self._views.as_they_are(page)
+        holds = await self._views.current(page)
         kept = [hold for hold in holds if status is None or hold.status is status]
         has_more = len(found) > limit
         return kept, (page[-1].granted_at, page[-1].hold_id) if has_more else None
@@ -127,7 +127,7 @@ class HoldService:
         if record is not None:
             return extended_before(promise, record)
         if promise.state is JournalState.HELD and promise.extensions_used >= EXTENSIONS_MAX:
-            (now,) = await self._views.as_they_are([promise])
+            (now,) = await self._views.current([promise])
             raise HoldExpired if now.status is HoldStatus.EXPIRED else ExtensionLimitReached
 
         async def extend(epoch: int) -> tuple[int, Extended | MemoState]:
@@ -167,7 +167,7 @@ class HoldService:
 
     async def _promise_and_record(
         self, tenant_id: TenantId, hold_id: HoldId, key: IdempotencyKey | None
-    ) -> tuple[Promise, Record | None]:
+    ) -> tuple[JournalEntry, Record | None]:
         record = None
         async with self._database.reading() as session:
             promise = await journal.read_own(session, tenant_id, hold_id)

@@ -9,19 +9,19 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from app.errors import HoldStoreUnavailable
-from app.hold.epochs.current import EpochKeeper
-from app.hold.expiry import expire_on_word_of
+from app.hold.epochs.current import CurrentEpoch
+from app.hold.expiry import mark_expired
 from app.hold.journal import store as journal
 from app.hold.model import (
     EXTENSIONS_MAX,
-    Glimpse,
     Hold,
     HoldStatus,
+    JournalEntry,
     JournalState,
+    MemoReading,
     MemoState,
-    Promise,
 )
-from app.hold.redis.holds import HoldStore
+from app.hold.redis.holds import RedisHolds
 from app.ids import HoldId, booking_id
 from app.storage.database import Database, WriteSession
 
@@ -41,14 +41,14 @@ STATES_OF: dict[HoldStatus | None, tuple[JournalState, ...]] = {
 
 
 class HoldViews:
-    def __init__(self, database: Database, store: HoldStore, epochs: EpochKeeper) -> None:
+    def __init__(self, database: Database, store: RedisHolds, epochs: CurrentEpoch) -> None:
         self._database = database
         self._store = store
         self._epochs = epochs
 
-    async def as_they_are(self, promises: Sequence[Promise]) -> list[Hold]:
+    async def current(self, promises: Sequence[JournalEntry]) -> list[Hold]:
         """Each as it is now; HoldStoreUnavailable where Redis lost sight of a live one."""
-        glimpses: dict[HoldId, Glimpse] = {}
+        glimpses: dict[HoldId, MemoReading] = {}
         promises = list(promises)
         held = [promise.hold_id for promise in promises if promise.state is JournalState.HELD]
         if held:
@@ -60,20 +60,20 @@ class HoldViews:
             promises = [p if p.hold_id not in moved else await self._again(p) for p in promises]
         return [_view(promise, glimpses.get(promise.hold_id)) for promise in promises]
 
-    async def _glimpse(self, held: list[HoldId]) -> tuple[int, dict[HoldId, Glimpse]]:
-        async def glimpse(epoch: int) -> tuple[int, dict[HoldId, Glimpse]]:
-            return epoch, await self._store.glimpse(epoch, held)
+    async def _glimpse(self, held: list[HoldId]) -> tuple[int, dict[HoldId, MemoReading]]:
+        async def read_memos(epoch: int) -> tuple[int, dict[HoldId, MemoReading]]:
+            return epoch, await self._store.read_memos(epoch, held)
 
-        return await self._epochs.run(glimpse)
+        return await self._epochs.run(read_memos)
 
     async def _tell_journal(self, epoch: int, ran_out: list[HoldId]) -> None:
         async def tell(session: WriteSession) -> None:
-            if not await expire_on_word_of(session, epoch, ran_out):
+            if not await mark_expired(session, epoch, ran_out):
                 raise HoldStoreUnavailable
 
         await self._database.run_in_transaction(tell)
 
-    async def _again(self, promise: Promise) -> Promise:
+    async def _again(self, promise: JournalEntry) -> JournalEntry:
         """The row as it is after Redis said it is no longer held."""
         async with self._database.reading() as session:
             now = await journal.read(session, promise.hold_id)
@@ -82,7 +82,7 @@ class HoldViews:
         return now
 
 
-def first_told(promise: Promise) -> Hold:
+def original_answer(promise: JournalEntry) -> Hold:
     """The first answer, whatever happened since."""
     return Hold(
         hold_id=promise.hold_id,
@@ -100,10 +100,10 @@ def first_told(promise: Promise) -> Hold:
     )
 
 
-def told_when_extended(promise: Promise, expires_at: datetime, seconds: int) -> Hold:
+def extended_answer(promise: JournalEntry, expires_at: datetime, seconds: int) -> Hold:
     """The answer to the extension, whatever happened since."""
     return replace(
-        first_told(promise),
+        original_answer(promise),
         expires_at=expires_at,
         price_guaranteed_until=expires_at,
         expires_in_seconds=seconds,
@@ -115,7 +115,7 @@ def seconds_between(earlier: datetime, later: datetime) -> int:
     return _seconds(later - earlier)
 
 
-def _view(promise: Promise, seen: Glimpse | None) -> Hold:
+def _view(promise: JournalEntry, seen: MemoReading | None) -> Hold:
     is_booked = promise.state is JournalState.CONFIRMED
     is_live = promise.state is JournalState.HELD and seen is not None
     return Hold(

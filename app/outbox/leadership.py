@@ -13,7 +13,7 @@ from app.storage.database import Database
 _log = structlog.get_logger()
 
 
-class Tenure:
+class RelayLease:
     def __init__(self, database: Database, *, seconds: float, renew_seconds: float) -> None:
         """`seconds` of a lease by the database's clock, renewed when `renew_seconds` have passed."""
         self._database = database
@@ -23,7 +23,7 @@ class Tenure:
         self._lease: Lease | None = None
         self._renewed_at = 0.0  # by the event loop's clock
 
-    async def held(self) -> Lease | None:
+    async def ensure(self) -> Lease | None:
         """Taken or renewed, if that is due; None while another relay has it."""
         now = asyncio.get_running_loop().time()
         held, seconds = self._lease, self._seconds

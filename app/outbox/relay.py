@@ -21,7 +21,7 @@ from app.clock import Clock
 from app.errors import DatabaseUnavailable
 from app.ids import EventId
 from app.outbox import delivery, gauges, store
-from app.outbox.leadership import Tenure
+from app.outbox.leadership import RelayLease
 from app.outbox.lease import Lease
 from app.outbox.model import Due
 from app.outbox.publisher import Accepted, Outcome, Publisher, Refused
@@ -36,7 +36,7 @@ _log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class RelayTimings:
     """How often and how long. What is read is published and marked well within one lease."""
 
     lease_seconds: float = 5.0
@@ -62,7 +62,7 @@ class Relay:
         publisher: Publisher,
         clock: Clock,
         *,
-        pace: Pace | None = None,
+        pace: RelayTimings | None = None,
         batch_size: int = BATCH_MAX,
         chance: Callable[[], float] = random.random,
     ) -> None:
@@ -70,10 +70,10 @@ class Relay:
         self._database = database
         self._publisher = publisher
         self._clock = clock
-        self._pace = pace or Pace()
+        self._pace = pace or RelayTimings()
         self._batch_size = batch_size
         self._chance = chance
-        self._tenure = Tenure(
+        self._lease = RelayLease(
             database, seconds=self._pace.lease_seconds, renew_seconds=self._pace.renew_seconds
         )
         self._measured_at = float("-inf")  # by the event loop's clock
@@ -116,7 +116,7 @@ class Relay:
 
     async def _turn(self, stop: asyncio.Event) -> float:
         await self._measure_when_due()
-        held = await self._tenure.held()
+        held = await self._lease.ensure()
         if held is None:
             return self._pace.standby_seconds
         count = self._batch_size * self._batches
@@ -149,7 +149,7 @@ class Relay:
         """Batch after batch while the bus takes all of it quickly, then one write for all of them."""
         until = asyncio.get_running_loop().time() + self._pace.gather_seconds
         settled: list[tuple[Due, float | None]] = []
-        waiting, pause_seconds, more = self._in_turn(due), 0.0, True
+        waiting, pause_seconds, more = self._fewest_failures_first(due), 0.0, True
         while more:
             batch, waiting = waiting[: self._limit], waiting[self._limit :]
             outcomes = await self._publish(batch)
@@ -164,7 +164,7 @@ class Relay:
         self._settling = asyncio.create_task(self._settle(held, settled))
         return pause_seconds
 
-    def _in_turn(self, due: Sequence[Due]) -> Sequence[Due]:
+    def _fewest_failures_first(self, due: Sequence[Due]) -> Sequence[Due]:
         """While batches fail whole, whoever failed less goes first, until the one at fault is alone."""
         if self._limit == self._batch_size:
             return due
@@ -201,7 +201,7 @@ class Relay:
         if self._settled_in_a_row % SETTLED_BEFORE_MORE == 0:
             self._batches = min(BATCHES_READ, self._batches * 2)
         if written < len(settled):
-            self._tenure.lose(held)
+            self._lease.lose(held)
         accepted = Counter(one.event.type for one, seconds in settled if seconds is None)
         for type_, count in accepted.items():
             gauges.PUBLISHED.labels(type=type_).inc(count)
@@ -263,7 +263,7 @@ class Relay:
             await self._settled()
         except Exception as error:
             _log.warning("relay could not mark its last events; they leave again", exc_info=error)
-        await self._tenure.give_back()
+        await self._lease.give_back()
 
 
 async def _pause(stop: asyncio.Event, seconds: float) -> None:

@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 from app.clock import Clock
 from app.concurrency.background import Background
 from app.errors import NotFound, ValidationFailed, Violation
-from app.hold.availability import LiveInventory
+from app.hold.availability import LiveAvailability
 from app.hold.errors import NotForSale, OfferExpired, SoldOut
 from app.hold.model import ClassChoice, Full, OfferTerms
 from app.ids import FlightId, TenantId
@@ -52,7 +52,7 @@ class SearchService:
     def __init__(
         self,
         database: Database,
-        live: LiveInventory,
+        live: LiveAvailability,
         tokens: OfferTokens,
         clock: Clock,
         background: Background | None = None,

@@ -12,7 +12,7 @@ RERUN_STATES = frozenset({"40001", "40P01"})  # serialization failure, deadlock
 LOCK_TIMED_OUT = "55P03"  # another transaction kept the row for longer than lock_timeout
 CURED_BY_SPLITTING: tuple[type[Exception], ...] = (DBAPIError,)
 """What a statement for many may raise because of one of them: a value the server refuses."""
-BE_BRIEF = text("SET LOCAL lock_timeout = '200ms'")
+SHORT_LOCK_TIMEOUT = text("SET LOCAL lock_timeout = '200ms'")
 """First in a transaction for many: none of them waits long for a row that one of them needs."""
 _PAUSE_SECONDS = 0.01
 

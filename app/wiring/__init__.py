@@ -80,12 +80,16 @@ class Services:
 
 def services_of(core: Core, signing_keys: Sequence[str]) -> Services:
     tokens = OfferTokens(signing_keys)
-    search = SearchService(core.database, core.live, tokens, core.clock, core.background)
+    search = SearchService(core.database, core.availability, tokens, core.clock, core.background)
     return Services(
         search=search,
         holds=core.holds(tokens.open_offer),
-        bookings=BookingService(core.database, core.claims, core.live, core.background, core.clock),
-        schedule=ScheduleService(core.database, core.live, core.clock, search.schedule_changed),
+        bookings=BookingService(
+            core.database, core.pins, core.availability, core.background, core.clock
+        ),
+        schedule=ScheduleService(
+            core.database, core.availability, core.clock, search.schedule_changed
+        ),
         ledger=LedgerService(core.database),
         events=Events(core.database),
     )

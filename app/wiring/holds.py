@@ -16,18 +16,18 @@ from app.clock import Clock, utc_now
 from app.concurrency.background import Background, repeat
 from app.concurrency.coalescer import BATCH_MAX
 from app.errors import HoldStoreUnavailable
-from app.hold.availability import LiveInventory
-from app.hold.epochs.current import EpochKeeper
-from app.hold.epochs.guardian import Guardian
+from app.hold.availability import LiveAvailability
+from app.hold.epochs.current import CurrentEpoch
+from app.hold.epochs.guardian import RecoveryGuardian
 from app.hold.extension import Extensions
-from app.hold.journal.batched import SharedJournal
+from app.hold.journal.batched import BatchedJournal
 from app.hold.pinning import Claims
 from app.hold.placement import OpenOffer, Placement
-from app.hold.redis.epochs import EpochStore
-from app.hold.redis.holds import HoldStore
+from app.hold.redis.epochs import RedisEpochs
+from app.hold.redis.holds import RedisHolds
 from app.hold.redis.inspection import Inspection
 from app.hold.redis.scripts import Scripts
-from app.hold.redis.seats import SeatStore
+from app.hold.redis.seats import RedisSeats
 from app.hold.repairs import (
     ceilings,
     expirer,
@@ -38,10 +38,10 @@ from app.hold.repairs import (
     retention,
     sweeper,
 )
-from app.hold.repairs.ceilings import Tightener
+from app.hold.repairs.ceilings import CeilingReducer
 from app.hold.repairs.expirer import Expirer
-from app.hold.repairs.inventory_sync import Sync
-from app.hold.repairs.key_filter import Marker
+from app.hold.repairs.inventory_sync import InventorySync
+from app.hold.repairs.key_filter import IdempotencyKeyFilter
 from app.hold.repairs.reconciler import Reconciler
 from app.hold.repairs.repair import Repair
 from app.hold.repairs.resolver import Resolver
@@ -62,24 +62,24 @@ class Core:
     clock: Clock
     database: Database
     redis: Redis
-    store: HoldStore
-    promises: SharedJournal
+    holds_in_redis: RedisHolds
+    journal: BatchedJournal
     extensions: Extensions
-    seats: SeatStore
-    epoch_store: EpochStore
-    epochs: EpochKeeper
-    guardian: Guardian
+    seats_in_redis: RedisSeats
+    epochs_in_redis: RedisEpochs
+    epochs: CurrentEpoch
+    guardian: RecoveryGuardian
     expirer: Expirer
     resolver: Resolver
     sweeper: Sweeper
-    marker: Marker
-    sync: Sync
-    tightener: Tightener
+    key_filter: IdempotencyKeyFilter
+    inventory_sync: InventorySync
+    ceilings: CeilingReducer
     reconciler: Reconciler
     repair: Repair
     retention: Retention
-    claims: Claims
-    live: LiveInventory
+    pins: Claims
+    availability: LiveAvailability
     catalogue: Catalogue
     background: Background
 
@@ -87,9 +87,9 @@ class Core:
         """`open_offer` reads signed offers; search, which signs them, stands above holds."""
         placement = Placement(
             self.database,
-            self.store,
-            self.promises,
-            self.live,
+            self.holds_in_redis,
+            self.journal,
+            self.availability,
             self.epochs,
             self.catalogue,
             open_offer,
@@ -97,11 +97,11 @@ class Core:
         )
         return HoldService(
             self.database,
-            self.store,
-            self.promises,
+            self.holds_in_redis,
+            self.journal,
             self.extensions,
             self.epochs,
-            self.claims,
+            self.pins,
             placement,
             self.background,
         )
@@ -110,7 +110,7 @@ class Core:
         """For readiness: the present epoch is open in Redis."""
 
         async def check(epoch: int) -> None:
-            if await self.epoch_store.open_epoch_number() != epoch:
+            if await self.epochs_in_redis.open_epoch_number() != epoch:
                 raise HoldStoreUnavailable
 
         await self.epochs.run(check)
@@ -151,38 +151,38 @@ def core_on(
     batch_max: int = BATCH_MAX,
 ) -> Core:
     """`who` names this process among all that use the two."""
-    epochs = EpochKeeper(database)
+    epochs = CurrentEpoch(database)
     redis = server.connect(epochs.expected_incarnation)
     scripts = Scripts(redis, batch_max=batch_max)
-    store, seats = HoldStore(scripts, hold_ttl), SeatStore(scripts)
-    claims, epoch_store = Claims(database, store, epochs), EpochStore(scripts)
+    store, seats = RedisHolds(scripts, hold_ttl), RedisSeats(scripts)
+    claims, epoch_store = Claims(database, store, epochs), RedisEpochs(scripts)
     inspection = Inspection(scripts)
-    guardian = Guardian(database, server, redis, epochs, hold_ttl, clock, who)
+    guardian = RecoveryGuardian(database, server, redis, epochs, hold_ttl, clock, who)
     comparison = Reconciler(database, inspection, epochs, clock)
     return Core(
         clock=clock,
         database=database,
         redis=redis,
-        store=store,
-        promises=SharedJournal(database, batch_max=batch_max),
+        holds_in_redis=store,
+        journal=BatchedJournal(database, batch_max=batch_max),
         extensions=Extensions(database, clock, batch_max=batch_max),
-        seats=seats,
-        epoch_store=epoch_store,
+        seats_in_redis=seats,
+        epochs_in_redis=epoch_store,
         epochs=epochs,
         guardian=guardian,
         expirer=Expirer(database, store, epochs),
         sweeper=Sweeper(database, store, epochs),
-        marker=Marker(database, scripts, epochs),
-        sync=Sync(database, seats, epochs),
-        tightener=Tightener(database, seats, epochs),
+        key_filter=IdempotencyKeyFilter(database, scripts, epochs),
+        inventory_sync=InventorySync(database, seats, epochs),
+        ceilings=CeilingReducer(database, seats, epochs),
         reconciler=comparison,
         repair=Repair(
             database, store, epoch_store, inspection, epochs, claims, comparison, guardian
         ),
         retention=Retention(database, clock),
-        claims=claims,
+        pins=claims,
         resolver=Resolver(claims, store, epochs),
-        live=LiveInventory(database, seats, epochs),
+        availability=LiveAvailability(database, seats, epochs),
         catalogue=Catalogue(database, batch_max=batch_max),
         background=Background(),
     )
@@ -198,8 +198,8 @@ async def watching(core: Core) -> AsyncIterator[None]:
             ("expirer", core.expirer.once, expirer.EVERY_SECONDS),
             ("resolver", core.resolver.once, resolver.EVERY_SECONDS),
             ("sweeper", core.sweeper.once, sweeper.EVERY_SECONDS),
-            ("sync", core.sync.once, inventory_sync.EVERY_SECONDS),
-            ("tightener", core.tightener.once, ceilings.EVERY_SECONDS),
+            ("sync", core.inventory_sync.once, inventory_sync.EVERY_SECONDS),
+            ("tightener", core.ceilings.once, ceilings.EVERY_SECONDS),
             ("retention", core.retention.once, retention.EVERY_SECONDS),
         ):
             tasks.create_task(repeat(name, work, every_seconds, stop), name=name)
@@ -207,7 +207,7 @@ async def watching(core: Core) -> AsyncIterator[None]:
             tasks.create_task(repeat(name, work, every_seconds, stop), name=name)
             for name, work, every_seconds in (
                 ("reconciler", core.reconciler.once, reconciler.EVERY_SECONDS),
-                ("marker", core.marker.once, key_filter.EVERY_SECONDS),
+                ("marker", core.key_filter.once, key_filter.EVERY_SECONDS),
             )
         ]
         try:

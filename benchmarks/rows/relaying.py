@@ -7,7 +7,7 @@ import time
 
 import asyncpg
 
-from app.outbox.relay import BATCH_MAX, Pace
+from app.outbox.relay import BATCH_MAX, RelayTimings
 from benchmarks import seeding
 from benchmarks.arithmetic import Measured, Ratio, at_least, at_most, percentile
 from benchmarks.load import Plan
@@ -152,7 +152,7 @@ async def lag(bench: Bench) -> list[Line]:
         relay.child.process.send_signal(signal.SIGTERM)
         await relay.child.wait()
         found = sorted(json.loads(await asyncio.to_thread(lags.read_text)))
-    interval = 1000 * Pace().idle.bound_seconds(100)
+    interval = 1000 * RelayTimings().idle.bound_seconds(100)
     p99 = percentile(found, 0.99)
     figure = Ratio.of([p99 / interval])
     return [

@@ -18,7 +18,7 @@ from app.adapters.eventbridge import EventBridge, Patience, entry_bytes
 from app.clock import utc_now
 from app.outbox.model import Event, Fact
 from app.outbox.publisher import Accepted, Publisher, Refused
-from app.outbox.relay import Pace, Relay
+from app.outbox.relay import Relay, RelayTimings
 from app.outbox.retry import Backoff
 from app.settings import Settings, SettingsError
 from app.storage.database import Database
@@ -35,7 +35,7 @@ from tests.fixtures.roles import Role
 
 __all__ = ["logged"]
 
-FAST = Pace(
+FAST = RelayTimings(
     lease_seconds=4.0,
     renew_seconds=0.2,
     publish_seconds=2.0,
@@ -394,7 +394,7 @@ class TestABusThatIsAway:
         assert answers == [Accepted()] * taken + [TIMEOUT] * (100 - taken)
 
     def test_its_patience_ends_before_the_relays(self) -> None:
-        assert Patience().read_seconds < Patience().batch_seconds < Pace().publish_seconds
+        assert Patience().read_seconds < Patience().batch_seconds < RelayTimings().publish_seconds
 
     @pytest.mark.parametrize(
         "body",

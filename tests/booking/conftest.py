@@ -60,7 +60,7 @@ def counts(core: Core) -> Counts:
 
     async def counts(flight_id: str = SOUTH) -> CabinCounts:
         await core.background.drain(5)
-        (found,) = await core.live.counts([(FlightId(flight_id), CabinName.ECONOMY)])
+        (found,) = await core.availability.counts([(FlightId(flight_id), CabinName.ECONOMY)])
         assert found is not None
         return found
 

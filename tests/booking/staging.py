@@ -43,7 +43,7 @@ class Interrupted(Claims):
     """The real claims; once, right before or after the pin, something else happens."""
 
     def __init__(self, core: Core, before: Step | None, after: Step | None) -> None:
-        super().__init__(core.database, core.store, core.epochs)
+        super().__init__(core.database, core.holds_in_redis, core.epochs)
         self._before, self._after = before, after
 
     async def pin(self, hold_id: HoldId) -> Claim:
@@ -92,7 +92,7 @@ def service(
     return BookingService(
         database or core.database,
         Interrupted(core, before_pin, after_pin),
-        core.live,
+        core.availability,
         background or core.background,
         core.clock,
         draw_locator,
@@ -107,7 +107,7 @@ async def last_seat(core: Core) -> tuple[HoldService, Hold]:
 
 
 async def numbers(core: Core, flight_id: str = "flt_last") -> CabinCounts:
-    (found,) = await core.live.counts([(FlightId(flight_id), CabinName.ECONOMY)])
+    (found,) = await core.availability.counts([(FlightId(flight_id), CabinName.ECONOMY)])
     assert found is not None
     return found
 
@@ -149,7 +149,7 @@ async def fail_half_way(
 
 async def memo_of(core: Core, hold: Hold) -> MemoState:
     epoch = await core.epochs.current()
-    return (await core.store.glimpse(epoch, [hold.hold_id]))[hold.hold_id].state
+    return (await core.holds_in_redis.read_memos(epoch, [hold.hold_id]))[hold.hold_id].state
 
 
 async def nothing_was_left(rows: Rows) -> bool:

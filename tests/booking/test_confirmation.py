@@ -137,7 +137,7 @@ async def test_settled_between_pin_and_transaction_it_is_pinned_again(
     hold = await place()
 
     async def settle() -> None:
-        await core.claims.settle(hold.hold_id)
+        await core.pins.settle(hold.hold_id)
 
     await service(core, after_pin=settle).confirm(DEMO, wanted(hold), key())
     assert (await counts()).sold == (1, 0)
@@ -155,7 +155,7 @@ async def test_a_fence_of_before_sells_nothing_although_the_hold_ran_out_meanwhi
     rival: list[Hold] = []
 
     async def freeze() -> None:
-        await core.claims.settle(hold.hold_id)
+        await core.pins.settle(hold.hold_id)
         await clock_passes(hold.expires_at)
         rival.append((await holds.place(DEMO, request(("flt_last", "Y")), key())).value)
 

@@ -214,7 +214,7 @@ async def test_a_limit_below_what_is_taken_takes_nothing_away(
     core: Core, bookings: BookingService, place: Place, counts: Counts
 ) -> None:
     hold = await place((SOUTH, "M"), adults=4)
-    schedule = ScheduleService(core.database, core.live, core.clock)
+    schedule = ScheduleService(core.database, core.availability, core.clock)
     change = CabinChange(CabinName.ECONOMY, (ClassChange("Y", limit=1), ClassChange("M", limit=0)))
     await schedule.patch(FlightId(SOUTH), [change])
 

@@ -66,4 +66,6 @@ def wanted(
 
 
 def booking_service(core: Core, draw: DrawLocator = draw_locator) -> BookingService:
-    return BookingService(core.database, core.claims, core.live, core.background, core.clock, draw)
+    return BookingService(
+        core.database, core.pins, core.availability, core.background, core.clock, draw
+    )

@@ -70,12 +70,14 @@ class Shop:
     def search(self) -> SearchService:
         """One that has read nothing yet."""
         core = self.core
-        return SearchService(core.database, core.live, self.tokens, self.moment, core.background)
+        return SearchService(
+            core.database, core.availability, self.tokens, self.moment, core.background
+        )
 
     @property
     def schedule(self) -> ScheduleService:
         """Of another process: searches hear of its changes by themselves."""
-        return ScheduleService(self.core.database, self.core.live, self.moment)
+        return ScheduleService(self.core.database, self.core.availability, self.moment)
 
     @property
     def holds(self) -> HoldService:
@@ -108,7 +110,7 @@ class Shop:
 
     async def sell(self, hold: Hold, position: int) -> None:
         """What a booking does to the seats of a hold of one segment."""
-        await self.core.claims.pin(hold.hold_id)
+        await self.core.pins.pin(hold.hold_id)
         (segment,) = hold.segments
         seats = hold.passengers.seats
         line = SeatLine(segment.flight_id, segment.cabin, position, seats)
@@ -116,7 +118,7 @@ class Shop:
             lambda session: inventory_store.sell(session, [line])
         )
         assert isinstance(rows, list)
-        await self.core.claims.finish(hold.hold_id, rows)
+        await self.core.pins.finish(hold.hold_id, rows)
 
     @asynccontextmanager
     async def client(self, token: str = "demo") -> AsyncIterator[httpx.AsyncClient]:

@@ -6,7 +6,7 @@ from contextvars import ContextVar
 
 import pytest
 
-from app.concurrency.coalescer import Coalescer, NotTogether
+from app.concurrency.coalescer import Coalescer, SplitBatch
 from app.errors import Overloaded
 
 
@@ -99,7 +99,7 @@ async def test_what_is_split_keeps_its_keys_and_nobody_else_waiting() -> None:
     async def work(items: Sequence[str]) -> list[str | Exception]:
         seen.append(list(items))
         if len(items) > 1 and "s1" in items:
-            raise NotTogether
+            raise SplitBatch
         if items[0] == "s1":
             await slow.wait()
         return [item.upper() for item in items]

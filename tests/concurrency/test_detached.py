@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from app.concurrency.detached import Mutations
+from app.concurrency.detached import DetachedTasks
 from app.errors import IdempotencyInFlight
 
 
@@ -31,9 +31,9 @@ class Change:
         return self.outcome
 
 
-async def abandoned(mutations: Mutations, change: Change) -> None:
+async def abandoned(mutations: DetachedTasks, change: Change) -> None:
     """Begins the change and cancels who waits for it."""
-    waiting = asyncio.create_task(mutations.outlive(change.run()))
+    waiting = asyncio.create_task(mutations.run(change.run()))
     await change.begun.wait()
     waiting.cancel()
     await asyncio.wait([waiting])
@@ -43,18 +43,18 @@ async def abandoned(mutations: Mutations, change: Change) -> None:
 async def test_the_result_comes_back() -> None:
     change = Change()
     change.go.set()
-    assert await Mutations().outlive(change.run()) == "done"
+    assert await DetachedTasks().run(change.run()) == "done"
 
 
 async def test_an_error_comes_back() -> None:
     change = Change(IdempotencyInFlight())
     change.go.set()
     with pytest.raises(IdempotencyInFlight):
-        await Mutations().outlive(change.run())
+        await DetachedTasks().run(change.run())
 
 
 async def test_nobody_needs_to_wait() -> None:
-    mutations, change = Mutations(), Change()
+    mutations, change = DetachedTasks(), Change()
     await abandoned(mutations, change)
     assert change.outcome == "running"
     change.go.set()
@@ -63,7 +63,7 @@ async def test_nobody_needs_to_wait() -> None:
 
 
 async def test_a_drain_is_bounded_and_cuts_off_what_is_left(logged: io.StringIO) -> None:
-    mutations, slow, quick = Mutations(), Change(), Change()
+    mutations, slow, quick = DetachedTasks(), Change(), Change()
     await abandoned(mutations, slow)
     await abandoned(mutations, quick)
     quick.go.set()
@@ -75,7 +75,7 @@ async def test_a_drain_is_bounded_and_cuts_off_what_is_left(logged: io.StringIO)
 
 async def test_a_failure_that_nobody_waits_for_is_recorded(logged: io.StringIO) -> None:
     for error in (ValueError("canary"), IdempotencyInFlight()):
-        mutations, change = Mutations(), Change(error)
+        mutations, change = DetachedTasks(), Change(error)
         await abandoned(mutations, change)
         change.go.set()
         await mutations.drain(1)

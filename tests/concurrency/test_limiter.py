@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from app.concurrency.detached import Mutations
-from app.concurrency.limiter import Admission
+from app.concurrency.detached import DetachedTasks
+from app.concurrency.limiter import Limiter
 from app.errors import Overloaded
 from app.transport.http.application import Limits
 from tests.transport.http.tiny import GOOD, Tiny, client_of, tiny_app, until
@@ -41,7 +41,7 @@ async def test_a_burst_queues_in_order_before_it_is_refused() -> None:
 
 
 async def test_waiting_is_bounded_in_time() -> None:
-    admission = Admission(concurrency=1, queue=1, wait_seconds=0.02)
+    admission = Limiter(concurrency=1, queue=1, wait_seconds=0.02)
     async with admission.turn():
         with pytest.raises(Overloaded):
             async with admission.turn():
@@ -51,7 +51,7 @@ async def test_waiting_is_bounded_in_time() -> None:
 
 
 async def test_first_come_first_served() -> None:
-    admission = Admission(concurrency=1, queue=9)
+    admission = Limiter(concurrency=1, queue=9)
     served: list[int] = []
 
     async def one(number: int) -> None:
@@ -66,7 +66,7 @@ async def test_first_come_first_served() -> None:
 
 
 async def test_who_would_wait_in_vain_is_refused_at_once() -> None:
-    admission = Admission(concurrency=1, queue=1000, wait_seconds=2.0)
+    admission = Limiter(concurrency=1, queue=1000, wait_seconds=2.0)
     loop = asyncio.get_running_loop()
 
     async def one(seconds: float) -> float:
@@ -89,7 +89,7 @@ async def test_who_would_wait_in_vain_is_refused_at_once() -> None:
 
 
 async def test_a_slow_past_does_not_refuse_for_ever() -> None:
-    admission = Admission(concurrency=2, queue=1000, wait_seconds=0.2)
+    admission = Limiter(concurrency=2, queue=1000, wait_seconds=0.2)
     gate = asyncio.Event()
 
     async def one() -> None:
@@ -105,7 +105,7 @@ async def test_a_slow_past_does_not_refuse_for_ever() -> None:
 
 
 async def test_a_pace_is_forgotten() -> None:
-    admission = Admission(concurrency=1, queue=1000, wait_seconds=0.4)
+    admission = Limiter(concurrency=1, queue=1000, wait_seconds=0.4)
 
     async def one(seconds: float) -> None:
         async with admission.turn():
@@ -119,7 +119,7 @@ async def test_a_pace_is_forgotten() -> None:
 
 
 async def test_who_leaves_the_queue_takes_no_turn_along() -> None:
-    admission = Admission(concurrency=1, queue=2)
+    admission = Limiter(concurrency=1, queue=2)
 
     async def one() -> None:
         async with admission.turn():
@@ -134,8 +134,8 @@ async def test_who_leaves_the_queue_takes_no_turn_along() -> None:
 
 
 async def test_a_change_keeps_its_turn_until_it_has_ended() -> None:
-    admission = Admission(concurrency=1, queue=0)
-    mutations = Mutations()
+    admission = Limiter(concurrency=1, queue=0)
+    mutations = DetachedTasks()
     go = asyncio.Event()
 
     async def change() -> None:
@@ -143,7 +143,7 @@ async def test_a_change_keeps_its_turn_until_it_has_ended() -> None:
 
     async def request() -> None:
         async with admission.turn():
-            await mutations.outlive(change())
+            await mutations.run(change())
 
     task = asyncio.create_task(request())
     await asyncio.sleep(0)

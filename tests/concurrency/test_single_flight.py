@@ -6,7 +6,7 @@ from contextvars import ContextVar
 
 import pytest
 
-from app.concurrency.single_flight import Shared
+from app.concurrency.single_flight import SingleFlight
 
 _WHOSE: ContextVar[str] = ContextVar("_WHOSE", default="nobody's")
 
@@ -42,8 +42,8 @@ class Work:
 
 
 @pytest.fixture
-def shared() -> Shared[str, int]:
-    return Shared()
+def shared() -> SingleFlight[str, int]:
+    return SingleFlight()
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def work() -> Work:
 
 
 def asking(
-    shared: Shared[str, int],
+    shared: SingleFlight[str, int],
     work: Callable[[], Awaitable[int]],
     count: int,
     key: str = "key",
@@ -60,14 +60,16 @@ def asking(
     return [asyncio.create_task(shared.get(key, work)) for _ in range(count)]
 
 
-async def test_who_asks_at_once_shares(shared: Shared[str, int], work: Work) -> None:
+async def test_who_asks_at_once_shares(shared: SingleFlight[str, int], work: Work) -> None:
     asked = asking(shared, work, 5)
     await work.until_begun(1)
     work.let_go(1)
     assert await asyncio.gather(*asked) == [1] * 5
 
 
-async def test_who_asks_meanwhile_shares_the_next(shared: Shared[str, int], work: Work) -> None:
+async def test_who_asks_meanwhile_shares_the_next(
+    shared: SingleFlight[str, int], work: Work
+) -> None:
     """The answer under way may have read what was before the question."""
     first = asking(shared, work, 1)
     await work.until_begun(1)
@@ -86,7 +88,7 @@ async def test_who_asks_meanwhile_shares_the_next(shared: Shared[str, int], work
     assert await asyncio.gather(*latest) == [3] * 2
 
 
-async def test_nothing_is_kept(shared: Shared[str, int], work: Work) -> None:
+async def test_nothing_is_kept(shared: SingleFlight[str, int], work: Work) -> None:
     for number in (1, 2):
         (asked,) = asking(shared, work, 1)
         await work.until_begun(number)
@@ -94,7 +96,7 @@ async def test_nothing_is_kept(shared: Shared[str, int], work: Work) -> None:
         assert await asked == number
 
 
-async def test_other_keys_do_not_wait(shared: Shared[str, int], work: Work) -> None:
+async def test_other_keys_do_not_wait(shared: SingleFlight[str, int], work: Work) -> None:
     (one,) = asking(shared, work, 1, "one")
     (other,) = asking(shared, work, 1, "other")
     await work.until_begun(2)
@@ -104,7 +106,7 @@ async def test_other_keys_do_not_wait(shared: Shared[str, int], work: Work) -> N
     assert await one == 1
 
 
-async def test_a_failure_is_all_of_theirs_and_not_the_nexts(shared: Shared[str, int]) -> None:
+async def test_a_failure_is_all_of_theirs_and_not_the_nexts(shared: SingleFlight[str, int]) -> None:
     failing = True
 
     async def work() -> int:
@@ -121,7 +123,7 @@ async def test_a_failure_is_all_of_theirs_and_not_the_nexts(shared: Shared[str, 
 
 
 async def test_one_who_leaves_takes_nothing_from_the_others(
-    shared: Shared[str, int], work: Work
+    shared: SingleFlight[str, int], work: Work
 ) -> None:
     leaving, staying = asking(shared, work, 2)
     await work.until_begun(1)
@@ -132,7 +134,7 @@ async def test_one_who_leaves_takes_nothing_from_the_others(
     assert work.cut_off == 0
 
 
-async def test_what_nobody_waits_for_is_cut_off(shared: Shared[str, int], work: Work) -> None:
+async def test_what_nobody_waits_for_is_cut_off(shared: SingleFlight[str, int], work: Work) -> None:
     (leaving,) = asking(shared, work, 1)
     await work.until_begun(1)
     leaving.cancel()
@@ -143,7 +145,7 @@ async def test_what_nobody_waits_for_is_cut_off(shared: Shared[str, int], work: 
     assert await asked == 2
 
 
-async def test_what_was_never_begun_is_dropped(shared: Shared[str, int], work: Work) -> None:
+async def test_what_was_never_begun_is_dropped(shared: SingleFlight[str, int], work: Work) -> None:
     (first,) = asking(shared, work, 1)
     await work.until_begun(1)
     (leaving,) = asking(shared, work, 1)
@@ -158,7 +160,7 @@ async def test_what_was_never_begun_is_dropped(shared: Shared[str, int], work: W
     assert await asked == 2
 
 
-async def test_all_leave_before_it_begins(shared: Shared[str, int], work: Work) -> None:
+async def test_all_leave_before_it_begins(shared: SingleFlight[str, int], work: Work) -> None:
     """Its task is made and has not had its first turn: who asks now shares nothing with it."""
     leaving = shared.get("key", work)
     leaving.send(None)
@@ -170,7 +172,7 @@ async def test_all_leave_before_it_begins(shared: Shared[str, int], work: Work) 
     assert await asked == 1
 
 
-async def test_the_work_is_in_nobodys_context(shared: Shared[str, str]) -> None:
+async def test_the_work_is_in_nobodys_context(shared: SingleFlight[str, str]) -> None:
     async def work() -> str:
         return _WHOSE.get()
 

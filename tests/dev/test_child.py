@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from app.dev.child import Child, Program, is_alive, last_words, outlast_predecessor
+from app.dev.child import Child, Program, is_alive, outlast_predecessor, tail
 
 _PARENT = """
 import asyncio, sys
@@ -103,5 +103,5 @@ async def test_a_log_keeps_one_older_generation(tmp_path: Path) -> None:
     log.write_bytes(b"x" * 10_000_001)
     child = await Child.start(_program(tmp_path, "print('last words')"))
     await child.wait()
-    assert last_words(log) == "last words"
+    assert tail(log) == "last words"
     assert log.with_suffix(".old").stat().st_size == 10_000_001

@@ -143,8 +143,8 @@ async def test_a_hold_that_ran_out_may_stay_until_the_journal_was_told(
     await sell_from(core, flight(flight_id=SOUTH))
     held = (await core.holds(no_offers).place(DEMO, request((SOUTH, "Y")), key())).value
     epoch = await core.epochs.current()
-    while held.hold_id not in await core.store.taken_back(epoch):
-        await core.store.take_back_expired(epoch)
+    while held.hold_id not in await core.holds_in_redis.taken_back(epoch):
+        await core.holds_in_redis.take_back_expired(epoch)
     assert (await see_redis(empty_redis)).lasting_tombstones == 0
     names = Keys(epoch)
     await core.redis.srem(names.ended, held.hold_id)

@@ -38,15 +38,18 @@ def plan_of(
         seed=seed,
         number=number,
         seconds=seconds,
-        fault=_in_turn(seed, number, faults),
+        fault=_fewest_failures_first(seed, number, faults),
         workloads=sorted(
-            {_in_turn(seed, number * together + place, workloads) for place in range(together)}
+            {
+                _fewest_failures_first(seed, number * together + place, workloads)
+                for place in range(together)
+            }
         ),
         relentless=chance.random() < RELENTLESS,
     )
 
 
-def _in_turn(seed: int, number: int, names: Sequence[str]) -> str:
+def _fewest_failures_first(seed: int, number: int, names: Sequence[str]) -> str:
     round_, place = divmod(number, len(names))
     order = list(names)
     Random(f"{seed}/{round_}/{order}").shuffle(order)

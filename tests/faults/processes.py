@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 
 from app.clock import utc_now
-from app.dev.child import Child, Program, last_words
+from app.dev.child import Child, Program, tail
 from app.dev.issuer import mint_token
 from app.main import DEV_ISSUER_PATH
 from tests.faults import moved_clock
@@ -104,7 +104,7 @@ class ApiProcess(Process):
                 else:
                     self.mint_tokens()
                     return
-        raise RuntimeError(f"{self.called} did not start:\n{last_words(self.log, 20)}")
+        raise RuntimeError(f"{self.called} did not start:\n{tail(self.log, 20)}")
 
     def mint_tokens(self) -> None:
         issuer_url = f"http://localhost:{self.port}{DEV_ISSUER_PATH}"

@@ -74,7 +74,7 @@ async def book(bookings: BookingService, hold: Hold) -> None:
 
 
 async def counts(core: Core) -> CabinCounts:
-    (found,) = await core.live.counts([(FlightId(SOUTH), CabinName.ECONOMY)])
+    (found,) = await core.availability.counts([(FlightId(SOUTH), CabinName.ECONOMY)])
     assert found is not None
     return found
 
@@ -159,16 +159,16 @@ async def test_a_process_that_is_cut_off_alone_ends_nothing(
     alone = build_core(
         empty_database, f"redis://127.0.0.1:{free_port()}/0", hold_ttl=timedelta(minutes=10)
     )
-    before, doubts = await core.epochs.current(), 0
+    before, suspicions = await core.epochs.current(), 0
     until = asyncio.get_running_loop().time() + guardian.AWAY_SECONDS + 1
     while asyncio.get_running_loop().time() < until:
         with pytest.raises(HoldStoreUnavailable):
             await alone.guardian.ensure_open()
-        doubts += (await core.epochs.read()).is_doubted
+        suspicions += (await core.epochs.read()).is_suspected
         await asyncio.sleep(0.2)
         await core.guardian.ensure_open()
-        assert not (await core.epochs.read()).is_doubted
-    assert doubts > 1
+        assert not (await core.epochs.read()).is_suspected
+    assert suspicions > 1
     assert (await core.epochs.read()).number == before
     await alone.close()
 

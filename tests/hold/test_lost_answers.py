@@ -32,7 +32,7 @@ def lose_answers(core: Core, monkeypatch: pytest.MonkeyPatch, count: int) -> Non
 
 
 async def held(core: Core) -> int:
-    (counts,) = await core.live.counts([(FlightId(SOUTH), CabinName.ECONOMY)])
+    (counts,) = await core.availability.counts([(FlightId(SOUTH), CabinName.ECONOMY)])
     assert counts is not None
     return counts.held[0]
 

@@ -17,7 +17,7 @@ from app.hold.errors import (
     SoldOut,
 )
 from app.hold.journal import store as journal
-from app.hold.model import Hold, HoldRequest, HoldStatus, MemoState, Promise
+from app.hold.model import Hold, HoldRequest, HoldStatus, JournalEntry, MemoState
 from app.hold.service import HoldService
 from app.ids import FlightId, HoldId
 from app.inventory.model import CabinName
@@ -40,7 +40,7 @@ async def holds(core: Core) -> HoldService:
 
 
 async def open_seats(core: Core, flight_id: str = SOUTH) -> tuple[int, ...]:
-    (counts,) = await core.live.counts([(FlightId(flight_id), CabinName.ECONOMY)])
+    (counts,) = await core.availability.counts([(FlightId(flight_id), CabinName.ECONOMY)])
     assert counts is not None
     return counts.open
 
@@ -220,7 +220,9 @@ async def test_an_extension_that_was_cut_off_is_completed_by_asking_again(
     core: Core, holds: HoldService
 ) -> None:
     hold = await place(holds, request((SOUTH, "Y")))
-    await core.store.extend(await core.epochs.current(), hold.hold_id)  # and then the process ended
+    await core.holds_in_redis.extend(
+        await core.epochs.current(), hold.hold_id
+    )  # and then the process ended
     extended = await holds.extend(DEMO, hold.hold_id, None)
     assert extended.value.expires_at == hold.expires_at + timedelta(minutes=10)
 
@@ -257,7 +259,7 @@ async def test_a_grant_that_ran_out_before_its_journal_row_is_made_anew(
     asked, same = request((SOUTH, "Y")), key()
     first = await holds.place(DEMO, asked, same)
     await forget_in_journal(core)
-    while (await core.live.counts([(FlightId(SOUTH), CabinName.ECONOMY)]))[0].open[0] < 10:  # type: ignore[union-attr] # it is known
+    while (await core.availability.counts([(FlightId(SOUTH), CabinName.ECONOMY)]))[0].open[0] < 10:  # type: ignore[union-attr] # it is known
         await core.expirer.once()
 
     second = await holds.place(DEMO, asked, same)
@@ -277,12 +279,12 @@ async def test_a_promise_that_comes_after_its_seats_were_given_up_is_not_made(
     append = journal.append
     appended: list[HoldId] = []
 
-    async def slow(session: WriteSession, promises: Sequence[Promise]) -> set[HoldId]:
+    async def slow(session: WriteSession, promises: Sequence[JournalEntry]) -> set[HoldId]:
         if not appended:
             while await core.redis.scard(f"{{hf}}:{promises[0].epoch}:ended") or not appended:
                 await core.expirer.once()
                 (seen,) = (
-                    await core.store.glimpse(promises[0].epoch, [promises[0].hold_id])
+                    await core.holds_in_redis.read_memos(promises[0].epoch, [promises[0].hold_id])
                 ).values()
                 if seen.state is MemoState.EXPIRED:
                     appended.append(promises[0].hold_id)

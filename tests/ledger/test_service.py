@@ -117,7 +117,7 @@ async def test_what_ended_without_a_booking_and_what_is_still_held(start_core: S
 
 async def test_changed_limits_stand_between_what_they_changed(core: Core) -> None:
     await opened(core)
-    schedule = ScheduleService(core.database, core.live, utc_now)
+    schedule = ScheduleService(core.database, core.availability, utc_now)
     await held(core, SOUTH, seats=4)
     change = CabinChange(CabinName.ECONOMY, (ClassChange("Y", limit=2),))
     await schedule.patch(SOUTH, [change])

@@ -261,7 +261,7 @@ def look(world: World, part: int, this: Part) -> Steps:
     seen, name = this.hold, world.name(this.hold)
     step, epoch, incarnation = world.actors[part]
     if step == "look":
-        after, reply = call(world, part, scripts.glimpse, seen)
+        after, reply = call(world, part, scripts.read_memos, seen)
         if after is None:
             yield from learn_again(world, part, "look")
         elif reply[0] in LIVE:

@@ -257,7 +257,7 @@ def extend(setting: Setting, redis: Redis, now: int, epoch: int, hold: int) -> A
     return with_keys(setting, redis, epoch, new), ("OK", expires)
 
 
-def glimpse(setting: Setting, redis: Redis, now: int, epoch: int, hold: int) -> Answer:
+def read_memos(setting: Setting, redis: Redis, now: int, epoch: int, hold: int) -> Answer:
     """Writes nothing but the clock, where a hold ran out."""
     if _is_wrong(setting, redis, epoch):
         return redis, _EPOCH

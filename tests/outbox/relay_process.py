@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from app.clock import utc_now
 from app.outbox.model import Event
 from app.outbox.publisher import Accepted, Outcome
-from app.outbox.relay import Pace, Relay
+from app.outbox.relay import Relay, RelayTimings
 from app.storage.database import Database
 
 
@@ -41,7 +41,7 @@ class FileBus:
 async def main(url: str, path: str, lease_seconds: float, die_at_batch: int = 0) -> None:
     database, bus, stop = Database(url), FileBus(path, die_at_batch), asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    pace = Pace(
+    pace = RelayTimings(
         lease_seconds=lease_seconds,
         renew_seconds=lease_seconds / 5,
         publish_seconds=lease_seconds / 2,

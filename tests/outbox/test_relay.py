@@ -20,14 +20,14 @@ from app.outbox import delivery
 from app.outbox.lease import Lease
 from app.outbox.model import Event, Fact
 from app.outbox.publisher import Accepted, Outcome, Publisher, Refused
-from app.outbox.relay import BATCHES_READ, Pace, Relay
+from app.outbox.relay import BATCHES_READ, Relay, RelayTimings
 from app.outbox.retry import Backoff
 from app.storage.database import Database, WriteSession
 from tests.builders.buses import RecordingBus, accept_all, first_deliveries, refusing
 from tests.builders.facts import a_fact, a_shared_fact, append, execute, rows
 from tests.fixtures.servers import migrate
 
-FAST = Pace(
+FAST = RelayTimings(
     lease_seconds=2.0,
     renew_seconds=0.2,
     publish_seconds=1.0,
@@ -38,7 +38,7 @@ FAST = Pace(
     refusal=Backoff(0.005, 0.02),
     poison=Backoff(0.005, 0.02),
 )
-IMPATIENT = Pace(
+IMPATIENT = RelayTimings(
     lease_seconds=2.0,
     publish_seconds=0.05,
     renew_seconds=0.2,
@@ -51,7 +51,7 @@ IMPATIENT = Pace(
 
 @asynccontextmanager
 async def running(
-    database: Database, bus: Publisher, *, pace: Pace = FAST, batch_size: int = 100
+    database: Database, bus: Publisher, *, pace: RelayTimings = FAST, batch_size: int = 100
 ) -> AsyncIterator[asyncio.Event]:
     """A relay at work; the event that is handed out stops it, as does leaving."""
     stop = asyncio.Event()
@@ -168,7 +168,7 @@ class TestFailures:
         odd = [f"bkg_{name}" for name in range(12)]
         await append(database, *(a_fact(name) for name in odd), a_fact("bkg_good", seconds=9))
         bus = RecordingBus(refusing(*odd))
-        slow_poison = Pace(poison=Backoff(1000, 1000), measure_seconds=0.01)
+        slow_poison = RelayTimings(poison=Backoff(1000, 1000), measure_seconds=0.01)
         async with running(database, bus, batch_size=3, pace=slow_poison):
             await bus.until_delivered(1)
         assert first_deliveries(bus.delivered) == {"bkg_good": [1]}
@@ -314,7 +314,7 @@ class TestSeveralRelays:
 
         frozen = RecordingBus(sleep, delivered)
         other = RecordingBus(refusing("bkg_0"), delivered)
-        async with running(database, frozen, pace=Pace()):
+        async with running(database, frozen, pace=RelayTimings()):
             await frozen.until(lambda: len(frozen.batches) == 1)
             await execute(database, "UPDATE relay_leases SET expires_at = clock_timestamp()")
             async with running(database, other):
@@ -349,7 +349,7 @@ class TestStopping:
         assert marked == [1, 1, 1]
 
     async def test_an_idle_relay_ends_at_once(self, database: Database) -> None:
-        idle = Pace(idle=Backoff(60, 60))
+        idle = RelayTimings(idle=Backoff(60, 60))
         async with running(database, RecordingBus(), pace=idle):
             await until_gauge("holdfast_relay_leased", 1)
         assert gauge("holdfast_relay_leased") == 0

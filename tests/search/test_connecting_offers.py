@@ -305,7 +305,7 @@ async def test_a_connection_that_fell_apart_cannot_be_had(shop: Shop) -> None:
 async def test_a_connection_of_two_currencies_cannot_be_had_any_more(shop: Shop) -> None:
     await shop.sells(FIRST, SECOND)
     (offer,) = await shop.offers()
-    schedule = ScheduleService(shop.core.database, shop.core.live, shop.moment)
+    schedule = ScheduleService(shop.core.database, shop.core.availability, shop.moment)
     in_dollars: Classes = (("Y", 9, Money(200, "USD")), ("M", 6, Money(100, "USD")))
     await schedule.put(leg("b", "LIM-GRU", "10 12:00", "10 14:00", classes=in_dollars))
     with pytest.raises(SoldOut) as refused:
@@ -398,7 +398,7 @@ async def held(shop: Shop) -> dict[str, int]:
 
 
 async def change(shop: Shop, flight_id: str, *classes: ClassChange) -> None:
-    schedule = ScheduleService(shop.core.database, shop.core.live, shop.moment)
+    schedule = ScheduleService(shop.core.database, shop.core.availability, shop.moment)
     await schedule.patch(FlightId(flight_id), [CabinChange(CabinName.ECONOMY, classes)])
 
 

@@ -66,7 +66,9 @@ async def test_another_processs_change_is_seen_at_once(shop: Shop, readings: lis
 async def test_a_new_flight_is_found_at_once_by_who_put_it(shop: Shop) -> None:
     search, core = shop.search, shop.core
     assert await prices(search) == []
-    schedule = ScheduleService(core.database, core.live, shop.moment, search.schedule_changed)
+    schedule = ScheduleService(
+        core.database, core.availability, shop.moment, search.schedule_changed
+    )
     await schedule.put(flight(flight_id="flt_a"))
     assert await prices(search) == [89_900]
     for leg in (

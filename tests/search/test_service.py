@@ -286,7 +286,7 @@ async def test_an_offer_without_seats_is_sold_out(shop: Shop) -> None:
 async def test_an_offer_of_a_class_that_is_gone_is_sold_out(shop: Shop) -> None:
     await shop.sells(flight(flight_id=A, classes=THREE))
     (offer,) = await shop.offers()
-    schedule = ScheduleService(shop.core.database, shop.core.live, shop.moment)
+    schedule = ScheduleService(shop.core.database, shop.core.availability, shop.moment)
     await schedule.put(flight(flight_id=A, classes=THREE[:2]))
     with pytest.raises(SoldOut):
         await shop.search.offer(DEMO, offer.offer_id)
@@ -347,7 +347,7 @@ async def test_availability_of_a_flight_new_to_the_hold_store(shop: Shop) -> Non
 
 
 async def change(shop: Shop, *classes: ClassChange) -> None:
-    schedule = ScheduleService(shop.core.database, shop.core.live, shop.moment)
+    schedule = ScheduleService(shop.core.database, shop.core.availability, shop.moment)
     await schedule.patch(flight(flight_id=A).flight_id, [CabinChange(CabinName.ECONOMY, classes)])
 
 

@@ -14,14 +14,14 @@ from unittest.mock import patch
 
 from app.hold import placement
 from app.hold.epochs import loader, transition
-from app.hold.epochs.current import EpochKeeper
+from app.hold.epochs.current import CurrentEpoch
 from app.hold.errors import HoldExpired
 from app.hold.journal import store as journal
-from app.hold.journal.batched import SharedJournal
+from app.hold.journal.batched import BatchedJournal
 from app.hold.pinning import Claims
 from app.hold.placement import Placement
 from app.hold.redis import scripts
-from app.hold.views import first_told
+from app.hold.views import original_answer
 from app.idempotency.model import Answered
 from app.ids import first_id
 from app.inventory import store as inventory_store
@@ -129,7 +129,7 @@ async def _same_fence(_: Any, __: Any) -> int:
 
 async def _answer_first(self: Placement, promise: Any) -> Any:
     asyncio.get_running_loop().create_task(_quietly(self._promises.append(promise)))
-    return Answered(first_told(promise))
+    return Answered(original_answer(promise))
 
 
 async def _quietly(work: Any) -> None:
@@ -137,7 +137,7 @@ async def _quietly(work: Any) -> None:
         await work
 
 
-async def _all_if_any(self: SharedJournal, promises: Any) -> Any:
+async def _all_if_any(self: BatchedJournal, promises: Any) -> Any:
     written = await self._database.run_statement(lambda s: journal.append(s, promises))
     return [bool(written)] * len(promises)
 
@@ -183,8 +183,8 @@ MUTANTS: Final[dict[str, Plant]] = {
     "rebuild without cut": in_sql(transition._BUMP, _bump_without_cut),
     "cut over HELD rows only": in_sql(transition._BUMP, _bump_over_held),
     "cut by PostgreSQL's clock": in_sql(transition._BUMP, _bump_by_own_clock),
-    "rebuild without the second reading": in_python(loader.Loading, "correct", _nothing),
-    "flip without a WHERE": in_sql(transition._FLIP, _flip_whatever_epoch),
+    "rebuild without the second reading": in_python(loader.Loader, "correct", _nothing),
+    "flip without a WHERE": in_sql(transition._PUBLISH, _flip_whatever_epoch),
     "rows taken over without version": in_lua("tonumber(version) > tonumber(kept[1])", "true"),
     "answer before the journal": in_python(Placement, "_append", _answer_first),
     "release without tombstone": in_lua(
@@ -194,7 +194,7 @@ MUTANTS: Final[dict[str, Plant]] = {
     ),
     "no undo of a late grant": in_python(Placement, "_from_journal", _nothing_to_undo),
     "epoch read at INSERT time": in_sql(journal._APPEND, _append_in_present_epoch),
-    "batch decided by row count": in_python(SharedJournal, "_append", _all_if_any),
+    "batch decided by row count": in_python(BatchedJournal, "_append", _all_if_any),
     "retry with a new id": in_python(placement, "first_id", _new_id),
     "expiry by key TTL": in_lua(
         "redis.call('SET', KEYS[2], whole(now))",
@@ -208,7 +208,7 @@ MUTANTS: Final[dict[str, Plant]] = {
         "redis.call('EXISTS', prefix .. 'granted:all') == 0", "false"
     ),
     "sure however long ago the epoch's row was read": in_python(
-        EpochKeeper, "is_certain", lambda *_: True
+        CurrentEpoch, "is_certain", lambda *_: True
     ),
     "refused on Redis's word alone": in_python(Claims, "refusal", _on_redis_word),
     "guard removed": in_sql(inventory_store._MOVE, _sell_unguarded),

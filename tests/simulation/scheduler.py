@@ -88,7 +88,7 @@ class Run:
             node = world.start_node(number)
             self.calmly(node.core.guardian.ensure_open())
         for node in world.nodes[: world.chance.choice((0, 1, 1))]:  # as it does within a second
-            self.calmly(node.core.marker.once())
+            self.calmly(node.core.key_filter.once())
         world.replicate()
         world.step = 0
         world.effects.hold_back = self._hold_back

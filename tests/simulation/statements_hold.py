@@ -48,7 +48,7 @@ def _epoch(tx: Transaction) -> Row:
     return row
 
 
-def _gate(tx: Transaction) -> Row:
+def _transition(tx: Transaction) -> Row:
     row = tx.get("epoch_gate", 0)
     assert row is not None, "one row a shard"
     return row
@@ -56,7 +56,7 @@ def _gate(tx: Transaction) -> Row:
 
 def _prove(tx: Transaction) -> int | None:
     """The open epoch, share-locked; None where the gate is closed or it is being rebuilt."""
-    if _gate(tx)["closing_until"] > tx.now():
+    if _transition(tx)["closing_until"] > tx.now():
         return None
     if _epoch(tx)["mode"] != "redis":
         return None
@@ -310,18 +310,18 @@ def raise_fence(tx: Transaction, p: Parameters) -> Rows:
     return Rows([{"fence": row["fence"] + 1}])
 
 
-@means("cfe71962c644")
+@means("9d424bfe9a87")
 def read_epoch(tx: Transaction, _: Parameters) -> Rows:
     row = _epoch(tx)
-    is_doubted = {"is_doubted": _gate(tx)["away_since"] is not None}
+    is_suspected = {"is_suspected": _transition(tx)["away_since"] is not None}
     known = {name: row[name] for name in ("epoch", "incarnation", "mode", "cut")}
-    return Rows([known | is_doubted])
+    return Rows([known | is_suspected])
 
 
 @means("27a98767838c")
 def raise_doubt(tx: Transaction, p: Parameters) -> Rows:
     tx.lock("epoch_gate", 0)
-    gate = _gate(tx)
+    gate = _transition(tx)
     since = gate["away_since"] or tx.now()
     tx.put("epoch_gate", (0,), {**gate, "away_since": since})
     return Rows([{"?column?": since <= tx.now() - timedelta(seconds=p["seconds"])}])
@@ -329,10 +329,10 @@ def raise_doubt(tx: Transaction, p: Parameters) -> Rows:
 
 @means("05342665de80")
 def withdraw_doubt(tx: Transaction, _: Parameters) -> Rows:
-    if _gate(tx)["away_since"] is None:
+    if _transition(tx)["away_since"] is None:
         return Rows(rowcount=0)
     tx.lock("epoch_gate", 0)
-    tx.put("epoch_gate", (0,), {**_gate(tx), "away_since": None})
+    tx.put("epoch_gate", (0,), {**_transition(tx), "away_since": None})
     return Rows(rowcount=1)
 
 
@@ -354,13 +354,13 @@ def take_lease(tx: Transaction, p: Parameters) -> Rows:
         until = gate["rebuilder_until"]
         return gate["rebuilder"] in (None, p["who"]) or (until is not None and until < tx.now())
 
-    if not is_free(_gate(tx)):
+    if not is_free(_transition(tx)):
         return Rows()
     tx.lock("epoch_gate", 0)
-    if not is_free(_gate(tx)):
+    if not is_free(_transition(tx)):
         return Rows()
     until = tx.now() + timedelta(seconds=p["seconds"])
-    tx.put("epoch_gate", (0,), {**_gate(tx), "rebuilder": p["who"], "rebuilder_until": until})
+    tx.put("epoch_gate", (0,), {**_transition(tx), "rebuilder": p["who"], "rebuilder_until": until})
     return Rows([{"shard": 0}])
 
 
@@ -480,12 +480,12 @@ def leave(
 
 
 def _of_rebuilder(tx: Transaction, who: str, **changes: Any) -> Rows:
-    if _gate(tx)["rebuilder"] != who:
+    if _transition(tx)["rebuilder"] != who:
         return Rows(rowcount=0)
     tx.lock("epoch_gate", 0)
-    if _gate(tx)["rebuilder"] != who:
+    if _transition(tx)["rebuilder"] != who:
         return Rows(rowcount=0)
-    tx.put("epoch_gate", (0,), {**_gate(tx), **changes})
+    tx.put("epoch_gate", (0,), {**_transition(tx), **changes})
     return Rows(rowcount=1)
 
 

@@ -20,12 +20,12 @@ from app.booking import tables as booking_tables
 from app.booking.model import Booking, BookingStatus, Payment
 from app.booking.store import NewBooking
 from app.hold.epochs import transition
-from app.hold.epochs.current import EpochKeeper
-from app.hold.epochs.suspicion import Doubts
+from app.hold.epochs.current import CurrentEpoch
+from app.hold.epochs.suspicion import Suspicions
 from app.hold.journal import scans
 from app.hold.journal import store as journal
 from app.hold.journal import tables as hold_tables
-from app.hold.model import JournalState, Promise
+from app.hold.model import JournalEntry, JournalState
 from app.idempotency import store as idempotency
 from app.idempotency import tables as idempotency_tables
 from app.idempotency.model import Claim, IdempotencyKey
@@ -40,7 +40,7 @@ from app.outbox import tables as outbox_tables
 from app.outbox.model import EventType, Fact
 from app.schedule import store as schedule
 from app.storage.database import Database, WriteSession
-from app.storage.transaction import BE_BRIEF, sqlstate_of
+from app.storage.transaction import SHORT_LOCK_TIMEOUT, sqlstate_of
 from tests.builders.bookings import CONTACT, passenger
 from tests.builders.flights import flight, put_flights
 from tests.simulation.effects import Effects, Outcome
@@ -275,7 +275,7 @@ class Draw:
         async def work(session: WriteSession) -> int:
             epoch = (await session.execute(transition._LOCK_EPOCH)).scalar_one()
             values = {"epoch": epoch, "incarnation": f"R{epoch}"}
-            return (await session.execute(transition._FLIP, values)).rowcount
+            return (await session.execute(transition._PUBLISH, values)).rowcount
 
         return work
 
@@ -386,7 +386,7 @@ class Draw:
         ]
 
         async def work(session: WriteSession) -> Any:
-            await session.execute(BE_BRIEF)
+            await session.execute(SHORT_LOCK_TIMEOUT)
             asked = {(claim.tenant_id, claim.key.key) for claim in claims}
             return (
                 await idempotency.claim_all(session, "route", claims, _START),
@@ -396,13 +396,13 @@ class Draw:
 
         return work
 
-    def _promise(self, hold_id: HoldId) -> Promise:
+    def _promise(self, hold_id: HoldId) -> JournalEntry:
         one = self.chance.choice(FLIGHTS)
         segment = Segment.of(one, one.cabins[0], 1)
         counts = PassengerCounts(self.chance.randint(1, 3))
         granted_at = _START + timedelta(milliseconds=self.chance.randrange(6000))
         expires_at = granted_at + timedelta(seconds=self.chance.randint(1, 8))
-        return Promise(
+        return JournalEntry(
             hold_id=hold_id,
             tenant_id=self.chance.choice(self.tenants),
             idempotency_key=f"key of {hold_id}",
@@ -459,11 +459,11 @@ async def test_the_epoch_and_its_doubts_are_read_alike(empty_database: str) -> N
         for wait in (0.0, 60.0):
             answers = []
             for database in (real, simulated.database()):
-                doubts = Doubts(database)
-                said = await doubts.say(wait)
-                row = await EpochKeeper(database).read()
-                await doubts.withdraw()
-                answers.append((said, row, await EpochKeeper(database).read()))
+                suspicions = Suspicions(database)
+                said = await suspicions.raise_(wait)
+                row = await CurrentEpoch(database).read()
+                await suspicions.clear()
+                answers.append((said, row, await CurrentEpoch(database).read()))
             assert answers[0] == answers[1]
     finally:
         await real.close()

@@ -170,11 +170,11 @@ class Workload:
             case "sweeper":
                 return core.sweeper.once(patience)
             case "marker":
-                return core.marker.once()
+                return core.key_filter.once()
             case "sync":
-                return core.sync.once()
+                return core.inventory_sync.once()
             case "tightener":
-                return core.tightener.once()
+                return core.ceilings.once()
             case "number":
                 return core.database.run_in_transaction(lambda s: outbox.number(s, 100))
             case _:

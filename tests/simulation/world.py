@@ -108,14 +108,14 @@ class World:
         node.holds = core.holds(no_offers)
         node.bookings = BookingService(
             core.database,
-            core.claims,
-            core.live,
+            core.pins,
+            core.availability,
             core.background,
             clock,
             self._draw_locator,
             batch_max=self.batch_max,
         )
-        node.schedule = ScheduleService(core.database, core.live, clock)
+        node.schedule = ScheduleService(core.database, core.availability, clock)
         self.nodes[number : number + 1] = [node]
         return node
 

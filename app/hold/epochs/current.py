@@ -25,7 +25,7 @@ TRIES_MAX = 3
 # end of the one before.
 BELIEF_SECONDS = 1.5
 _READ = text(
-    "SELECT epoch, incarnation, mode, cut, away_since IS NOT NULL AS is_doubted"
+    "SELECT epoch, incarnation, mode, cut, away_since IS NOT NULL AS is_suspected"
     " FROM redis_epoch JOIN epoch_gate USING (shard) WHERE shard = 0"
 )
 
@@ -36,10 +36,10 @@ class EpochRow:
     incarnation: str | None
     is_open: bool  # mode = redis; else rebuilding
     cut: datetime
-    is_doubted: bool = False  # some process got no answer from the hold store
+    is_suspected: bool = False  # some process got no answer from the hold store
 
 
-class EpochKeeper:
+class CurrentEpoch:
     """`run` gives work the present epoch; `alarm` is set when the data behind it seems to be gone."""
 
     def __init__(self, database: Database) -> None:
@@ -110,5 +110,5 @@ class EpochKeeper:
             row.incarnation,
             row.mode == "redis",
             row.cut.astimezone(UTC),
-            row.is_doubted,
+            row.is_suspected,
         )

@@ -17,8 +17,8 @@ from redis.asyncio import Redis
 from app.hold.epochs.current import EpochRow
 from app.hold.journal import scans
 from app.hold.model import Grant, MemoState
-from app.hold.redis.epochs import EpochStore
-from app.hold.redis.holds import HoldStore
+from app.hold.redis.epochs import RedisEpochs
+from app.hold.redis.holds import RedisHolds
 from app.hold.redis.scripts import EpochMoved, Scripts
 from app.storage.database import Database
 from app.storage.redis import incarnation_of
@@ -36,28 +36,28 @@ class Fault(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Sighting:
+class Probe:
     incarnation: str
     fault: Fault | None
 
 
-class Lookout:
+class FailureDetector:
     def __init__(self, database: Database, probe: Redis) -> None:
         """`probe` accepts any incarnation."""
         self._database = database
         self._probe = probe
         scripts = Scripts(probe)
-        self._epoch_store = EpochStore(scripts)
-        self._holds = HoldStore(scripts, timedelta(0))
+        self._epoch_store = RedisEpochs(scripts)
+        self._holds = RedisHolds(scripts, timedelta(0))
 
-    async def look(self, row: EpochRow, seconds: float) -> Sighting:
+    async def probe(self, row: EpochRow, seconds: float) -> Probe:
         """Raises HoldStoreUnavailable, or what an unreachable server raises, TimeoutError too."""
         async with self._database.reading() as session:
             # First, as what the journal has was in Redis before; and the patience is not for it.
             grants = await scans.newest_grants(session, row.number)
         async with asyncio.timeout(seconds):
             incarnation = await incarnation_of(self._probe)
-            return Sighting(incarnation, await self._fault(row, incarnation, grants))
+            return Probe(incarnation, await self._fault(row, incarnation, grants))
 
     async def _fault(
         self, row: EpochRow, incarnation: str, grants: Sequence[Grant]
@@ -79,7 +79,7 @@ class Lookout:
             return False
         if not grants:
             return True
-        seen = await self._holds.glimpse(row.number, [grant.hold_id for grant in grants])
+        seen = await self._holds.read_memos(row.number, [grant.hold_id for grant in grants])
         unknown = [
             grant
             for grant in grants

@@ -1,6 +1,6 @@
 """Gives Redis its data back from Postgres, under a new epoch, whenever it lost it or is another one.
 
-`Guardian.watch` looks each second, and at once on an alarm: is the epoch of the row open in Redis, is
+`RecoveryGuardian.watch` looks each second, and at once on an alarm: is the epoch of the row open in Redis, is
 it the same incarnation, and is its data all there? If not, the one process that gets the lease
 rebuilds, in the order of docs/decisions/0005-journaled-holds.md; a failure anywhere leaves nothing
 open, and the next round starts over with a higher epoch. Where no Redis answers anybody for
@@ -16,15 +16,15 @@ from redis.asyncio import Redis
 
 from app.clock import Clock
 from app.errors import DomainError, HoldStoreUnavailable
-from app.hold.epochs.current import BELIEF_SECONDS, EpochKeeper, EpochRow
-from app.hold.epochs.failure_detector import Lookout
-from app.hold.epochs.loader import Loading
-from app.hold.epochs.suspicion import Doubts
-from app.hold.epochs.transition import EpochGate
-from app.hold.redis.epochs import EpochStore
-from app.hold.redis.holds import HoldStore
+from app.hold.epochs.current import BELIEF_SECONDS, CurrentEpoch, EpochRow
+from app.hold.epochs.failure_detector import FailureDetector
+from app.hold.epochs.loader import Loader
+from app.hold.epochs.suspicion import Suspicions
+from app.hold.epochs.transition import EpochTransition
+from app.hold.redis.epochs import RedisEpochs
+from app.hold.redis.holds import RedisHolds
 from app.hold.redis.scripts import EpochMoved, Scripts
-from app.hold.redis.seats import SeatStore
+from app.hold.redis.seats import RedisSeats
 from app.storage.database import Database
 from app.storage.redis import UNREACHABLE, HoldServer
 
@@ -41,13 +41,13 @@ _AWAY: tuple[type[Exception], ...] = (HoldStoreUnavailable, *UNREACHABLE)
 DEPARTED_FOR = timedelta(days=1)  # flights that left longer ago take part in nothing
 
 
-class Guardian:
+class RecoveryGuardian:
     def __init__(
         self,
         database: Database,
         server: HoldServer,
         client: Redis,
-        epochs: EpochKeeper,
+        epochs: CurrentEpoch,
         ttl: timedelta,
         clock: Clock,
         who: str,
@@ -56,12 +56,12 @@ class Guardian:
         self._server = server
         self._client = client  # the one requests go through; its connections check the incarnation
         self._probe = server.connect()  # accepts any incarnation: it is the one that looks
-        self._lookout = Lookout(database, self._probe)
-        self._doubts = Doubts(database)
+        self._detector = FailureDetector(database, self._probe)
+        self._suspicions = Suspicions(database)
         self._epochs = epochs
         self._ttl = ttl
         self._clock = clock
-        self._gate = EpochGate(database, who)
+        self._transition = EpochTransition(database, who)
         self._was_away = False  # when it was looked for last
         self._pooled: str | None = None  # the incarnation that the client's connections lead to
         self._discarding: asyncio.Task[None] | None = None
@@ -77,7 +77,7 @@ class Guardian:
             self._epochs.alarm.clear()
             # However often the alarm is raised; while another rebuilds it is raised by every request.
             await asyncio.sleep(
-                LOOK_AGAIN_SECONDS if self._gate.is_overtaken else LOOK_PAUSE_SECONDS
+                LOOK_AGAIN_SECONDS if self._transition.is_overtaken else LOOK_PAUSE_SECONDS
             )
             pause = LOOK_AGAIN_SECONDS if self._was_away else LOOK_EVERY_SECONDS
             await _first_of(pause, self._epochs.alarm, stop)
@@ -87,20 +87,20 @@ class Guardian:
         row = await self._epochs.learn()
         try:
             patience = LOOK_SECONDS / 2 if self._was_away else LOOK_SECONDS
-            sighting = await self._lookout.look(row, patience)
+            probe = await self._detector.probe(row, patience)
         except _AWAY as error:
             # One late answer may be this process's own lateness: the next look tells.
             self._epochs.is_silent = self._was_away or not isinstance(error, TimeoutError)
             self._was_away = True
             await self._end_epoch_where_away(row)
             raise HoldStoreUnavailable from error
-        self._was_away = self._epochs.is_silent = self._gate.is_overtaken = False
-        if row.is_doubted:
-            await self._doubts.withdraw()
-        if sighting.fault is not None:
+        self._was_away = self._epochs.is_silent = self._transition.is_overtaken = False
+        if row.is_suspected:
+            await self._suspicions.clear()
+        if probe.fault is not None:
             if row.is_open:
-                _log.warning("hold_store_lost", epoch=row.number, reason=sighting.fault.value)
-            await self._rebuild(row, sighting.incarnation)
+                _log.warning("hold_store_lost", epoch=row.number, reason=probe.fault.value)
+            await self._rebuild(row, probe.incarnation)
             row = await self._epochs.learn()
         if self._pooled not in (None, row.incarnation):
             await self._server.reconnect(self._client)  # some may lead to the old server
@@ -109,8 +109,8 @@ class Guardian:
     async def start_over(self) -> None:
         """Ends the epoch, whatever it is like, and opens the next from what Postgres has."""
         row = await self._epochs.learn()
-        sighting = await self._lookout.look(row, LOOK_SECONDS)
-        await self._rebuild(row, sighting.incarnation)
+        probe = await self._detector.probe(row, LOOK_SECONDS)
+        await self._rebuild(row, probe.incarnation)
         await self._epochs.learn()
 
     async def close(self) -> None:
@@ -119,22 +119,22 @@ class Guardian:
 
     async def _end_epoch_where_away(self, row: EpochRow) -> None:
         """So that promised holds can be booked without a pin, which nobody can give."""
-        if not row.is_open or not await self._doubts.say(AWAY_SECONDS):
+        if not row.is_open or not await self._suspicions.raise_(AWAY_SECONDS):
             return
-        async with self._gate.lease():
-            epoch, _ = await self._gate.end_epoch(row.number)
+        async with self._transition.lease():
+            epoch, _ = await self._transition.end_epoch(row.number)
         _log.warning("hold_store_away", epoch=epoch)
         await self._epochs.learn()
 
     async def _rebuild(self, seen: EpochRow, incarnation: str) -> None:
-        async with self._gate.lease():
+        async with self._transition.lease():
             await self._stop_discarding()
             # Its connections accept this incarnation alone: a restart in mid-load ends the attempt.
             client = self._server.connect(lambda: incarnation)
             try:
                 since = self._clock() - DEPARTED_FOR
                 rebuild = _Rebuild(
-                    self._database, self._gate, Scripts(client), incarnation, self._ttl, since
+                    self._database, self._transition, Scripts(client), incarnation, self._ttl, since
                 )
                 opened = await rebuild.run(seen)
             finally:
@@ -146,7 +146,7 @@ class Guardian:
         """Nobody waits for it: what it leaves behind, the next rebuild takes along."""
         client = self._server.connect(lambda: incarnation)
         try:
-            await EpochStore(Scripts(client)).discard_earlier_epochs(opened)
+            await RedisEpochs(Scripts(client)).discard_earlier_epochs(opened)
         except _PASSING as error:
             _log.warning("discarding_ended", epoch=opened, error_type=type(error).__name__)
         finally:
@@ -165,16 +165,16 @@ class _Rebuild:
     def __init__(
         self,
         database: Database,
-        gate: EpochGate,
+        gate: EpochTransition,
         scripts: Scripts,
         incarnation: str,
         ttl: timedelta,
         since: datetime,
     ) -> None:
         self._database = database
-        self._gate = gate
-        self._epoch_store = EpochStore(scripts)
-        self._stores = self._epoch_store, SeatStore(scripts), HoldStore(scripts, ttl)
+        self._transition = gate
+        self._epoch_store = RedisEpochs(scripts)
+        self._stores = self._epoch_store, RedisSeats(scripts), RedisHolds(scripts, ttl)
         self._incarnation = incarnation
         self._since = since  # flights that left before take no part
         self.leaves_keys = True  # of earlier epochs
@@ -182,7 +182,7 @@ class _Rebuild:
 
     async def run(self, seen: EpochRow) -> int:
         """The epoch that is open now."""
-        epoch, cut = await self._gate.end_epoch(seen.number)
+        epoch, cut = await self._transition.end_epoch(seen.number)
         ended_at = asyncio.get_running_loop().time()
         _log.info("rebuild_begun", epoch=epoch)
         has_failed = await self._epoch_store.open_epoch_number() is None  # or it is empty
@@ -191,11 +191,11 @@ class _Rebuild:
         if has_failed:  # what each attempt leaves behind must not add up
             await self._epoch_store.discard_earlier_epochs(epoch)
             self.leaves_keys = False
-        loading = Loading(self._database, self._stores, epoch, self._since, self._keep_lease)
+        loading = Loader(self._database, self._stores, epoch, self._since, self._keep_lease)
         await loading.load()
         if seen.incarnation is not None:  # else there was none that anybody believes in
             await self._outlast_belief(ended_at)
-        await self._gate.flip(epoch, self._incarnation)
+        await self._transition.publish(epoch, self._incarnation)
         await loading.correct()
         await self._epoch_store.open_epoch(epoch, max(cut, loading.last_granted_at))
         _log.info("rebuild_done", epoch=epoch, count=len(loading.loaded))
@@ -211,7 +211,7 @@ class _Rebuild:
     async def _keep_lease(self) -> None:
         if asyncio.get_running_loop().time() - self._renewed_at < RENEWED_AFTER_SECONDS:
             return
-        if not await self._gate.take_lease():
+        if not await self._transition.take_lease():
             raise HoldStoreUnavailable("The lease of this rebuild ran out.")
         self._renewed_at = asyncio.get_running_loop().time()
 

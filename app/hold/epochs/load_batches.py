@@ -10,7 +10,7 @@ ARGUMENTS_MAX: Final = 2000  # of one call, about: some milliseconds
 TOGETHER_MAX: Final = 1000  # holds of one flight in one call: Lua unpacks a few thousand
 
 
-class Waits:
+class ExpiryBatches:
     """Pure. A memo is a line of `survey.memo_page`."""
 
     def __init__(self) -> None:

@@ -17,14 +17,14 @@ from hashlib import sha256
 from typing import Any, Final, TypeVar
 
 from app.errors import HoldStoreUnavailable
-from app.hold.epochs.load_batches import Waits
+from app.hold.epochs.load_batches import ExpiryBatches
 from app.hold.journal import scans
 from app.hold.journal import store as journal
 from app.hold.journal.scans import LiveHold
-from app.hold.model import JournalState, Promise
-from app.hold.redis.epochs import HOLDS_AT_ONCE, EpochStore
-from app.hold.redis.holds import HoldStore
-from app.hold.redis.seats import SeatStore
+from app.hold.model import JournalEntry, JournalState
+from app.hold.redis.epochs import HOLDS_AT_ONCE, RedisEpochs
+from app.hold.redis.holds import RedisHolds
+from app.hold.redis.seats import RedisSeats
 from app.ids import HoldId
 from app.inventory import pages
 from app.inventory import store as inventory_store
@@ -44,13 +44,13 @@ T = TypeVar("T")
 Call = Callable[[], Awaitable[None]]
 
 
-class Loading:
+class Loader:
     """Of one epoch. `keep_lease` is called again and again, and raises where the lease is lost."""
 
     def __init__(
         self,
         database: Database,
-        stores: tuple[EpochStore, SeatStore, HoldStore],
+        stores: tuple[RedisEpochs, RedisSeats, RedisHolds],
         epoch: int,
         since: datetime,
         keep_lease: Call,
@@ -104,7 +104,7 @@ class Loading:
             after = until
 
     async def _live_holds(self, session: ReadSession) -> AsyncIterator[Call]:
-        waits = Waits()
+        waits = ExpiryBatches()
         after = ""
         while page := await scans.memo_page(session, after, ROWS_AT_ONCE):
             await self._keep_lease()
@@ -116,11 +116,11 @@ class Loading:
             if waits.count >= SUMMED_TOGETHER:
                 async for call in self._sums(waits):
                     yield call
-                waits = Waits()
+                waits = ExpiryBatches()
         async for call in self._sums(waits):
             yield call
 
-    async def _sums(self, waits: Waits) -> AsyncIterator[Call]:
+    async def _sums(self, waits: ExpiryBatches) -> AsyncIterator[Call]:
         for some in waits.parts():
             await self._keep_lease()
             yield self._part(waits=some)
@@ -145,7 +145,7 @@ class Loading:
             for hold_id in some:
                 yield partial(self._end, promises[hold_id], rows)
 
-    async def _end(self, promise: Promise, rows: Sequence[InventoryRow]) -> None:
+    async def _end(self, promise: JournalEntry, rows: Sequence[InventoryRow]) -> None:
         hold_id = promise.hold_id
         if promise.state is JournalState.CONFIRMED:
             flight_ids = {line.flight_id for line in promise.lines}

@@ -14,28 +14,26 @@ _RAISE = text(
     RETURNING away_since <= clock_timestamp() - make_interval(secs => :seconds)
     """
 )
-_WITHDRAW = text(
-    "UPDATE epoch_gate SET away_since = NULL WHERE shard = 0 AND away_since IS NOT NULL"
-)
+_CLEAR = text("UPDATE epoch_gate SET away_since = NULL WHERE shard = 0 AND away_since IS NOT NULL")
 
 
-class Doubts:
+class Suspicions:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def say(self, stood_for_seconds: float) -> bool:
+    async def raise_(self, stood_for_seconds: float) -> bool:
         """The hold store gives no answer here. True where that was said so long ago, and stands."""
 
-        async def say(session: WriteSession) -> bool:
+        async def raise_(session: WriteSession) -> bool:
             result = await session.execute(_RAISE, {"seconds": stood_for_seconds})
             return bool(result.scalar_one())
 
-        return await self._database.run_in_transaction(say)
+        return await self._database.run_in_transaction(raise_)
 
-    async def withdraw(self) -> None:
+    async def clear(self) -> None:
         """The hold store answers here."""
 
-        async def withdraw(session: WriteSession) -> None:
-            await session.execute(_WITHDRAW)
+        async def clear(session: WriteSession) -> None:
+            await session.execute(_CLEAR)
 
-        await self._database.run_in_transaction(withdraw)
+        await self._database.run_in_transaction(clear)

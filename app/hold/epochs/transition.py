@@ -59,13 +59,13 @@ _EXPIRE_BEFORE_CUT = text(
     SELECT max(hold_id) FROM page
     """
 )
-_FLIP = text(
+_PUBLISH = text(
     "UPDATE redis_epoch SET mode = 'redis', incarnation = :incarnation"
     " WHERE shard = 0 AND epoch = :epoch AND mode = 'rebuilding'"
 )
 
 
-class EpochGate:
+class EpochTransition:
     def __init__(self, database: Database, who: str) -> None:
         """`who`: this process, in the lease that keeps rebuilders apart."""
         self._database = database
@@ -102,15 +102,15 @@ class EpochGate:
         await self._execute(_OPEN_GATE)
         return begun
 
-    async def flip(self, epoch: int, incarnation: str) -> None:
+    async def publish(self, epoch: int, incarnation: str) -> None:
         """From here on what this Redis says in this epoch counts. Raises HoldStoreUnavailable."""
 
-        async def flip(session: WriteSession) -> None:
-            result = await session.execute(_FLIP, {"epoch": epoch, "incarnation": incarnation})
+        async def publish(session: WriteSession) -> None:
+            result = await session.execute(_PUBLISH, {"epoch": epoch, "incarnation": incarnation})
             if result.rowcount != 1:
                 raise HoldStoreUnavailable("A newer rebuild has begun.")
 
-        await self._database.run_in_transaction(flip)
+        await self._database.run_in_transaction(publish)
 
     async def _execute(self, statement: TextClause) -> None:
         async def execute(session: WriteSession) -> None:

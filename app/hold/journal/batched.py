@@ -3,41 +3,41 @@
 import asyncio
 from collections.abc import Sequence
 
-from app.concurrency.coalescer import BATCH_MAX, Coalescer, together_or_alone
+from app.concurrency.coalescer import BATCH_MAX, Coalescer, batch_or_each
 from app.hold.journal import store as journal
-from app.hold.model import JournalState, Promise
+from app.hold.model import JournalEntry, JournalState
 from app.ids import HoldId, TenantId
 from app.storage.database import Database, WriteSession
-from app.storage.transaction import BE_BRIEF, CURED_BY_SPLITTING
+from app.storage.transaction import CURED_BY_SPLITTING, SHORT_LOCK_TIMEOUT
 
 _Asked = tuple[TenantId, HoldId]
 
 
-class SharedJournal:
+class BatchedJournal:
     def __init__(self, database: Database, *, batch_max: int = BATCH_MAX) -> None:
         self._database = database
-        self._appends: Coalescer[Promise, bool] = Coalescer(
+        self._appends: Coalescer[JournalEntry, bool] = Coalescer(
             self._append,
             key=lambda promise: promise.hold_id,
             splits=CURED_BY_SPLITTING,
             batch_max=batch_max,
         )
-        self._reads: Coalescer[HoldId, Promise | None] = Coalescer(
+        self._reads: Coalescer[HoldId, JournalEntry | None] = Coalescer(
             self._read, key=lambda _: object(), batch_max=batch_max
         )
         self._releases: Coalescer[_Asked, JournalState | None] = Coalescer(
             self._release, key=lambda asked: asked[1], batch_max=batch_max
         )
 
-    async def append(self, promise: Promise) -> bool:
+    async def append(self, promise: JournalEntry) -> bool:
         """Whether the row was written: its epoch stands, and its id was new. Raises OutcomeUnknown."""
         return await self._appends.do(promise)
 
-    async def read(self, hold_id: HoldId) -> Promise | None:
+    async def read(self, hold_id: HoldId) -> JournalEntry | None:
         """Whoever's it is: for the protocol, never for an answer."""
         return await self._reads.do(hold_id)
 
-    async def read_own(self, tenant_id: TenantId, hold_id: HoldId) -> Promise | None:
+    async def read_own(self, tenant_id: TenantId, hold_id: HoldId) -> JournalEntry | None:
         """None also for one that was never promised."""
         promise = await self._reads.do(hold_id)
         if promise is None or promise.tenant_id != tenant_id:
@@ -48,13 +48,13 @@ class SharedJournal:
         """HELD → RELEASED; where it stands then, or None where the tenant has no such row."""
         return await self._releases.do((tenant_id, hold_id))
 
-    async def _append(self, promises: Sequence[Promise]) -> list[bool | Exception]:
+    async def _append(self, promises: Sequence[JournalEntry]) -> list[bool | Exception]:
         written = await self._database.run_statement(
             lambda session: journal.append(session, promises)
         )
         return [promise.hold_id in written for promise in promises]
 
-    async def _read(self, hold_ids: Sequence[HoldId]) -> list[Promise | Exception | None]:
+    async def _read(self, hold_ids: Sequence[HoldId]) -> list[JournalEntry | Exception | None]:
         async with self._database.reading() as session:
             found = await journal.read_all(session, set(hold_ids))
         return [found.get(hold_id) for hold_id in hold_ids]
@@ -62,11 +62,11 @@ class SharedJournal:
     async def _release(
         self, asked: Sequence[_Asked]
     ) -> "Sequence[JournalState | asyncio.Task[JournalState | None] | None]":
-        return await together_or_alone(asked, self._release_together, self._release_alone)
+        return await batch_or_each(asked, self._release_together, self._release_alone)
 
     async def _release_together(self, asked: Sequence[_Asked]) -> list[JournalState | None]:
         async def release(session: WriteSession) -> dict[HoldId, JournalState]:
-            await session.execute(BE_BRIEF)
+            await session.execute(SHORT_LOCK_TIMEOUT)
             return await journal.release(session, asked)
 
         states = await self._database.run_in_transaction(release)

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from sqlalchemy import CursorResult, RowMapping
 
-from app.hold.model import JournalState, Promise
+from app.hold.model import JournalEntry, JournalState
 from app.ids import FlightId, HoldId, TenantId
 from app.inventory.itinerary import PassengerCounts, Price, Segment
 from app.inventory.model import CabinName, SeatLine
@@ -28,8 +28,8 @@ def lines_from_json(data: Iterable[Sequence[Any]]) -> tuple[SeatLine, ...]:
     )
 
 
-def promise_from(row: RowMapping | Mapping[str, Any]) -> Promise:
-    return Promise(
+def promise_from(row: RowMapping | Mapping[str, Any]) -> JournalEntry:
+    return JournalEntry(
         hold_id=HoldId(row["hold_id"]),
         tenant_id=TenantId(row["tenant_id"]),
         idempotency_key=row["idempotency_key"],
@@ -55,7 +55,7 @@ def json_of(value: Any) -> Any:
     return json.loads(value) if isinstance(value, str) else value
 
 
-def row_text(promise: Promise) -> str:
+def row_text(promise: JournalEntry) -> str:
     """The row as JSON. Of most promises all but the ids and times was written before."""
     lines = ",".join(
         f'["{line.flight_id}","{line.cabin}",{line.position},{line.seats}]'

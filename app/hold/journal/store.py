@@ -13,7 +13,7 @@ from datetime import datetime
 from sqlalchemy import text
 
 from app.hold.journal.rows import promise_from, row_text, states_by_id
-from app.hold.model import JournalState, Promise
+from app.hold.model import JournalEntry, JournalState
 from app.ids import HoldId, TenantId
 from app.inventory.itinerary import PassengerCounts, Price
 from app.money import Money
@@ -173,26 +173,28 @@ async def prove_rebuilding(session: WriteSession) -> bool:
     return (await session.execute(_PROVE_REBUILDING)).one_or_none() is not None
 
 
-async def append(session: WriteSession, promises: Sequence[Promise]) -> set[HoldId]:
+async def append(session: WriteSession, promises: Sequence[JournalEntry]) -> set[HoldId]:
     """Writes each promise whose epoch still stands and whose id is new; names those written."""
     rows = f"[{','.join(map(row_text, promises))}]"
     written = await session.execute(_APPEND, {"rows": rows})
     return {HoldId(hold_id) for hold_id in written.scalars()}
 
 
-async def read(session: ReadSession, hold_id: HoldId) -> Promise | None:
+async def read(session: ReadSession, hold_id: HoldId) -> JournalEntry | None:
     """Whoever's it is: for the protocol, never for an answer."""
     row = (await session.execute(_READ, {"hold_id": hold_id})).mappings().one_or_none()
     return None if row is None else promise_from(row)
 
 
-async def read_all(session: ReadSession, hold_ids: Iterable[HoldId]) -> dict[HoldId, Promise]:
+async def read_all(session: ReadSession, hold_ids: Iterable[HoldId]) -> dict[HoldId, JournalEntry]:
     """As `read`, of those that have a row."""
     rows = await session.execute(_READ_ALL, {"hold_ids": sorted(hold_ids)})
     return {HoldId(row["hold_id"]): promise_from(row) for row in rows.mappings()}
 
 
-async def read_own(session: ReadSession, tenant_id: TenantId, hold_id: HoldId) -> Promise | None:
+async def read_own(
+    session: ReadSession, tenant_id: TenantId, hold_id: HoldId
+) -> JournalEntry | None:
     row = (
         (await session.execute(_READ_OWN, {"hold_id": hold_id, "tenant_id": tenant_id}))
         .mappings()
@@ -201,7 +203,7 @@ async def read_own(session: ReadSession, tenant_id: TenantId, hold_id: HoldId) -
     return None if row is None else promise_from(row)
 
 
-async def lock(session: WriteSession, hold_id: HoldId) -> Promise | None:
+async def lock(session: WriteSession, hold_id: HoldId) -> JournalEntry | None:
     """Waits for any booking of the hold that is under way; what it reads stays so until the end."""
     row = (await session.execute(_LOCK, {"hold_id": hold_id})).mappings().one_or_none()
     return None if row is None else promise_from(row)
@@ -215,7 +217,7 @@ async def page(
     client_reference: str | None,
     after: tuple[datetime, HoldId] | None,
     count: int,
-) -> list[Promise]:
+) -> list[JournalEntry]:
     """A tenant's promises, newest first."""
     granted_at, hold_id = after if after is not None else (None, None)
     rows = await session.execute(

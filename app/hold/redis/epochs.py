@@ -15,7 +15,7 @@ from app.storage.lua import Argument
 HOLDS_AT_ONCE: Final = 200
 
 
-class EpochStore:
+class RedisEpochs:
     def __init__(self, scripts: Scripts) -> None:
         self._scripts = scripts
 

@@ -10,9 +10,9 @@ from app.hold.model import (
     Extended,
     Fenced,
     Full,
-    Glimpse,
     Granted,
     JournalState,
+    MemoReading,
     MemoState,
     Pinned,
     PlaceOutcome,
@@ -31,7 +31,7 @@ TAKE_BACK_MAX: Final = 200  # holds that one call takes back
 AGAIN_MAX: Final = 50  # calls, where more had run out than one takes back
 
 
-class HoldStore:
+class RedisHolds:
     def __init__(self, scripts: Scripts, ttl: timedelta) -> None:
         self._scripts = scripts
         self._ttl_us = ttl // timedelta(microseconds=1)
@@ -158,7 +158,7 @@ class HoldStore:
             hold_id,
         )
 
-    async def glimpse(self, epoch: int, hold_ids: Sequence[HoldId]) -> dict[HoldId, Glimpse]:
+    async def read_memos(self, epoch: int, hold_ids: Sequence[HoldId]) -> dict[HoldId, MemoReading]:
         """What each hold is, all at one reading of the clock."""
         names = Keys(epoch)
         answer = await self._scripts.ask(
@@ -167,7 +167,7 @@ class HoldStore:
         now = _instant(answer[1])
         pairs = zip(answer[2::2], answer[3::2], strict=True)
         return {
-            hold_id: Glimpse(MemoState(state), _instant_or_none(expires_at), now)
+            hold_id: MemoReading(MemoState(state), _instant_or_none(expires_at), now)
             for hold_id, (state, expires_at) in zip(hold_ids, pairs, strict=True)
         }
 

@@ -30,7 +30,7 @@ class Taken:
     seats: tuple[int, ...]
 
 
-class SeatStore:
+class RedisSeats:
     def __init__(self, scripts: Scripts) -> None:
         self._scripts = scripts
 

@@ -12,9 +12,9 @@ version, and this tries again later.
 from collections.abc import Sequence
 from typing import Final
 
-from app.hold.epochs.current import EpochKeeper
+from app.hold.epochs.current import CurrentEpoch
 from app.hold.journal.store import prove_epoch
-from app.hold.redis.seats import SeatStore, Taken
+from app.hold.redis.seats import RedisSeats, Taken
 from app.ids import FlightId
 from app.inventory import store as inventory_store
 from app.inventory.model import CabinName
@@ -27,8 +27,8 @@ ROUNDS_MAX: Final = 50
 _Key = tuple[FlightId, CabinName]
 
 
-class Tightener:
-    def __init__(self, database: Database, seats: SeatStore, epochs: EpochKeeper) -> None:
+class CeilingReducer:
+    def __init__(self, database: Database, seats: RedisSeats, epochs: CurrentEpoch) -> None:
         self._database = database
         self._seats = seats
         self._epochs = epochs

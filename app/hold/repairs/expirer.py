@@ -3,9 +3,9 @@
 Whether a seat is free is never decided here: every hold script takes back by itself what has run out.
 """
 
-from app.hold.epochs.current import EpochKeeper
-from app.hold.expiry import expire_on_word_of
-from app.hold.redis.holds import HoldStore
+from app.hold.epochs.current import CurrentEpoch
+from app.hold.expiry import mark_expired
+from app.hold.redis.holds import RedisHolds
 from app.storage.database import Database, WriteSession
 
 EVERY_SECONDS = 0.5
@@ -13,7 +13,7 @@ ROUNDS_MAX = 50  # of 200 holds each
 
 
 class Expirer:
-    def __init__(self, database: Database, store: HoldStore, epochs: EpochKeeper) -> None:
+    def __init__(self, database: Database, store: RedisHolds, epochs: CurrentEpoch) -> None:
         self._database = database
         self._store = store
         self._epochs = epochs
@@ -33,7 +33,7 @@ class Expirer:
             return False
 
         async def mark(session: WriteSession) -> bool:
-            return await expire_on_word_of(session, epoch, hold_ids)
+            return await mark_expired(session, epoch, hold_ids)
 
         if not await self._database.run_in_transaction(mark):
             return False

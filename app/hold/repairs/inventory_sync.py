@@ -10,8 +10,8 @@ late for the rebuild to read it: in another epoch the latest facts are followed 
 
 from typing import Any, Final
 
-from app.hold.epochs.current import EpochKeeper
-from app.hold.redis.seats import SeatStore
+from app.hold.epochs.current import CurrentEpoch
+from app.hold.redis.seats import RedisSeats
 from app.ids import FlightId
 from app.inventory import store as inventory_store
 from app.outbox import store as outbox
@@ -24,8 +24,8 @@ FACTS_MAX: Final = 500
 ROUNDS_MAX: Final = 50
 
 
-class Sync:
-    def __init__(self, database: Database, seats: SeatStore, epochs: EpochKeeper) -> None:
+class InventorySync:
+    def __init__(self, database: Database, seats: RedisSeats, epochs: CurrentEpoch) -> None:
         self._database = database
         self._seats = seats
         self._epochs = epochs

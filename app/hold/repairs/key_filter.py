@@ -12,7 +12,7 @@ from typing import Final
 
 import structlog
 
-from app.hold.epochs.current import EpochKeeper
+from app.hold.epochs.current import CurrentEpoch
 from app.hold.journal import scans
 from app.hold.redis import keys
 from app.hold.redis.keys import Keys, mark_of
@@ -29,8 +29,8 @@ PAUSE_SECONDS: Final = 0.02  # between them, so that requests come first
 _BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class Marker:
-    def __init__(self, database: Database, scripts: Scripts, epochs: EpochKeeper) -> None:
+class IdempotencyKeyFilter:
+    def __init__(self, database: Database, scripts: Scripts, epochs: CurrentEpoch) -> None:
         self._database = database
         self._scripts = scripts
         self._epochs = epochs

@@ -20,7 +20,7 @@ import structlog
 from prometheus_client import Gauge
 
 from app.clock import Clock
-from app.hold.epochs.current import EpochKeeper
+from app.hold.epochs.current import CurrentEpoch
 from app.hold.journal import scans
 from app.hold.model import JournalState, MemoState
 from app.hold.redis.inspection import CabinSeen, HoldSeen, Inspection
@@ -74,7 +74,7 @@ class Drift:
 
 class Reconciler:
     def __init__(
-        self, database: Database, inspection: Inspection, epochs: EpochKeeper, clock: Clock
+        self, database: Database, inspection: Inspection, epochs: CurrentEpoch, clock: Clock
     ) -> None:
         self._database = database
         self._inspection = inspection

@@ -10,15 +10,15 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from app.errors import HoldStoreUnavailable
-from app.hold.epochs.current import EpochKeeper
-from app.hold.epochs.guardian import Guardian
-from app.hold.expiry import expire_on_word_of
+from app.hold.epochs.current import CurrentEpoch
+from app.hold.epochs.guardian import RecoveryGuardian
+from app.hold.expiry import mark_expired
 from app.hold.journal import scans
 from app.hold.journal import store as journal
 from app.hold.model import JournalState, MemoState
 from app.hold.pinning import Claims
-from app.hold.redis.epochs import HOLDS_AT_ONCE, EpochStore
-from app.hold.redis.holds import HoldStore
+from app.hold.redis.epochs import HOLDS_AT_ONCE, RedisEpochs
+from app.hold.redis.holds import RedisHolds
 from app.hold.redis.inspection import Inspection
 from app.hold.repairs.reconciler import GRACE, Drift, Reconciler
 from app.ids import FlightId, HoldId
@@ -37,13 +37,13 @@ class Repair:
     def __init__(
         self,
         database: Database,
-        store: HoldStore,
-        epoch_store: EpochStore,
+        store: RedisHolds,
+        epoch_store: RedisEpochs,
         inspection: Inspection,
-        epochs: EpochKeeper,
+        epochs: CurrentEpoch,
         claims: Claims,
         reconciler: Reconciler,
-        guardian: Guardian,
+        guardian: RecoveryGuardian,
     ) -> None:
         self._database = database
         self._store = store
@@ -100,7 +100,7 @@ class Repair:
 
         async def judge(session: WriteSession) -> dict[HoldId, JournalState]:
             if await journal.prove_epoch(session, epoch):
-                await expire_on_word_of(session, epoch, expired)
+                await mark_expired(session, epoch, expired)
                 await journal.abort_missing(session, epoch, list(hold_ids))
             return await scans.states(session, hold_ids)
 

@@ -11,9 +11,9 @@ from typing import Final
 import structlog
 
 from app.errors import DomainError
-from app.hold.epochs.current import EpochKeeper
+from app.hold.epochs.current import CurrentEpoch
 from app.hold.pinning import Claims
-from app.hold.redis.holds import HoldStore
+from app.hold.redis.holds import RedisHolds
 
 _log = structlog.get_logger(__name__)
 
@@ -22,7 +22,7 @@ PINNED_FOR: Final = timedelta(seconds=5)  # longer than any request lasts: most 
 
 
 class Resolver:
-    def __init__(self, claims: Claims, store: HoldStore, epochs: EpochKeeper) -> None:
+    def __init__(self, claims: Claims, store: RedisHolds, epochs: CurrentEpoch) -> None:
         self._claims = claims
         self._store = store
         self._epochs = epochs

@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Final
 
-from app.hold.epochs.current import EpochKeeper
+from app.hold.epochs.current import CurrentEpoch
 from app.hold.journal import scans
 from app.hold.journal import store as journal
 from app.hold.model import JournalState, MemoState
-from app.hold.redis.holds import TAKE_BACK_MAX, HoldStore
+from app.hold.redis.holds import TAKE_BACK_MAX, RedisHolds
 from app.ids import HoldId
 from app.inventory.model import InventoryRow
 from app.inventory.store import read_rows
@@ -30,7 +30,7 @@ _ALIVE: Final = (MemoState.HELD, MemoState.PINNED)
 
 
 class Sweeper:
-    def __init__(self, database: Database, store: HoldStore, epochs: EpochKeeper) -> None:
+    def __init__(self, database: Database, store: RedisHolds, epochs: CurrentEpoch) -> None:
         self._database = database
         self._store = store
         self._epochs = epochs
@@ -75,7 +75,7 @@ class Sweeper:
         ended = {i: state for i, state in states.items() if state is not JournalState.HELD}
         if not ended:
             return {}
-        seen = await self._store.glimpse(epoch, list(ended))
+        seen = await self._store.read_memos(epoch, list(ended))
         return {i: state for i, state in ended.items() if seen[i].state in _ALIVE}
 
     async def _end(self, epoch: int, states: Mapping[HoldId, JournalState]) -> int:

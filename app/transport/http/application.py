@@ -14,14 +14,14 @@ from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.types import ASGIApp
 
 from app.clock import Clock, utc_now
-from app.concurrency.detached import Mutations
-from app.concurrency.limiter import Admission
+from app.concurrency.detached import DetachedTasks
+from app.concurrency.limiter import Limiter
 from app.errors import DomainError
 from app.transport.http.openapi.docs_page import docs_router
 from app.transport.http.openapi.document import TITLE, document_of, with_examples
 from app.transport.http.openapi.examples import Examples
-from app.transport.http.pipeline.edge import Front
-from app.transport.http.pipeline.guarded_route import Authenticate, GuardedRoute, Rim
+from app.transport.http.pipeline.edge import EdgeMiddleware
+from app.transport.http.pipeline.guarded_route import Authenticate, GuardedRoute, RequestGates
 from app.transport.http.pipeline.route_table import RouteTable
 from app.transport.http.problems.problem import (
     Refusal,
@@ -63,7 +63,7 @@ def create_app(
     """`lifespan` encloses all requests and every change that outlives one; `token_url` and
     `demo_client` are for the docs page's Authorize.
     """
-    mutations = Mutations()
+    mutations = DetachedTasks()
 
     @asynccontextmanager
     async def whole_life(_app: FastAPI) -> AsyncIterator[None]:
@@ -80,7 +80,9 @@ def create_app(
         token_url,
         examples_on,
         clock,
-        lambda inner: Front(inner, RouteTable(guarded), mutations, limits.deadline_seconds),
+        lambda inner: EdgeMiddleware(
+            inner, RouteTable(guarded), mutations, limits.deadline_seconds
+        ),
         title=TITLE,
         version=version,
         lifespan=whole_life,
@@ -95,9 +97,9 @@ def create_app(
             HTTPException: on_http_exception,
         },
     )
-    app.state.rim = Rim(
+    app.state.rim = RequestGates(
         authenticate,
-        Admission(
+        Limiter(
             concurrency=limits.concurrency, queue=limits.queue, wait_seconds=limits.queue_seconds
         ),
     )

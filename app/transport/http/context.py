@@ -19,7 +19,7 @@ _KEY = "holdfast.request"
 class RequestContext:
     request_id: str
     headers: Mapping[bytes, Sequence[bytes]]  # by their names in lower case, as ASGI has them
-    told_of: dict[str, str]  # on every line that is logged meanwhile
+    log_context: dict[str, str]  # on every line that is logged meanwhile
     principal: Principal | None = None
     idempotency: IdempotencyKey | None = None
     code: str | None = None  # of the refusal, when it was one

@@ -22,13 +22,13 @@ from app.hold.model import (
     Hold,
     HoldRequest,
     HoldStatus,
+    JournalEntry,
     JournalState,
-    Promise,
 )
 from app.hold.placement import OpenOffer
 from app.hold.pricing import Itinerary, itinerary
 from app.hold.service import HoldService
-from app.hold.views import STATES_OF, first_told, told_when_extended
+from app.hold.views import STATES_OF, extended_answer, original_answer
 from app.idempotency import store as idempotency
 from app.idempotency.model import Answered, IdempotencyKey
 from app.ids import HoldId, TenantId, booking_id, hold_id
@@ -96,7 +96,7 @@ class PostgresHolds(HoldService):
         seats = await rows.lock_seats(session, flights)
         now = await rows.now(session)
         self._refuse_full(plan, seats, now, by_offer=request.offer_id is not None)
-        promise = Promise(
+        promise = JournalEntry(
             hold_id=name,
             tenant_id=tenant_id,
             idempotency_key=key.key,
@@ -114,7 +114,7 @@ class PostgresHolds(HoldService):
         )
         if name not in await journal.append(session, [promise]):
             raise _Again  # another delivery of the same request was first
-        return Answered(first_told(promise))
+        return Answered(original_answer(promise))
 
     async def _plan(
         self, session: WriteSession, tenant_id: TenantId, request: HoldRequest
@@ -168,7 +168,7 @@ class PostgresHolds(HoldService):
         return None if row is None else _replayed(row, key)
 
     async def get(self, tenant_id: TenantId, hold_id: HoldId) -> Hold:
-        async def read(session: WriteSession) -> tuple[Promise | None, datetime]:
+        async def read(session: WriteSession) -> tuple[JournalEntry | None, datetime]:
             await rows.end_due(session, hold_ids=[hold_id])
             now = await rows.now(session)
             return await journal.read_own(session, tenant_id, hold_id), now
@@ -187,8 +187,8 @@ class PostgresHolds(HoldService):
         after: tuple[datetime, HoldId] | None,
         limit: int,
     ) -> tuple[list[Hold], tuple[datetime, HoldId] | None]:
-        async def read(session: WriteSession) -> tuple[list[Promise], datetime]:
-            async def page() -> list[Promise]:
+        async def read(session: WriteSession) -> tuple[list[JournalEntry], datetime]:
+            async def page() -> list[JournalEntry]:
                 return await journal.page(
                     session,
                     tenant_id,
@@ -249,10 +249,10 @@ class PostgresHolds(HoldService):
                 raise HoldNotActive("The hold is booked or released.")
         if not await rows.extend(session, hold_id, expires_at):
             raise ExtensionLimitReached
-        return Answered(told_when_extended(promise, expires_at, seconds))
+        return Answered(extended_answer(promise, expires_at, seconds))
 
     async def release(self, tenant_id: TenantId, hold_id: HoldId) -> None:
-        async def release(session: WriteSession) -> Promise | None:
+        async def release(session: WriteSession) -> JournalEntry | None:
             await rows.release(session, tenant_id, hold_id)
             return await journal.read_own(session, tenant_id, hold_id)
 
@@ -268,11 +268,11 @@ class PostgresHolds(HoldService):
         )
 
 
-def _view(promise: Promise, now: datetime) -> Hold:
+def _view(promise: JournalEntry, now: datetime) -> Hold:
     is_live = promise.state is JournalState.HELD
     left = int((promise.expires_at - now).total_seconds()) if is_live else 0
     return replace(
-        first_told(promise),
+        original_answer(promise),
         status=_STATUS[promise.state],
         expires_at=promise.expires_at,
         price_guaranteed_until=promise.expires_at,
@@ -282,10 +282,10 @@ def _view(promise: Promise, now: datetime) -> Hold:
     )
 
 
-def _replayed(row: Promise, key: IdempotencyKey) -> Answered[Hold]:
+def _replayed(row: JournalEntry, key: IdempotencyKey) -> Answered[Hold]:
     if row.request_hash != key.request_hash:
         raise IdempotencyKeyReused
-    return Answered(first_told(row), replayed=True)
+    return Answered(original_answer(row), replayed=True)
 
 
 def _no_such_hold() -> NotFound:

@@ -7,7 +7,7 @@ is nothing to pin before, to finish after, or to settle where it is not known ho
 from collections.abc import Sequence
 
 from app.errors import NotFound
-from app.hold.availability import LiveInventory
+from app.hold.availability import LiveAvailability
 from app.hold.errors import HoldExpired, HoldNotActive
 from app.hold.model import JournalState
 from app.hold.pinning import Claim, Claims
@@ -51,7 +51,7 @@ class PostgresClaims(Claims):
         """Postgres rolled back, or did not."""
 
 
-class PostgresSeats(LiveInventory):
+class PostgresSeats(LiveAvailability):
     def __init__(self, database: Database) -> None:
         self._database = database
 

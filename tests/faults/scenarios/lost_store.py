@@ -86,10 +86,12 @@ async def _assert_live(stack: Stack, core: Core, hold_ids: set[str]) -> None:
     for some in parts(sorted(hold_ids), READ_TOGETHER):
         named = [HoldId(hold_id) for hold_id in some]
 
-        async def glimpse(epoch: int, named: list[HoldId] = named) -> set[MemoState]:
-            return {one.state for one in (await core.store.glimpse(epoch, named)).values()}
+        async def read_memos(epoch: int, named: list[HoldId] = named) -> set[MemoState]:
+            return {
+                one.state for one in (await core.holds_in_redis.read_memos(epoch, named)).values()
+            }
 
-        assert await core.epochs.run(glimpse) == {MemoState.HELD}
+        assert await core.epochs.run(read_memos) == {MemoState.HELD}
         assert set((await states_of(stack, some)).values()) == {"HELD"}
 
 

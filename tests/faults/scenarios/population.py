@@ -11,7 +11,7 @@ from datetime import timedelta
 from functools import partial
 
 from app.hold.journal import store as journal
-from app.hold.model import Granted, Promise
+from app.hold.model import Granted, JournalEntry
 from app.ids import FlightId, HoldId, TenantId, hold_id
 from app.inventory.itinerary import PassengerCounts, Segment, price
 from app.inventory.model import CabinName, Flight, SeatLine
@@ -32,7 +32,7 @@ _DEMO = TenantId("demo")
 @dataclass(frozen=True, slots=True)
 class Population:
     flights: list[str]
-    held: list[Promise]
+    held: list[JournalEntry]
 
 
 @asynccontextmanager
@@ -57,26 +57,26 @@ async def populate(core: Core, flights: int, holds: int, *, reserved: int) -> Po
         async with core.database.reading() as session:
             rows = await read_rows(session, [one.flight_id for one in part])
         for some in parts(rows, _WRITTEN_TOGETHER):
-            await core.live.apply(some)
-    held: list[Promise] = []
+            await core.availability.apply(some)
+    held: list[JournalEntry] = []
     for numbers in parts(range(holds), _WRITTEN_TOGETHER):
         held += await _held(core, on_sale, numbers)
     return Population([one.flight_id for one in on_sale], held)
 
 
-async def _held(core: Core, on_sale: list[Flight], numbers: Sequence[int]) -> list[Promise]:
+async def _held(core: Core, on_sale: list[Flight], numbers: Sequence[int]) -> list[JournalEntry]:
     epoch = await core.epochs.current()
 
-    async def grant(number: int) -> Promise:
+    async def grant(number: int) -> JournalEntry:
         key = f"crowd-{number}"
         taken = [on_sale[place] for place in _places(number, len(on_sale))]
         segments = tuple(Segment.of(one, one.cabins[0], 1) for one in taken)
         lines = tuple(SeatLine(one.flight_id, CabinName.ECONOMY, 1, 1) for one in taken)
         its_id = hold_id(_DEMO, key, 1)
         versions = {one.flight_id: 1 for one in taken}
-        granted = await core.store.place(epoch, its_id, its_id, "a" * 16, lines, versions)
+        granted = await core.holds_in_redis.place(epoch, its_id, its_id, "a" * 16, lines, versions)
         assert isinstance(granted, Granted), granted
-        return Promise(
+        return JournalEntry(
             hold_id=its_id,
             tenant_id=_DEMO,
             idempotency_key=key,
@@ -123,5 +123,5 @@ def _places(number: int, count: int) -> list[int]:
     return [*places, (number + count // 2) % count] if number % 2 and count > 1 else places
 
 
-def ids(promises: list[Promise]) -> list[HoldId]:
+def ids(promises: list[JournalEntry]) -> list[HoldId]:
     return [promise.hold_id for promise in promises]

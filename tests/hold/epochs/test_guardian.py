@@ -12,17 +12,17 @@ from sqlalchemy import text
 from app.errors import HoldStoreUnavailable
 from app.hold.epochs import load_batches, loader
 from app.hold.epochs.current import EpochRow
-from app.hold.epochs.failure_detector import Lookout, Sighting
+from app.hold.epochs.failure_detector import FailureDetector, Probe
 from app.hold.epochs.guardian import LOOK_AGAIN_SECONDS
-from app.hold.epochs.loader import Loading
+from app.hold.epochs.loader import Loader
 from app.hold.epochs.transition import EXPIRED_AT_ONCE
 from app.hold.errors import SoldOut
 from app.hold.model import Hold, HoldStatus
 from app.hold.redis import keys
-from app.hold.redis.epochs import EpochStore
+from app.hold.redis.epochs import RedisEpochs
 from app.hold.redis.keys import Keys
 from app.hold.redis.scripts import EpochMoved
-from app.hold.redis.seats import SeatStore
+from app.hold.redis.seats import RedisSeats
 from app.hold.service import HoldService
 from app.ids import FlightId
 from app.inventory.model import CabinName
@@ -45,7 +45,7 @@ async def place(holds: HoldService, seats: int = 1) -> Hold:
 
 
 async def open_seats(core: Core) -> int:
-    (counts,) = await core.live.counts([(FlightId(SOUTH), CabinName.ECONOMY)])
+    (counts,) = await core.availability.counts([(FlightId(SOUTH), CabinName.ECONOMY)])
     assert counts is not None
     return counts.open[0]
 
@@ -162,13 +162,13 @@ async def test_who_waits_for_another_to_rebuild_looks_seldom(
     core = await start_core()
     await execute(core, "UPDATE epoch_gate SET rebuilder = 'another', rebuilder_until = 'infinity'")
     await core.redis.flushall()
-    look, times = Lookout.look, list[int]()
+    probe, times = FailureDetector.probe, list[int]()
 
-    async def counted(self: Lookout, row: EpochRow, seconds: float) -> Sighting:
+    async def counted(self: FailureDetector, row: EpochRow, seconds: float) -> Probe:
         times.append(row.number)
-        return await look(self, row, seconds)
+        return await probe(self, row, seconds)
 
-    monkeypatch.setattr(Lookout, "look", counted)
+    monkeypatch.setattr(FailureDetector, "probe", counted)
     async with at_work(core):
         for _ in range(100):
             core.epochs.alarm.set()
@@ -190,8 +190,10 @@ async def test_what_had_run_out_before_the_loss_is_not_revived(start_core: Start
     await core.redis.flushall()
     await core.guardian.ensure_open()
 
-    (glimpse,) = (await core.store.glimpse(await core.epochs.current(), [first.hold_id])).values()
-    assert glimpse.state == "UNKNOWN", (
+    (read_memos,) = (
+        await core.holds_in_redis.read_memos(await core.epochs.current(), [first.hold_id])
+    ).values()
+    assert read_memos.state == "UNKNOWN", (
         "it was cut off at the epoch's end, not loaded beside its heir"
     )
     assert (await holds.get(DEMO, first.hold_id)).status is HoldStatus.EXPIRED
@@ -221,13 +223,13 @@ async def test_keys_of_ended_epochs_are_let_go(
 ) -> None:
     """Once: after the next is open, or before it is loaded where an attempt may have failed before."""
     core = await start_core()
-    discard, times = EpochStore.discard_earlier_epochs, list[int]()
+    discard, times = RedisEpochs.discard_earlier_epochs, list[int]()
 
-    async def counted(self: EpochStore, epoch: int) -> None:
+    async def counted(self: RedisEpochs, epoch: int) -> None:
         times.append(epoch)
         await discard(self, epoch)
 
-    monkeypatch.setattr(EpochStore, "discard_earlier_epochs", counted)
+    monkeypatch.setattr(RedisEpochs, "discard_earlier_epochs", counted)
     await sell_from(core, TEN_SEATS)
     await place(core.holds(no_offers))
     if not is_there:
@@ -248,7 +250,7 @@ async def test_what_attempts_leave_behind_does_not_add_up(start_core: StartCore)
     await place(core.holds(no_offers))
     ended = await core.epochs.current()
     for attempt in range(1, 4):
-        assert await core.epoch_store.begin_loading(ended + attempt)
+        assert await core.epochs_in_redis.begin_loading(ended + attempt)
         await core.redis.hset(Keys(ended + attempt).flight(FlightId(SOUTH)), "version", "1")
     await core.redis.hset(f"{keys.TAG}:{ended}:f:gone", "version", "1")
 
@@ -257,14 +259,14 @@ async def test_what_attempts_leave_behind_does_not_add_up(start_core: StartCore)
 
     await core.database.run_in_transaction(bump)
     claims: list[set[int | None]] = []
-    begin = Loading.load
+    begin = Loader.load
 
-    async def load(self: Loading) -> None:
+    async def load(self: Loader) -> None:
         claims.append(await epochs_of(core))
         await begin(self)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Loading, "load", load)
+        patch.setattr(Loader, "load", load)
         await core.guardian.ensure_open()
     assert claims == [{None}], "all was let go before more was loaded"
 
@@ -279,7 +281,7 @@ async def test_a_rebuilder_that_was_overtaken_lets_go_of_nothing_newer(
     await core.redis.delete(keys.EPOCH)
     await core.guardian.ensure_open()
 
-    await core.epoch_store.discard_earlier_epochs(overtaken)
+    await core.epochs_in_redis.discard_earlier_epochs(overtaken)
 
     assert await core.epochs.current() > overtaken
     assert await open_seats(core) == 0
@@ -291,11 +293,11 @@ async def test_a_rebuilder_that_was_overtaken_opens_nothing(start_core: StartCor
     core = await start_core()
     await sell_from(core, TEN_SEATS)
     epoch = await core.epochs.current()
-    assert not await core.epoch_store.begin_loading(epoch), "claimed before"
-    assert await core.epoch_store.begin_loading(epoch + 5)
-    assert not await core.epoch_store.begin_loading(epoch + 4)
+    assert not await core.epochs_in_redis.begin_loading(epoch), "claimed before"
+    assert await core.epochs_in_redis.begin_loading(epoch + 5)
+    assert not await core.epochs_in_redis.begin_loading(epoch + 4)
     with pytest.raises(EpochMoved):
-        await core.epoch_store.open_epoch(epoch + 4, TEN_SEATS.departing_at.utc)
+        await core.epochs_in_redis.open_epoch(epoch + 4, TEN_SEATS.departing_at.utc)
 
 
 async def test_what_ran_out_is_ended_page_by_page(start_core: StartCore) -> None:
@@ -371,20 +373,20 @@ async def test_only_what_changed_is_written_twice(
     core = await start_core()
     await sell_from(core, *(flight(flight_id=f"flt_{n}") for n in range(1, 8)))
     written: list[list[str]] = []
-    load, load_all = SeatStore.load, Loading.load
+    load, load_all = RedisSeats.load, Loader.load
 
-    async def spied(self: SeatStore, epoch: int, packed: str) -> None:
+    async def spied(self: RedisSeats, epoch: int, packed: str) -> None:
         written.append([row.partition("|")[0] for row in packed.splitlines()])
         await load(self, epoch, packed)
 
-    async def and_then(self: Loading) -> None:
+    async def and_then(self: Loader) -> None:
         await load_all(self)
         written.append([])
         await put_flights(core.database, flight(flight_id="flt_25"))
         await execute(core, "UPDATE inventory SET version = 7 WHERE flight_id = 'flt_6'")
 
-    monkeypatch.setattr(SeatStore, "load", spied)
-    monkeypatch.setattr(Loading, "load", and_then)
+    monkeypatch.setattr(RedisSeats, "load", spied)
+    monkeypatch.setattr(Loader, "load", and_then)
     await core.redis.flushall()
     await core.guardian.ensure_open()
 

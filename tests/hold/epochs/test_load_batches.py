@@ -3,7 +3,7 @@
 import pytest
 
 from app.hold.epochs import load_batches
-from app.hold.epochs.load_batches import Waits
+from app.hold.epochs.load_batches import ExpiryBatches
 
 
 def memo(hold_id: str, expires_at: int, *lines: str) -> str:
@@ -11,7 +11,7 @@ def memo(hold_id: str, expires_at: int, *lines: str) -> str:
 
 
 def test_holds_of_one_class_are_one_sum() -> None:
-    sums = Waits()
+    sums = ExpiryBatches()
     assert sums.add(memo("hold_a", 1000, "flt_2|economy|1|2", "flt_1|first|2|2")) == "hold_a"
     sums.add(memo("hold_b", 999, "flt_2|economy|1|2"))
     sums.add(memo("hold_c", 2000, "flt_2|economy|1|1"))
@@ -26,7 +26,7 @@ def test_holds_of_one_class_are_one_sum() -> None:
 def test_no_call_is_given_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(load_batches, "ARGUMENTS_MAX", 12)
     monkeypatch.setattr(load_batches, "TOGETHER_MAX", 2)
-    sums = Waits()
+    sums = ExpiryBatches()
     for number in range(5):
         sums.add(memo(f"hold_{number}", 100 - number, "flt_1|economy|1|3"))
     first, second = sums.parts()
@@ -38,4 +38,4 @@ def test_no_call_is_given_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_nothing_is_no_call() -> None:
-    assert list(Waits().parts()) == []
+    assert list(ExpiryBatches().parts()) == []

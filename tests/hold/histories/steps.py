@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from app.hold.journal import store as journal
-from app.hold.model import Granted, Hold, Promise
+from app.hold.model import Granted, Hold, JournalEntry
 from app.hold.pinning import Claim
-from app.hold.redis.epochs import EpochStore
+from app.hold.redis.epochs import RedisEpochs
 from app.hold.service import HoldService
 from app.idempotency.model import IdempotencyKey
 from app.ids import HoldId
@@ -36,7 +36,7 @@ async def hold_one(holds: HoldService, same: IdempotencyKey | None = None) -> Ho
     return (await holds.place(DEMO, request((SEATS, "Y")), same or key())).value
 
 
-async def promise_of(core: Core, hold_id: HoldId) -> Promise:
+async def promise_of(core: Core, hold_id: HoldId) -> JournalEntry:
     async with core.database.reading() as session:
         promise = await journal.read(session, hold_id)
     assert promise is not None
@@ -48,7 +48,7 @@ async def transaction_of_booking(core: Core, claim: Claim) -> bool:
     promise = await promise_of(core, claim.hold_id)
 
     async def sell(session: WriteSession) -> bool:
-        if not await core.claims.prove(session, claim):
+        if not await core.pins.prove(session, claim):
             return False
         if not await journal.confirm(session, {claim.hold_id: claim.fence}):
             return False
@@ -57,16 +57,16 @@ async def transaction_of_booking(core: Core, claim: Claim) -> bool:
     return await core.database.run_in_transaction(sell)
 
 
-async def append(core: Core, promises: Sequence[Promise]) -> set[HoldId]:
+async def append(core: Core, promises: Sequence[JournalEntry]) -> set[HoldId]:
     return await core.database.run_statement(lambda session: journal.append(session, promises))
 
 
-async def regrant(core: Core, promise: Promise) -> Granted:
+async def regrant(core: Core, promise: JournalEntry) -> Granted:
     """A late duplicate's script call, by a process that never gets any further."""
     epoch = await core.epochs.current()
     versions = {line.flight_id: 1 for line in promise.lines}
     its_id = promise.hold_id
-    granted = await core.store.place(epoch, its_id, its_id, "r", promise.lines, versions)
+    granted = await core.holds_in_redis.place(epoch, its_id, its_id, "r", promise.lines, versions)
     assert isinstance(granted, Granted)
     return granted
 
@@ -87,11 +87,11 @@ async def let_lease_run_out(core: Core) -> None:
 
 def after_loading(monkeypatch: pytest.MonkeyPatch, then: Callable[[], Awaitable[None]]) -> None:
     """Once, when a rebuild has written holds that it read in its snapshot, `then` happens."""
-    load_part, waiting = EpochStore.load_part, [then]
+    load_part, waiting = RedisEpochs.load_part, [then]
 
-    async def load(self: EpochStore, epoch: int, number: int, **what: Any) -> None:
+    async def load(self: RedisEpochs, epoch: int, number: int, **what: Any) -> None:
         await load_part(self, epoch, number, **what)
         if waiting:
             await waiting.pop()()
 
-    monkeypatch.setattr(EpochStore, "load_part", load)
+    monkeypatch.setattr(RedisEpochs, "load_part", load)

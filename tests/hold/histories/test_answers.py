@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import text
 
-from app.hold.journal.batched import SharedJournal
+from app.hold.journal.batched import BatchedJournal
 from app.hold.model import HoldStatus, JournalState, MemoState
 from app.ids import HoldId
 from app.storage.database import WriteSession
@@ -129,7 +129,7 @@ async def test_each_promise_of_a_batch_is_decided_by_its_own_row(core: Core) -> 
     row = await promise_of(core, released.hold_id)
     new = replace(row, hold_id=HoldId("hold_new"), state=JournalState.HELD)
     late = replace(new, hold_id=HoldId("hold_late"), epoch=row.epoch - 1)
-    promises = SharedJournal(core.database)
+    promises = BatchedJournal(core.database)
 
     first, *together = [
         asyncio.create_task(promises.append(promise))

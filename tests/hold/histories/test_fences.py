@@ -25,13 +25,13 @@ async def test_a_failed_booking_cannot_let_go_of_what_its_retry_has_pinned(
     failed, retry = await start_core(ttl=SECOND), await start_core(ttl=SECOND)
     holds = await on_sale(failed, 1)
     hold = await hold_one(holds)
-    first = await failed.claims.pin(hold.hold_id)  # and its transaction is rolled back
-    second = await retry.claims.pin(hold.hold_id)
+    first = await failed.pins.pin(hold.hold_id)  # and its transaction is rolled back
+    second = await retry.pins.pin(hold.hold_id)
     assert first == second
     assert first.epoch is not None
     assert first.fence is not None
 
-    await failed.store.unpin(first.epoch, hold.hold_id, first.fence)
+    await failed.holds_in_redis.unpin(first.epoch, hold.hold_id, first.fence)
     await clock_passes(hold.expires_at)
     await failed.expirer.once()
 
@@ -49,10 +49,10 @@ async def test_who_lets_go_of_a_failed_booking_has_stopped_its_retry_first(
     failed, retry = await start_core(ttl=2 * SECOND), await start_core(ttl=2 * SECOND)
     holds = await on_sale(failed, 1)
     hold = await hold_one(holds)
-    await failed.claims.pin(hold.hold_id)
-    frozen = await retry.claims.pin(hold.hold_id)
+    await failed.pins.pin(hold.hold_id)
+    frozen = await retry.pins.pin(hold.hold_id)
 
-    await failed.claims.settle(hold.hold_id)
+    await failed.pins.settle(hold.hold_id)
     assert await memo_of(failed, hold) is MemoState.HELD, "a hold again, on its own time"
     await clock_passes(hold.expires_at)
     heir = await hold_one(retry.holds(no_offers))
@@ -66,10 +66,10 @@ async def test_a_settled_retry_pins_again_and_books(start_core: StartCore, rows:
     """The other way round: while its own time lasts, nobody loses the hold by another's failure."""
     failed, retry = await start_core(), await start_core()
     hold = await hold_one(await on_sale(failed, 1))
-    await failed.claims.pin(hold.hold_id)
+    await failed.pins.pin(hold.hold_id)
 
     async def settle() -> None:
-        await failed.claims.settle(hold.hold_id)
+        await failed.pins.settle(hold.hold_id)
 
     await service(retry, after_pin=settle).confirm(DEMO, wanted(hold), key())
     await retry.background.drain(5)

@@ -9,7 +9,7 @@ from app.errors import HoldStoreUnavailable
 from app.hold.errors import HoldExpired, SoldOut
 from app.hold.journal import scans
 from app.hold.model import JournalState, MemoState
-from app.hold.redis.holds import HoldStore
+from app.hold.redis.holds import RedisHolds
 from app.hold.redis.scripts import EpochMoved
 from app.ids import FlightId, HoldId
 from app.inventory import pages
@@ -102,13 +102,13 @@ async def test_a_cancellation_that_redis_hears_of_twice_frees_its_seat_once(
     await service(core).cancel(DEMO, booked.booking_id, key())
     late = await rows_in_postgres(core)
     await lose_and_rebuild(core)
-    await core.live.apply(late)
+    await core.availability.apply(late)
     assert (await numbers(core)).sold == (1,)
     third = await hold_one(holds)
     await service(core).confirm(DEMO, wanted(third), key())
     await core.background.drain(5)
 
-    await core.live.apply(late)
+    await core.availability.apply(late)
 
     assert (await numbers(core)).sold == (2,)
     assert await is_sold_out(holds)
@@ -126,12 +126,12 @@ async def test_a_cancellation_that_redis_never_heard_of_frees_its_seat_all_the_s
         """The process ended between the commit and its word to Redis."""
 
     with monkeypatch.context() as crash:
-        crash.setattr(core.live, "apply", ended)
+        crash.setattr(core.availability, "apply", ended)
         await service(core).cancel(DEMO, booked.booking_id, key())
     assert await is_sold_out(holds)
 
     await core.database.run_in_transaction(lambda session: outbox.number(session, 10))
-    await core.sync.once()
+    await core.inventory_sync.once()
     assert not await is_sold_out(holds)
 
 
@@ -190,11 +190,11 @@ async def test_a_rebuilder_that_slept_writes_nothing_into_a_newer_epoch(
 
     assert await awake.epochs.current() == epoch + 2
     for step in (
-        asleep.seats.load(epoch + 1, old_rows.text),
-        asleep.epoch_store.load_part(epoch + 1, 99, memos=memos.text),
-        asleep.epoch_store.load_holds(epoch + 1, [live]),
-        asleep.store.end(epoch + 1, hold.hold_id, JournalState.RELEASED, loading=True),
-        asleep.epoch_store.open_epoch(epoch + 1, live.granted_at),
+        asleep.seats_in_redis.load(epoch + 1, old_rows.text),
+        asleep.epochs_in_redis.load_part(epoch + 1, 99, memos=memos.text),
+        asleep.epochs_in_redis.load_holds(epoch + 1, [live]),
+        asleep.holds_in_redis.end(epoch + 1, hold.hold_id, JournalState.RELEASED, loading=True),
+        asleep.epochs_in_redis.open_epoch(epoch + 1, live.granted_at),
     ):
         with pytest.raises(EpochMoved):
             await step
@@ -268,11 +268,11 @@ async def test_an_extension_that_redis_did_not_hear_of_is_not_in_the_journal(
     holds = await on_sale(core, 1)
     hold = await hold_one(holds)
 
-    async def lost(self: HoldStore, epoch: int, hold_id: HoldId) -> None:
+    async def lost(self: RedisHolds, epoch: int, hold_id: HoldId) -> None:
         raise HoldStoreUnavailable
 
     with monkeypatch.context() as away:
-        away.setattr(HoldStore, "extend", lost)
+        away.setattr(RedisHolds, "extend", lost)
         with pytest.raises(HoldStoreUnavailable):
             await holds.extend(DEMO, hold.hold_id, None)
     await clock_passes(hold.expires_at)

@@ -10,7 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from app.hold.journal import store as journal
-from app.hold.model import Promise
+from app.hold.model import JournalEntry
 from app.ids import FlightId, HoldId
 from app.inventory.model import CabinName, InventoryRow, SeatLine
 from app.inventory.store import give_back, sell
@@ -73,7 +73,7 @@ async def test_an_epoch_is_ended_behind_a_crowd_of_appenders(
     assert took["s"] < 8
 
 
-def many_like(promise: Promise) -> list[Promise]:
+def many_like(promise: JournalEntry) -> list[JournalEntry]:
     return [
         replace(promise, hold_id=HoldId(f"hold_{number:06}"), idempotency_key=str(number))
         for number in range(MANY)
@@ -89,7 +89,7 @@ async def test_batches_in_opposite_orders_do_not_wait_for_each_other_in_a_circle
     promises = many_like(promise)
     engine = create_async_engine(empty_database, pool_size=4)
 
-    async def write(batch: Sequence[Promise]) -> None:
+    async def write(batch: Sequence[JournalEntry]) -> None:
         async with engine.begin() as connection:
             session = WriteSession(connection)
             ids = [promise.hold_id for promise in batch]
@@ -143,5 +143,5 @@ async def test_seats_sold_in_opposite_orders_are_locked_in_one(
         await engine.dispose()
 
 
-async def write_all(core: Core, promises: Sequence[Promise]) -> None:
+async def write_all(core: Core, promises: Sequence[JournalEntry]) -> None:
     await core.database.run_statement(lambda session: journal.append(session, promises))

@@ -80,7 +80,7 @@ async def test_who_is_left_behind_does_not_take_an_answered_key_for_a_new_one(
     old, new = await start_valkey(), await start_valkey()
     behind = await start_core(redis_url=old.url)
     forerunner = await hold_one(await on_sale(behind, 1))
-    await behind.marker.once()
+    await behind.key_filter.once()
     left_behind = asyncio.create_task(_learning(behind))
     try:
         ahead = await start_core(redis_url=new.url)
@@ -114,7 +114,7 @@ async def test_a_limit_below_what_is_taken_takes_nothing_away_from_anyone(
     first, second = await hold_one(holds), await hold_one(holds)
     await service(core).confirm(DEMO, wanted(first), key())
     await core.background.drain(5)
-    schedule = ScheduleService(core.database, core.live, core.clock)
+    schedule = ScheduleService(core.database, core.availability, core.clock)
 
     for limit in (1, 0):
         await schedule.patch(second.segments[0].flight_id, [lowered(limit)])

@@ -67,7 +67,7 @@ async def test_a_clock_of_postgres_ends_no_hold_and_keeps_none_alive(
         await core.expirer.once()
         await core.resolver.once(NOW)
         await core.sweeper.once(NOW)
-        await core.sync.once()
+        await core.inventory_sync.once()
         await core.retention.once()
 
     await set_clock(seconds)
@@ -75,7 +75,7 @@ async def test_a_clock_of_postgres_ends_no_hold_and_keeps_none_alive(
         clock = (await session.execute(_CLOCK)).scalar_one()
     assert abs(clock - core.clock() - seconds * SECOND) < 60 * SECOND
     for hold in (booked, left):
-        await core.claims.pin(hold.hold_id)
+        await core.pins.pin(hold.hold_id)
     await come_by()
     await lose_and_rebuild(core)
     await come_by()

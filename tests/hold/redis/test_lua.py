@@ -25,12 +25,12 @@ from app.hold.model import (
 )
 from app.hold.redis import keys
 from app.hold.redis import scripts as scripts_module
-from app.hold.redis.epochs import EpochStore
-from app.hold.redis.holds import HoldStore
+from app.hold.redis.epochs import RedisEpochs
+from app.hold.redis.holds import RedisHolds
 from app.hold.redis.inspection import Inspection
 from app.hold.redis.keys import Keys
 from app.hold.redis.scripts import EpochMoved, Scripts
-from app.hold.redis.seats import SeatStore, Taken
+from app.hold.redis.seats import RedisSeats, Taken
 from app.ids import FlightId, HoldId
 from app.inventory.model import CabinName, InventoryRow, SeatLine, open_seats
 from app.storage.lua import Argument, Script
@@ -46,13 +46,13 @@ MEMO = f"hold_a flt_1|economy|1|2 {UNTIL} 1 1 0 r"
 WAITS: list[Argument] = [FLIGHT, "economy", 1, 2, UNTIL, 2, UNTIL, "hold_a"]
 
 
-class Stores(HoldStore):
+class Stores(RedisHolds):
     """All scripts over one connection."""
 
     def __init__(self, client: Redis, ttl: timedelta) -> None:
         scripts = Scripts(client)
         super().__init__(scripts, ttl)
-        self.seats, self.epochs = SeatStore(scripts), EpochStore(scripts)
+        self.seats, self.epochs = RedisSeats(scripts), RedisEpochs(scripts)
         self.inspection = Inspection(scripts)
 
 
@@ -95,7 +95,7 @@ async def opened(
 
 
 async def held(client: Redis, flight_id: FlightId = FLIGHT) -> tuple[int, ...]:
-    (counts,) = await SeatStore(Scripts(client)).counts(EPOCH, [(flight_id, CabinName.ECONOMY)])
+    (counts,) = await RedisSeats(Scripts(client)).counts(EPOCH, [(flight_id, CabinName.ECONOMY)])
     assert counts is not None
     return counts.held
 
@@ -239,7 +239,7 @@ async def test_a_sale_moves_seats_from_held_to_sold_once(client: Redis) -> None:
         assert counts is not None
         assert (counts.sold, counts.held, counts.open) == ((2,), (0,), (3,))
     await store.end(EPOCH, hold, JournalState.RELEASED)
-    assert (await store.glimpse(EPOCH, [hold]))[hold].state is MemoState.SOLD, "never undone"
+    assert (await store.read_memos(EPOCH, [hold]))[hold].state is MemoState.SOLD, "never undone"
 
 
 async def test_rows_are_taken_over_by_version_alone(client: Redis) -> None:
@@ -280,7 +280,7 @@ async def test_no_script_speaks_for_another_epoch(client: Redis) -> None:
         store.seats.apply(EPOCH - 1, [row((9,), version=9)]),
         store.seats.fence(EPOCH - 1, FLIGHT, "one"),
         store.take_back_expired(EPOCH - 1),
-        store.glimpse(EPOCH - 1, [hold]),
+        store.read_memos(EPOCH - 1, [hold]),
         store.seats.counts(EPOCH - 1, [(FLIGHT, CabinName.ECONOMY)]),
         store.seats.load(EPOCH - 1, ROWS),
         store.epochs.load_part(EPOCH - 1, 1, memos=MEMO, waits=WAITS),
@@ -303,7 +303,7 @@ async def test_a_part_that_comes_again_does_nothing(client: Redis) -> None:
     for ended in (False, True):
         await store.epochs.load_part(EPOCH, 1, memos=MEMO)
         await store.epochs.load_part(EPOCH, 2, waits=WAITS)
-        (seen,) = (await store.glimpse(EPOCH, [hold])).values()
+        (seen,) = (await store.read_memos(EPOCH, [hold])).values()
         assert (seen.state, await held(client)) == (
             (MemoState.RELEASED, (0,)) if ended else (MemoState.HELD, (2,))
         )
@@ -356,7 +356,7 @@ async def test_terms_that_changed_and_fences_stop_a_hold(client: Redis) -> None:
     "ask",
     [
         lambda store, hold_id: store.extend(EPOCH, hold_id),
-        lambda store, hold_id: store.glimpse(EPOCH, [hold_id]),
+        lambda store, hold_id: store.read_memos(EPOCH, [hold_id]),
         lambda store, hold_id: store.inspection.holds(EPOCH, [hold_id]),
     ],
     ids=["extend", "read", "inspect"],

@@ -14,7 +14,7 @@ from app.hold.redis import keys
 from app.hold.redis.keys import MARKS, Keys, mark_of
 from app.hold.redis.scripts import Scripts
 from app.hold.repairs import key_filter
-from app.hold.repairs.key_filter import Marker
+from app.hold.repairs.key_filter import IdempotencyKeyFilter
 from app.hold.service import HoldService
 from app.idempotency.model import IdempotencyKey
 from app.ids import HoldId, first_id
@@ -32,7 +32,7 @@ async def holds(core: Core, monkeypatch: pytest.MonkeyPatch) -> HoldService:
     """One seat, of an epoch in which every key is marked; nobody looks again while a test lasts."""
     monkeypatch.setattr(current, "BELIEF_SECONDS", 60.0)
     holds = await on_sale(core, 1)
-    await core.marker.once()
+    await core.key_filter.once()
     return holds
 
 
@@ -45,17 +45,17 @@ async def refused(holds: HoldService, asked: IdempotencyKey | None = None) -> bo
 async def reads(core: Core, work: Callable[[], Awaitable[object]]) -> int:
     """Rows of the journal that it asked for."""
     asked: list[HoldId] = []
-    read = core.promises.read
+    read = core.journal.read
 
     async def counted(hold_id: HoldId) -> object:
         asked.append(hold_id)
         return await read(hold_id)
 
-    core.promises.read = counted  # type: ignore[method-assign,assignment]
+    core.journal.read = counted  # type: ignore[method-assign,assignment]
     try:
         await work()
     finally:
-        del core.promises.read
+        del core.journal.read
     return len(asked)
 
 
@@ -154,8 +154,8 @@ async def test_grants_of_before_are_marked_in_the_same_epoch_too(
     assert not await refused(holds, asked)
 
 
-def start_again(core: Core) -> Marker:
-    return Marker(core.database, Scripts(core.redis), core.epochs)
+def start_again(core: Core) -> IdempotencyKeyFilter:
+    return IdempotencyKeyFilter(core.database, Scripts(core.redis), core.epochs)
 
 
 @pytest.mark.parametrize("is_one_instant", [False, True], ids=["spread", "one instant"])
@@ -173,7 +173,7 @@ async def test_what_earlier_epochs_granted_is_marked_before_anyone_is_sure(
     await hold_one(holds)
     assert await reads(core, lambda: refused(holds)) == 1, "no key is new for sure"
 
-    await core.marker.once()
+    await core.key_filter.once()
     assert await reads(core, lambda: refused(holds)) == 0
     for asked in before:
         assert not await refused(holds, asked)
@@ -201,7 +201,7 @@ async def test_a_key_is_marked_whichever_attempt_was_answered(
     assert (await promise_of(core, second.hold_id)).attempt == 2
     await holds.release(DEMO, second.hold_id)
     await lose_and_rebuild(core)
-    await core.marker.once()
+    await core.key_filter.once()
     await hold_one(holds)
     assert not await refused(holds, asked)
 
@@ -211,13 +211,13 @@ async def test_one_process_at_a_time_marks(start_core: StartCore) -> None:
     await on_sale(one, 1)
     names = Keys(await one.epochs.current())
     await one.redis.set(names.marking, 1, px=60_000)
-    await other.marker.once()
+    await other.key_filter.once()
     assert not await one.redis.exists(names.all_granted)
     await one.redis.delete(names.marking)
-    await other.marker.once()
+    await other.key_filter.once()
     assert await one.redis.exists(names.all_granted)
     await one.redis.delete(names.marking)
-    await one.marker.once()
+    await one.key_filter.once()
     assert not await one.redis.exists(names.marking), "it has seen that all is done"
 
 

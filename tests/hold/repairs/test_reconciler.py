@@ -44,7 +44,7 @@ async def place(holds: HoldService, seats: int = 1) -> Hold:
 
 
 async def counts(core: Core) -> CabinCounts:
-    (found,) = await core.live.counts([(SOUTH, CabinName.ECONOMY)])
+    (found,) = await core.availability.counts([(SOUTH, CabinName.ECONOMY)])
     assert found is not None
     return found
 
@@ -200,7 +200,7 @@ async def five_flights(core: Core) -> list[FlightId]:
     await sell_from(
         core, *(flight(flight_id=id_, classes=(("Y", 20, Money(1, "CLP")),)) for id_ in ids)
     )
-    await core.live.counts([(id_, CabinName.ECONOMY) for id_ in ids])
+    await core.availability.counts([(id_, CabinName.ECONOMY) for id_ in ids])
     return ids
 
 

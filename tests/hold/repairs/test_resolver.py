@@ -31,17 +31,19 @@ async def holds(core: Core) -> HoldService:
 async def pinned(core: Core, holds: HoldService) -> tuple[HoldId, int]:
     """A hold of two seats whose booking's process ended after the pin."""
     hold = (await holds.place(DEMO, request((SOUTH, "Y"), adults=2), key())).value
-    claim = await core.claims.pin(hold.hold_id)
+    claim = await core.pins.pin(hold.hold_id)
     assert claim.fence is not None
     return hold.hold_id, claim.fence
 
 
 async def memo(core: Core, hold_id: HoldId) -> MemoState:
-    return (await core.store.glimpse(await core.epochs.current(), [hold_id]))[hold_id].state
+    return (await core.holds_in_redis.read_memos(await core.epochs.current(), [hold_id]))[
+        hold_id
+    ].state
 
 
 async def seats(core: Core) -> tuple[int, int]:
-    (counts,) = await core.live.counts([(FlightId(SOUTH), CabinName.ECONOMY)])
+    (counts,) = await core.availability.counts([(FlightId(SOUTH), CabinName.ECONOMY)])
     assert counts is not None
     return counts.sold[0], counts.held[0]
 

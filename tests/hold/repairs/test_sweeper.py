@@ -7,7 +7,7 @@ from sqlalchemy import text
 
 from app.hold.journal import scans
 from app.hold.journal import store as journal
-from app.hold.model import HoldStatus, JournalState, Promise
+from app.hold.model import HoldStatus, JournalEntry, JournalState
 from app.hold.repairs.sweeper import GRANTED_FOR
 from app.hold.service import HoldService
 from app.ids import FlightId, HoldId
@@ -29,12 +29,12 @@ async def holds(core: Core) -> HoldService:
 
 
 async def held(core: Core) -> int:
-    (counts,) = await core.live.counts([(FlightId(SOUTH), CabinName.ECONOMY)])
+    (counts,) = await core.availability.counts([(FlightId(SOUTH), CabinName.ECONOMY)])
     assert counts is not None
     return counts.held[0]
 
 
-async def take_from_journal(core: Core, hold_id: HoldId) -> Promise:
+async def take_from_journal(core: Core, hold_id: HoldId) -> JournalEntry:
     """As if the process that granted it had ended, or were still on its way to the journal."""
     async with core.database.reading() as session:
         promise = await journal.read(session, hold_id)
@@ -73,9 +73,9 @@ async def test_each_grant_is_looked_for_once(core: Core, holds: HoldService) -> 
     for _ in range(3):
         await holds.place(DEMO, request((SOUTH, "Y")), key())
     epoch = await core.epochs.current()
-    assert len(await core.store.fresh(epoch, NOW)) == 3
+    assert len(await core.holds_in_redis.fresh(epoch, NOW)) == 3
     assert await core.sweeper.once(NOW) == 0
-    assert await core.store.fresh(epoch, NOW) == []
+    assert await core.holds_in_redis.fresh(epoch, NOW) == []
     assert await held(core) == 3
 
 

@@ -10,7 +10,7 @@ import httpx
 from fastapi import FastAPI, Query
 from starlette.responses import Response
 
-from app.concurrency.detached import outlive
+from app.concurrency.detached import run_detached
 from app.errors import DomainError, ErrorKind
 from app.identity.errors import Unauthenticated
 from app.identity.principal import Principal, Scope
@@ -79,7 +79,7 @@ def tiny_router(tiny: Tiny) -> ScopedRouter:
     async def create(wish: Wish, caller: CurrentPrincipal, key: Idempotency) -> Told:
         tiny.calls.append("create")
         await tiny.act()
-        await outlive(_run(tiny.change))
+        await run_detached(_run(tiny.change))
         return Told(
             tenant=caller.tenant_id, name=wish.name, key=key.key, request_hash=key.request_hash
         )

@@ -15,15 +15,15 @@ from prometheus_client import Counter, Histogram
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.concurrency.detached import Mutations, current_mutations
+from app.concurrency.detached import DetachedTasks, current_detached_tasks
 from app.errors import Overloaded
 from app.telemetry import (
     HTTP_IN_FLIGHT,
     HTTP_REQUESTS,
     HTTP_SECONDS,
-    Level,
+    TickGauge,
+    log_context,
     log_request,
-    told_of,
 )
 from app.transport.http.context import RequestContext, begin, headers_of
 from app.transport.http.pipeline.route_table import RouteTable
@@ -42,15 +42,15 @@ _PERSONAL = ("/v1/holds", "/v1/bookings")
 _QUIET = frozenset({"/livez", "/readyz", "/metrics"})  # asked every few seconds, for ever
 
 
-class Front:
+class EdgeMiddleware:
     """An answer whatever happens, in time, and written down.
 
     The deadline is for the beginning of an answer: a stream may go on after it. A change that runs in
-    `outlive` goes on as well; its client is told to ask again.
+    `run_detached` goes on as well; its client is told to ask again.
     """
 
     def __init__(
-        self, app: ASGIApp, routes: RouteTable, mutations: Mutations, deadline_seconds: float
+        self, app: ASGIApp, routes: RouteTable, mutations: DetachedTasks, deadline_seconds: float
     ) -> None:
         self._app = app
         self._routes = routes
@@ -68,13 +68,13 @@ class Front:
         answer = _Answer(send, deadline, _standing(scope, context))
         started = perf_counter()
         self._meters.begin()
-        tokens = current_mutations.set(self._mutations), told_of.set(context.told_of)
+        tokens = current_detached_tasks.set(self._mutations), log_context.set(context.log_context)
         try:
             await self._in_time(deadline, scope, receive, answer)
         finally:
-            current_mutations.reset(tokens[0])
+            current_detached_tasks.reset(tokens[0])
             self._record(scope, context, answer.status, perf_counter() - started)
-            told_of.reset(tokens[1])
+            log_context.reset(tokens[1])
 
     async def _in_time(
         self, deadline: asyncio.Timeout, scope: Scope, receive: Receive, answer: "_Answer"
@@ -141,7 +141,7 @@ class _Meters:
 
     def __init__(self) -> None:
         self._found: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
-        self._in_flight = Level(HTTP_IN_FLIGHT)
+        self._in_flight = TickGauge(HTTP_IN_FLIGHT)
 
     def begin(self) -> None:
         self._in_flight.move(1)

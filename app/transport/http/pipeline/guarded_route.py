@@ -23,7 +23,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Send
 from starlette.types import Scope as AsgiScope
 
-from app.concurrency.limiter import Admission
+from app.concurrency.limiter import Limiter
 from app.errors import DomainError, NotFound, ValidationFailed, Violation
 from app.idempotency.model import IdempotencyKey
 from app.identity.errors import Unauthenticated
@@ -54,11 +54,11 @@ _QUOTED_KEY = re.compile(r'"((?:[\x20-\x21\x23-\x5b\x5d-\x7e]|\\["\\])+)"')
 
 
 @dataclass(frozen=True, slots=True)
-class Rim:
+class RequestGates:
     """What the guard needs of the application; kept in `app.state.rim`."""
 
     authenticate: Authenticate
-    admission: Admission
+    admission: Limiter
 
 
 class ScopedRouter(APIRouter):
@@ -114,12 +114,12 @@ class GuardedRoute(APIRoute):
 
         async def guard(request: Request) -> Response:
             scope = request.scope
-            rim: Rim = scope["app"].state.rim
+            rim: RequestGates = scope["app"].state.rim
             context = context_of(scope)
             caller = await rim.authenticate(_token(context))
             context.principal = caller
-            context.told_of["tenant_id"] = caller.tenant_id
-            context.told_of["client_id"] = caller.client_id
+            context.log_context["tenant_id"] = caller.tenant_id
+            context.log_context["client_id"] = caller.client_id
             caller.require(self.required)
             given: Any = {}
             raw = b""

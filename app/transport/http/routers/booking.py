@@ -8,7 +8,7 @@ from pydantic import AfterValidator, ConfigDict, Field, StringConstraints
 from app.booking import model, rules
 from app.booking.model import BookingRequest, BookingStatus
 from app.booking.service import BookingService
-from app.concurrency.detached import outlive
+from app.concurrency.detached import run_detached
 from app.errors import NotFound
 from app.idempotency.model import Answered
 from app.identity.principal import Scope
@@ -189,7 +189,7 @@ def bookings_router(bookings: BookingService) -> ScopedRouter:
         Once begun it is finished, whether or not the caller waits: after a lost answer send the same
         request with the same Idempotency-Key.
         """
-        answered = await outlive(bookings.confirm(caller.tenant_id, wanted.value(), key))
+        answered = await run_detached(bookings.confirm(caller.tenant_id, wanted.value(), key))
         response.headers["Location"] = f"/v1/bookings/{answered.value.booking_id}"
         return _answer(answered, response)
 
@@ -242,7 +242,7 @@ def bookings_router(bookings: BookingService) -> ScopedRouter:
     ) -> BookingOut:
         """The seats go back; no refund is computed. Repeatable: nothing happens the second time."""
         wanted = _known_form(booking_id)
-        return _answer(await outlive(bookings.cancel(caller.tenant_id, wanted, key)), response)
+        return _answer(await run_detached(bookings.cancel(caller.tenant_id, wanted, key)), response)
 
     return router
 

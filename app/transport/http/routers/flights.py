@@ -6,7 +6,7 @@ from fastapi import Response
 from pydantic import Field, StrictInt, StringConstraints
 
 from app.clock import Clock
-from app.concurrency.detached import outlive
+from app.concurrency.detached import run_detached
 from app.errors import NotFound
 from app.identity.principal import Scope
 from app.ids import FlightId, is_flight_id
@@ -165,7 +165,7 @@ def flights_router(schedule: ScheduleService, clock: Clock) -> ScopedRouter:
         carrier and classes of a known flight change only while no seat of it is held or sold.
         """
         draft = flight.draft(_known_form(flight_id))
-        stored, is_new = await outlive(schedule.put(checked(draft)))
+        stored, is_new = await run_detached(schedule.put(checked(draft)))
         response.status_code = 201 if is_new else 200
         return flight_out(stored)
 
@@ -190,7 +190,7 @@ def flights_router(schedule: ScheduleService, clock: Clock) -> ScopedRouter:
         nothing away: what was held can still be booked.
         """
         changes = [cabin.value() for cabin in change.cabins]
-        flight, counts = await outlive(schedule.patch(_known_form(flight_id), changes))
+        flight, counts = await run_detached(schedule.patch(_known_form(flight_id), changes))
         return availability_out(flight, counts, clock(), exact=True)
 
     return router

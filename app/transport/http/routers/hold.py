@@ -16,7 +16,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core.core_schema import CoreSchema, union_schema
 
 from app.clock import instant_text
-from app.concurrency.detached import outlive
+from app.concurrency.detached import run_detached
 from app.hold import model
 from app.hold.errors import SoldOut, no_such_hold
 from app.hold.model import ClassChoice, HoldRequest, HoldStatus, instant_of, microseconds
@@ -172,7 +172,7 @@ def holds_router(holds: HoldService, cursors: Cursors) -> ScopedRouter:
         flights and classes, at the fares of the moment. The seats are the caller's until
         `expires_at`, whatever happens meanwhile; at `expires_at` they are free again.
         """
-        answer = await outlive(holds.try_place(caller.tenant_id, body.value(), key))
+        answer = await run_detached(holds.try_place(caller.tenant_id, body.value(), key))
         if isinstance(answer, SoldOut):
             return answer
         return _answer(answer, 201, {"Location": f"/v1/holds/{answer.value.hold_id}"})
@@ -222,7 +222,7 @@ def holds_router(holds: HoldService, cursors: Cursors) -> ScopedRouter:
         caller: CurrentPrincipal, hold_id: str, key: OptionalIdempotency
     ) -> Response:
         """`expires_at` moves on by one hold time, once, and only while the hold is live."""
-        answer = await outlive(holds.extend(caller.tenant_id, _known_form(hold_id), key))
+        answer = await run_detached(holds.extend(caller.tenant_id, _known_form(hold_id), key))
         return _answer(answer, 200)
 
     @router.delete(
@@ -235,7 +235,7 @@ def holds_router(holds: HoldService, cursors: Cursors) -> ScopedRouter:
     )
     async def release_hold(caller: CurrentPrincipal, hold_id: str) -> None:
         """The seats are free now. May be repeated, also when the hold has run out."""
-        await outlive(holds.release(caller.tenant_id, _known_form(hold_id)))
+        await run_detached(holds.release(caller.tenant_id, _known_form(hold_id)))
 
     return router
 

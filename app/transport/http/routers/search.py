@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import Query, Request, Response
 from pydantic import Field
 
-from app.concurrency.single_flight import Shared
+from app.concurrency.single_flight import SingleFlight
 from app.errors import NotFound
 from app.identity.principal import Scope
 from app.ids import FlightId, TenantId, is_flight_id
@@ -71,14 +71,14 @@ _Asked = tuple[TenantId, SearchQuery, str | None, int]
 
 def search_router(search: SearchService, cursors: Cursors) -> ScopedRouter:
     router = ScopedRouter(scope=Scope.OFFERS_READ, prefix="/v1", tags=["search"])
-    pages: Shared[_Asked, OffersPage] = Shared()
+    pages: SingleFlight[_Asked, OffersPage] = SingleFlight()
 
     @router.get(
         "/offers",
         summary="Search offers: itineraries that can be held now",
         response_description="One page of offers.",
         response_model=Listing[Offer],
-        responses=etags.kept(),
+        responses=etags.cacheable_responses(),
     )
     async def list_offers(
         request: Request,
@@ -135,14 +135,14 @@ def search_router(search: SearchService, cursors: Cursors) -> ScopedRouter:
             (caller.tenant_id, query, paging.after, paging.limit),
             lambda: _page(search, cursors, caller.tenant_id, query, paging),
         )
-        return etags.answer(request, page.body, etags.PRIVATE_OFFERS, page.tag)
+        return etags.conditional_response(request, page.body, etags.PRIVATE_OFFERS, page.tag)
 
     @router.get(
         "/calendar",
         summary="See which days of a month are open, and from what price",
         response_description="Every day of the month.",
         response_model=Calendar,
-        responses=etags.kept(),
+        responses=etags.cacheable_responses(),
     )
     async def read_calendar(
         request: Request,
@@ -155,7 +155,7 @@ def search_router(search: SearchService, cursors: Cursors) -> ScopedRouter:
         would offer first. Days gone by are closed.
         """
         days = await search.calendar(origin, destination, month)
-        return etags.answer(request, calendar_out(days), etags.PUBLIC_CALENDAR)
+        return etags.conditional_response(request, calendar_out(days), etags.PUBLIC_CALENDAR)
 
     @router.get(
         "/offers/{offer_id}",
@@ -174,7 +174,7 @@ def search_router(search: SearchService, cursors: Cursors) -> ScopedRouter:
         summary="List the routes served",
         response_description="One page of routes.",
         response_model=Listing[Route],
-        responses=etags.kept(),
+        responses=etags.cacheable_responses(),
     )
     async def list_routes(
         request: Request,
@@ -190,7 +190,7 @@ def search_router(search: SearchService, cursors: Cursors) -> ScopedRouter:
             after = (str(origin), str(destination))
         routes, position = await search.routes(after, paging.limit)
         told = listing(map(route_out, routes), _sealed(cursors, asked, position))
-        return etags.answer(request, told, etags.PUBLIC_ROUTES)
+        return etags.conditional_response(request, told, etags.PUBLIC_ROUTES)
 
     @router.get(
         "/flights/{flight_id}/availability",

@@ -36,7 +36,7 @@ IfNoneMatch = Annotated[
 ]
 
 
-def kept() -> dict[int | str, dict[str, Any]]:
+def cacheable_responses() -> dict[int | str, dict[str, Any]]:
     """What such a route documents beside its refusals; its 200 has the same headers."""
     return {
         200: {"headers": dict(_HEADERS)},
@@ -47,7 +47,7 @@ def kept() -> dict[int | str, dict[str, Any]]:
     }
 
 
-def answer(
+def conditional_response(
     request: Request, told: BaseModel | bytes, policy: str, tag: str | None = None
 ) -> Response:
     """200 or 304. `tag` stands for what is told, where the body has more in it than that."""

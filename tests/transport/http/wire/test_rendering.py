@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.hold.journal.rows import lines_to_json, row_text
-from app.hold.model import Hold, HoldStatus, JournalState, Promise
-from app.hold.views import first_told
+from app.hold.model import Hold, HoldStatus, JournalEntry, JournalState
+from app.hold.views import original_answer
 from app.ids import FlightId, HoldId, TenantId, booking_id
 from app.inventory.itinerary import PassengerCounts, Segment, price
 from app.inventory.model import BookingClass, CabinName, LocalTime, SeatLine
@@ -50,7 +50,7 @@ def segments(draw: st.DrawFn, currency: str) -> Segment:
 
 
 @st.composite
-def promises(draw: st.DrawFn) -> Promise:
+def promises(draw: st.DrawFn) -> JournalEntry:
     currency = draw(st.sampled_from(("CLP", "USD", "KWD")))
     held = tuple(draw(st.lists(segments(currency), min_size=1, max_size=6)))
     passengers = PassengerCounts(
@@ -59,7 +59,7 @@ def promises(draw: st.DrawFn) -> Promise:
     granted_at = draw(UTC_TIMES)
     granted_at = granted_at.replace(microsecond=granted_at.microsecond // 1000 * 1000)
     expires_at = granted_at + timedelta(seconds=draw(st.integers(1, 3600)))
-    return Promise(
+    return JournalEntry(
         hold_id=HoldId("hold_" + "a" * 26),
         tenant_id=TenantId(draw(ANY_TEXT)),
         idempotency_key=draw(PRINTABLE),
@@ -82,7 +82,7 @@ def promises(draw: st.DrawFn) -> Promise:
 def holds(draw: st.DrawFn) -> Hold:
     promise = draw(promises())
     return replace(
-        first_told(promise),
+        original_answer(promise),
         status=draw(st.sampled_from(HoldStatus)),
         price_guaranteed_until=draw(st.just(promise.expires_at) | UTC_TIMES),
         expires_in_seconds=draw(st.integers(0, 3600)),
@@ -97,7 +97,7 @@ def test_a_hold_is_rendered_as_its_schema_renders_it(hold: Hold) -> None:
 
 
 @given(promises())
-def test_a_promise_is_written_as_its_values_are(promise: Promise) -> None:
+def test_a_promise_is_written_as_its_values_are(promise: JournalEntry) -> None:
     assert json.loads(row_text(promise)) == {
         "hold_id": promise.hold_id,
         "tenant_id": promise.tenant_id,
