@@ -57,15 +57,19 @@ def test_links_resolve(document: Path) -> None:
     assert broken == []
 
 
-def test_the_protocol_names_switches_and_worlds_of_the_model() -> None:
-    texts = (ROOT / "tests/model/README.md", *sorted((ROOT / "docs").rglob("*.md")))
+def test_documents_name_switches_and_worlds_that_the_model_has() -> None:
+    choices = ROOT / "tests/model/README.md"
     known = {*flags.ABOUT, *configurations.CONFIGURATIONS}
-    for text in texts:
-        for words in re.findall(
-            r"(?:rules?|mistakes?|worlds?) ((?:`[a-z_0-9]+`(?:, | and )?)+)",
-            text.read_text(encoding="utf-8"),
-        ):
-            assert set(re.findall(r"`([a-z_0-9]+)`", words)) <= known, text
+    for document in (ROOT / "CONTRIBUTING.md", choices, *sorted((ROOT / "docs").rglob("*.md"))):
+        text = document.read_text(encoding="utf-8")
+        named = " ".join(
+            re.findall(r"(?:rules?|mistakes?|worlds?) ((?:`[a-z_0-9]+`(?:, | and )?)+)", text)
+        )
+        if document == choices:
+            named += " ".join(re.findall(r"\|([^|\n]*`[a-z_]+`[^|\n]*)\|$", text, re.MULTILINE))
+        for world, switch in re.findall(r"(?:tests\.model|ARGS=\")\s?(\w+) -(\w+)", text):
+            named += f"`{world}` `{switch}`"
+        assert set(re.findall(r"`([a-z_0-9]+)`", named)) <= known, of(document)
 
 
 def _exists(shortened: str) -> bool:
