@@ -38,7 +38,7 @@ ALLOWED = frozenset({
     "tenant_id", "client_id", "method", "route", "status", "duration_ms", "code", "hold_id",
     "booking_id", "flight_id", "event_id", "event_type", "epoch", "attempt", "attempts", "count",
     "limit", "position", "lag_seconds", "seconds", "wait_ms", "worker", "pid", "port", "host",
-    "role", "version", "reason", "outcome", "check", "script", "table", "sqlstate", "bus",
+    "role", "version", "reason", "outcome", "check", "job", "script", "table", "sqlstate", "bus",
     "environment",
 })
 # fmt: on

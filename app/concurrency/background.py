@@ -45,9 +45,9 @@ async def repeat(
         try:
             await work()
         except DomainError as error:
-            _log.debug("waits", outcome=name, error_type=type(error).__name__)
+            _log.debug("job_postponed", job=name, error_type=type(error).__name__)
         except Exception:  # a mistake of ours must not end the repairs of everybody else
-            _log.exception("repeated work failed", outcome=name)
+            _log.exception("job_failed", job=name)
         with suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), every_seconds)
 
@@ -56,4 +56,4 @@ async def _logged(name: str, work: Coroutine[Any, Any, Any]) -> None:
     try:
         await work
     except Exception as error:  # whatever it was, the repair that exists for it will see to it
-        _log.warning("background_failed", outcome=name, error_type=type(error).__name__)
+        _log.warning("background_task_failed", job=name, error_type=type(error).__name__)

@@ -191,5 +191,5 @@ async def batch_or_each(
     except DatabaseUnavailable:
         raise
     except Exception as error:  # whose it is, smaller batches will tell
-        _log.debug("not together", error_type=type(error).__name__, count=len(items))
+        _log.debug("batch_split", error_type=type(error).__name__, count=len(items))
         raise SplitBatch from error

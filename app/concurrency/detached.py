@@ -59,7 +59,7 @@ class DetachedTasks:
             return
         _, late = await asyncio.wait(tuple(self._running), timeout=seconds)
         if late:
-            _log.warning("changes cut off at shutdown", count=len(late))
+            _log.warning("detached_tasks_cancelled", count=len(late))
             for task in late:
                 task.cancel()
             await asyncio.wait(late, timeout=1)
@@ -78,6 +78,6 @@ def _report(task: asyncio.Task[Any]) -> None:
         return
     error = task.exception()
     if isinstance(error, DomainError):
-        _log.info("change refused after its client had gone", code=error.code)
+        _log.info("detached_task_refused", code=error.code)
     elif error is not None:
-        _log.error("change failed after its client had gone", exc_info=error)
+        _log.error("detached_task_failed", exc_info=error)

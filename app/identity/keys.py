@@ -20,7 +20,7 @@ MAX_KEYS = 64
 MAX_KID_LENGTH = 128
 MAX_ABSENT_KIDS = 1024
 
-log = structlog.get_logger(__name__)
+_log = structlog.get_logger(__name__)
 
 Fetch = Callable[[], Awaitable[Mapping[str, Any]]]
 """Asks the issuer for its JWK set; raises whatever it likes."""
@@ -125,7 +125,7 @@ class CachedKeys:
         except Exception as failure:
             self._last_ask_failed = True
             reason = f"{type(failure).__name__}: {failure}"[:300]
-            log.warning("jwks_refresh_failed", reason=reason, keys_at_hand=len(self._keys))
+            _log.warning("jwks_refresh_failed", reason=reason, count=len(self._keys))
             return
         self._last_ask_failed = False
         self._keys = keys

@@ -29,7 +29,7 @@ _TYPES = frozenset({"jwt", "at+jwt"})
 _REFUSED_HEADERS = ("crit", "b64", "zip")
 _NUMBERS = {"RS256": ("kty", "n", "e"), "ES256": ("kty", "crv", "x", "y")}
 
-log = structlog.get_logger(__name__)
+_log = structlog.get_logger(__name__)
 
 
 class Verifier:
@@ -58,9 +58,9 @@ class Verifier:
         try:
             return await self._verify(token)
         except Refused as refusal:
-            log.debug("token_refused", reason=str(refusal))
+            _log.debug("token_refused", reason=str(refusal))
         except Exception as failure:
-            log.debug("token_refused", reason=f"unreadable: {type(failure).__name__}")
+            _log.debug("token_refused", reason=f"unreadable: {type(failure).__name__}")
         raise Unauthenticated
 
     async def _verify(self, token: str) -> Principal:

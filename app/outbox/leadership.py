@@ -40,7 +40,7 @@ class RelayLease:
                 lambda session: lease.take(session, self._holder, seconds)
             )
             if self._lease is not None:
-                _log.info("relay took the lease", worker=self._holder)
+                _log.info("relay_lease_acquired", worker=self._holder)
         self._renewed_at = now
         gauges.LEASED.set(0 if self._lease is None else 1)
         return self._lease
@@ -52,7 +52,7 @@ class RelayLease:
         self._lease = None
         gauges.LEASED.set(0)
         gauges.FAILURES.labels(reason="lease_lost").inc()
-        _log.warning("relay lost its lease", worker=self._holder)
+        _log.warning("relay_lease_lost", worker=self._holder)
 
     async def give_back(self) -> None:
         held, self._lease = self._lease, None
@@ -62,4 +62,4 @@ class RelayLease:
         try:
             await self._database.run_in_transaction(lambda session: lease.release(session, held))
         except DatabaseUnavailable:
-            _log.warning("relay could not give back its lease; it runs out by itself")
+            _log.warning("relay_lease_not_released")

@@ -102,12 +102,12 @@ class Relay:
             pause_seconds = await self._turn(stop)
         except DatabaseUnavailable:
             gauges.FAILURES.labels(reason="database_unavailable").inc()
-            _log.warning("relay waits for the database", attempts=self._outages + 1)
+            _log.warning("relay_database_unavailable", attempts=self._outages + 1)
         except (
             Exception
         ) as error:  # a relay that ends would be noticed later than one that complains
             gauges.FAILURES.labels(reason="unexpected").inc()
-            _log.error("relay failed unexpectedly", attempts=self._outages + 1, exc_info=error)
+            _log.error("relay_failed", attempts=self._outages + 1, exc_info=error)
         else:
             self._outages = 0
             return pause_seconds
@@ -179,12 +179,12 @@ class Relay:
             if len(outcomes) == len(batch):
                 self._limit = min(self._batch_size, self._limit * 2)
                 return outcomes
-            _log.error("the bus's adapter broke its promise", count=len(batch))
+            _log.error("publisher_miscounted", count=len(batch))
         except TimeoutError:
             reason = "publisher_timeout"
-            _log.warning("the bus did not answer in time", count=len(batch))
+            _log.warning("publisher_timed_out", count=len(batch))
         except Exception as error:
-            _log.warning("the bus's adapter failed", count=len(batch), exc_info=error)
+            _log.warning("publisher_failed", count=len(batch), exc_info=error)
         self._limit = max(1, len(batch) // 2)
         return [Refused(retryable=True, reason=reason)] * len(batch)
 
@@ -226,7 +226,7 @@ class Relay:
         if outcome.retryable:
             return self._pace.refusal.delay_seconds(attempts, self._chance())
         _log.error(
-            "the bus refuses an event; its aggregate waits",
+            "event_refused",
             event_id=one.event.id,
             event_type=one.event.type,
             attempts=attempts,
@@ -238,7 +238,7 @@ class Relay:
         """None, unless the bus took nothing, though no event was at fault: then it is away."""
         retryable = [one for one in outcomes if isinstance(one, Refused) and one.retryable]
         if retryable:
-            _log.warning("the bus refuses", count=len(retryable), reason=retryable[0].reason)
+            _log.warning("publish_refused", count=len(retryable), reason=retryable[0].reason)
         if len(retryable) < len(outcomes):
             self._bus_failures = 0
             return 0.0
@@ -262,7 +262,7 @@ class Relay:
         try:
             await self._settled()
         except Exception as error:
-            _log.warning("relay could not mark its last events; they leave again", exc_info=error)
+            _log.warning("relay_final_mark_failed", exc_info=error)
         await self._lease.give_back()
 
 

@@ -185,7 +185,9 @@ async def _refuse_unsafe_database(settings: Settings) -> None:
     except UnsafeDatabase as error:
         raise SettingsError(f"DATABASE_URL: {error.detail}") from error
     except DomainError as error:
-        _log.warning("away_at_start", check="database", error_type=type(error).__name__)
+        _log.warning(
+            "store_unavailable_at_start", check="database", error_type=type(error).__name__
+        )
     finally:
         await database.close()
 
@@ -197,7 +199,7 @@ async def _refuse_unsafe_hold_store(settings: Settings) -> None:
     except UnsafeEviction as error:
         raise SettingsError(f"REDIS_URL: {error}") from error
     except UNREACHABLE as error:
-        _log.warning("away_at_start", check="redis", error_type=type(error).__name__)
+        _log.warning("store_unavailable_at_start", check="redis", error_type=type(error).__name__)
     finally:
         await client.aclose()
 

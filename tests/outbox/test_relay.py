@@ -275,7 +275,9 @@ class TestFailures:
                     await append(database, a_fact("bkg_a", 1))
                     await bus.until_delivered(1)
                     await server.stop()
-                    await until(lambda: any("waits for the" in line["event"] for line in lines))
+                    await until(
+                        lambda: any(line["event"] == "relay_database_unavailable" for line in lines)
+                    )
                     await server.start()
                     await append_when_possible(database, a_fact("bkg_a", 2))
                     await bus.until_delivered(2)
@@ -322,7 +324,7 @@ class TestSeveralRelays:
                 await until_published(database, 3)
                 with capture_logs() as lines:
                     awake.set()
-                    await until(lambda: any("lost its lease" in one["event"] for one in lines))
+                    await until(lambda: any(one["event"] == "relay_lease_lost" for one in lines))
                 held_back = [row for row in await rows(database) if row["published_at"] is None]
                 assert [row["aggregate_id"] for row in held_back] == ["bkg_0"] * 3
                 other.judge = accept_all
@@ -430,9 +432,7 @@ async def test_a_last_mark_that_fails_does_not_keep_the_lease(
     with capture_logs() as logged:
         async with running(database, bus, pace=patient, batch_size=1) as stop:
             await bus.until_delivered(BATCHES_READ)
-    assert "relay could not mark its last events; they leave again" in [
-        line["event"] for line in logged
-    ]
+    assert "relay_final_mark_failed" in [line["event"] for line in logged]
     async with database.reading() as session:
         holders = await session.execute(text("SELECT holder FROM relay_leases"))
     assert list(holders.scalars()) == [None]

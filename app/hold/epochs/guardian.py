@@ -71,9 +71,9 @@ class RecoveryGuardian:
             try:
                 await self.ensure_open()
             except _PASSING as error:
-                _log.warning("hold_store_not_open", error_type=type(error).__name__)
+                _log.warning("epoch_not_open", error_type=type(error).__name__)
             except Exception:  # a mistake of ours must not end the watch
-                _log.exception("hold store not looked after")
+                _log.exception("guardian_failed")
             self._epochs.alarm.clear()
             # However often the alarm is raised; while another rebuilds it is raised by every request.
             await asyncio.sleep(
@@ -99,7 +99,7 @@ class RecoveryGuardian:
             await self._suspicions.clear()
         if probe.fault is not None:
             if row.is_open:
-                _log.warning("hold_store_lost", epoch=row.number, reason=probe.fault.value)
+                _log.warning("redis_data_lost", epoch=row.number, reason=probe.fault.value)
             await self._rebuild(row, probe.incarnation)
             row = await self._epochs.learn()
         if self._pooled not in (None, row.incarnation):
@@ -123,7 +123,7 @@ class RecoveryGuardian:
             return
         async with self._transition.lease():
             epoch, _ = await self._transition.end_epoch(row.number)
-        _log.warning("hold_store_away", epoch=epoch)
+        _log.warning("redis_unreachable", epoch=epoch)
         await self._epochs.learn()
 
     async def _rebuild(self, seen: EpochRow, incarnation: str) -> None:
@@ -148,7 +148,7 @@ class RecoveryGuardian:
         try:
             await RedisEpochs(Scripts(client)).discard_earlier_epochs(opened)
         except _PASSING as error:
-            _log.warning("discarding_ended", epoch=opened, error_type=type(error).__name__)
+            _log.warning("discard_failed", epoch=opened, error_type=type(error).__name__)
         finally:
             await client.aclose()
 

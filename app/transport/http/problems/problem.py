@@ -191,7 +191,7 @@ def _instance(path: str) -> str:
 
 def internal_error(scope: AsgiScope, error: Exception) -> Response:
     """For what must not happen: recorded by its places in the code, told without them."""
-    _log.error("unexpected error", exc_info=error)
+    _log.error("unexpected_error", exc_info=error)
     return problem_response(scope, problem_of(InternalError()))
 
 
