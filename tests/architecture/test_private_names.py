@@ -15,13 +15,17 @@ from pathlib import Path
 
 import pytest
 from fastapi import APIRouter, FastAPI
+from fastapi.datastructures import DefaultPlaceholder
 from fastapi.dependencies.models import Dependant
 from fastapi.dependencies.utils import request_params_to_args
 from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
 from packaging.requirements import Requirement
 from redis.asyncio import BlockingConnectionPool
 from redis.asyncio.connection import AbstractConnection
+from starlette.middleware import Middleware
 from starlette.middleware.errors import ServerErrorMiddleware
+from starlette.middleware.exceptions import ExceptionMiddleware
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 ROOT = Path(__file__).parents[2]
 APP = ROOT / "app"
@@ -38,18 +42,39 @@ READ = {"_available_connections"}  # of a pool of redis-py
 DOCUMENTED = {"_exit"}  # os._exit
 DEPENDANT = {
     "background_tasks_param_name",
+    "body_params",
     "call",
     "cookie_params",
     "dependencies",
     "header_params",
+    "http_connection_param_name",
     "name",
     "path_params",
     "query_params",
     "request_param_name",
     "response_param_name",
     "security_scopes_param_name",
+    "websocket_param_name",
 }
-ROUTE = {"body_field", "dependant", "path_regex", "response_field"}
+ROUTE = {
+    "body_field",
+    "dependant",
+    "endpoint",
+    "max_body_size",
+    "methods",
+    "param_convertors",
+    "path_regex",
+    "response_class",
+    "response_field",
+    "response_model_by_alias",
+    "response_model_exclude",
+    "response_model_exclude_defaults",
+    "response_model_exclude_none",
+    "response_model_exclude_unset",
+    "response_model_include",
+    "status_code",
+    "strict_content_type",
+}
 """Attributes of `APIRoute`, whose documentation ends with its parameters."""
 
 
@@ -83,6 +108,8 @@ def test_a_dependant_has_the_fields_that_are_read() -> None:
 def test_a_route_has_the_attributes_that_are_read(route: APIRoute) -> None:
     assert vars(route).keys() >= ROUTE
     assert list(inspect.signature(APIRoute.get_route_handler).parameters) == ["self"]
+    assert isinstance(route.response_class, DefaultPlaceholder)
+    assert isinstance(route.strict_content_type, DefaultPlaceholder)
 
 
 def test_a_field_validates_and_serializes(route: APIRoute) -> None:
@@ -105,12 +132,28 @@ def test_an_included_route_has_a_context_with_its_whole_path(route: APIRoute) ->
     assert context.original_route is route
     assert (context.path, context.methods) == ("/whole/{number}", {"GET"})
     assert context.path_regex.match("/whole/7")
+    for name in ROUTE:
+        assert hasattr(context, name), name
 
 
 def test_the_outermost_layer_of_an_application_answers_errors() -> None:
     layer = FastAPI().build_middleware_stack()
     assert isinstance(layer, ServerErrorMiddleware)
     assert callable(layer.app)
+
+
+def test_added_middleware_is_built_around_the_routes() -> None:
+    app, seen = FastAPI(), list[object]()
+
+    class Noted:
+        def __init__(self, app: ASGIApp) -> None:
+            seen.append(app)
+
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None: ...
+
+    app.user_middleware.append(Middleware(Noted))
+    app.build_middleware_stack()
+    assert isinstance(seen[0], ExceptionMiddleware)
 
 
 def test_a_pool_of_connections_to_redis_has_what_is_read() -> None:

@@ -8,8 +8,9 @@ from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import RequestValidationError
-from fastapi.routing import APIRoute
+from fastapi.routing import APIRoute, iter_route_contexts
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.types import ASGIApp
 
@@ -21,8 +22,10 @@ from app.transport.http.openapi.docs_page import docs_router
 from app.transport.http.openapi.document import TITLE, document_of, with_examples
 from app.transport.http.openapi.examples import Examples
 from app.transport.http.pipeline.edge import EdgeMiddleware
-from app.transport.http.pipeline.guarded_route import Authenticate, GuardedRoute, RequestGates
-from app.transport.http.pipeline.route_table import RouteTable
+from app.transport.http.pipeline.gates import Authenticate, RequestGates
+from app.transport.http.pipeline.guarded_route import GuardedEndpoint, GuardedRoute
+from app.transport.http.pipeline.route_table import GuardedDispatch, RouteTable
+from app.transport.http.pipeline.supported import NoOverrides, check_application
 from app.transport.http.problems.problem import (
     Refusal,
     on_http_exception,
@@ -73,16 +76,19 @@ def create_app(
             finally:
                 await mutations.drain(limits.drain_seconds)
 
-    guarded = [
-        route for router in routers for route in router.routes if isinstance(route, GuardedRoute)
-    ]
     app = Application(
         token_url,
         examples_on,
         clock,
-        lambda inner: EdgeMiddleware(
-            inner, RouteTable(guarded), mutations, limits.deadline_seconds
+        RequestGates(
+            authenticate,
+            Limiter(
+                concurrency=limits.concurrency,
+                queue=limits.queue,
+                wait_seconds=limits.queue_seconds,
+            ),
         ),
+        lambda inner: EdgeMiddleware(inner, mutations, limits.deadline_seconds),
         title=TITLE,
         version=version,
         lifespan=whole_life,
@@ -97,12 +103,6 @@ def create_app(
             HTTPException: on_http_exception,
         },
     )
-    app.state.rim = RequestGates(
-        authenticate,
-        Limiter(
-            concurrency=limits.concurrency, queue=limits.queue, wait_seconds=limits.queue_seconds
-        ),
-    )
     for router in routers:
         app.include_router(router)
     app.include_router(health_router(checks))
@@ -113,8 +113,8 @@ def create_app(
 
 
 class Application(FastAPI):
-    """FastAPI, with an OpenAPI document that tells of refusals, of how to get a token, and of today:
-    its examples are about flights that can still be sold.
+    """FastAPI that dispatches guarded routes itself (decision 0013), with an OpenAPI document that
+    describes refusals, how to get a token, and flights that can be sold today.
     """
 
     def __init__(
@@ -122,11 +122,15 @@ class Application(FastAPI):
         token_url: str | None,
         examples_on: Callable[[date], Examples] | None,
         clock: Clock,
-        behind: Callable[[ASGIApp], ASGIApp],
+        gates: RequestGates,
+        edge: Callable[[ASGIApp], ASGIApp],
         **options: Any,
     ) -> None:
         super().__init__(**options)
-        self._behind = behind  # puts what every request passes in front of the library's own layers
+        self.dependency_overrides = NoOverrides()
+        self._gates = gates
+        self._edge = edge  # puts the outermost layer around the others
+        self._endpoints: dict[int, GuardedEndpoint] = {}  # by the id of a route
         self._token_url = token_url
         self._examples_on = examples_on
         self._clock = clock
@@ -134,12 +138,33 @@ class Application(FastAPI):
         self._illustrated_for: date | None = None
 
     def build_middleware_stack(self) -> ASGIApp:
-        """Without the library's outermost layer, which would answer what must not happen by itself:
-        in plain text, and under no request id.
+        """Edge, then middleware that was added, then guarded routes, then FastAPI.
+
+        FastAPI's own outermost layer is left out: it would answer unexpected errors in plain text,
+        without a request id. Raises UnsupportedRoute, and so the application does not start.
         """
+        check_application(self)
+        table = RouteTable(iter_route_contexts(self.routes), self._make_endpoint)
+        if not self.user_middleware:
+            return self._edge(GuardedDispatch(self._library_stack(), table))
+        self.user_middleware.append(Middleware(GuardedDispatch, table))  # the innermost of them
+        return self._edge(self._library_stack())
+
+    def endpoint_of(self, route: GuardedRoute) -> GuardedEndpoint:
+        """For a request that FastAPI dispatched."""
+        assert id(route) in self._endpoints, "the route was added after the application started"
+        return self._endpoints[id(route)]
+
+    def _make_endpoint(self, route: GuardedRoute) -> GuardedEndpoint:
+        if id(route) not in self._endpoints:
+            made = GuardedEndpoint(route, self._gates, self.exception_handlers)
+            self._endpoints[id(route)] = made
+        return self._endpoints[id(route)]
+
+    def _library_stack(self) -> ASGIApp:
         library = super().build_middleware_stack()
         assert isinstance(library, ServerErrorMiddleware)
-        return self._behind(library.app)
+        return library.app
 
     def openapi(self) -> dict[str, Any]:
         if not self._document:

@@ -10,11 +10,10 @@ cannot differ.
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeVar
 
-from fastapi._compat import ModelField, lenient_issubclass
+from fastapi._compat import ModelField
 from fastapi.dependencies.models import Dependant
 from fastapi.dependencies.utils import request_params_to_args
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel
 from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import Response
@@ -36,12 +35,6 @@ class Arguments:
         self, dependant: Dependant, body: ModelField | None, *, keeps_queries: bool
     ) -> None:
         """`keeps_queries`: what is asked for holds nothing personal, and is asked for again."""
-        foreign = (
-            dependant.cookie_params,
-            dependant.background_tasks_param_name,
-            dependant.security_scopes_param_name,
-        )
-        assert not any(foreign), "no endpoint here has such parameters"
         self._dependant = dependant
         self._body = body
         self._provided: list[tuple[str, Provided]] = []
@@ -50,15 +43,11 @@ class Arguments:
         self._known: dict[bytes, Mapping[str, Any]] = {}  # by the text of a query
         self._values: dict[str, dict[tuple[str, ...], Any]] = {}  # by parameter, as it was received
         for inner in dependant.dependencies:
-            assert inner.name is not None, "what nobody is handed nobody needs"
+            assert inner.name is not None, "check_route has seen it"
             if inner.call is page:
                 self._page = (inner.name, inner)
             else:
-                assert inner.call in PROVIDED, f"{inner.call} is not one of dependencies"
                 self._provided.append((inner.name, PROVIDED[inner.call]))
-        fields = [*dependant.query_params, *(self._page[1].query_params if self._page else ())]
-        assert not any(map(_has_other_names, fields)), "a value is known by one name"
-        assert len({field.alias for field in fields}) == len(fields), "and a name is one value's"
 
     @property
     def takes_response(self) -> bool:
@@ -127,12 +116,6 @@ class Arguments:
             if not wrong and len(given) <= 1 and len("".join(given)) <= KNOWN_BYTES_MAX:
                 _keep(known, given, found[field.name])
         return values, errors
-
-
-def _has_other_names(field: ModelField) -> bool:
-    """As has a model of several parameters."""
-    is_model = lenient_issubclass(field.field_info.annotation, BaseModel)
-    return is_model or field.field_info.validation_alias not in (None, field.alias)
 
 
 def _keep(known: dict[K, V], key: K, value: V) -> None:

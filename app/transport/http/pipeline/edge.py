@@ -1,8 +1,7 @@
 """What happens to every request, whatever it asks for: an id, headers, a line, a count, a deadline.
 
 One plain ASGI layer in front of everything, as it is passed by every request and by every message of
-every answer. It looks guarded routes up by itself (`route_table`) and leaves the rest to the library.
-Nothing here reads a body, a query string or a token.
+every answer. Nothing here reads a body, a query string or a token.
 """
 
 import asyncio
@@ -26,7 +25,6 @@ from app.telemetry import (
     log_request,
 )
 from app.transport.http.context import RequestContext, begin, headers_of
-from app.transport.http.pipeline.route_table import RouteTable
 from app.transport.http.problems.problem import internal_error, problem_of, problem_response
 
 CLIENT_GONE = 499  # the customary status of a request that nobody waits for; never sent
@@ -49,11 +47,8 @@ class EdgeMiddleware:
     `run_detached` goes on as well; its client is told to ask again.
     """
 
-    def __init__(
-        self, app: ASGIApp, routes: RouteTable, mutations: DetachedTasks, deadline_seconds: float
-    ) -> None:
+    def __init__(self, app: ASGIApp, mutations: DetachedTasks, deadline_seconds: float) -> None:
         self._app = app
-        self._routes = routes
         self._mutations = mutations
         self._deadline_seconds = deadline_seconds
         self._meters = _Meters()
@@ -81,11 +76,7 @@ class EdgeMiddleware:
     ) -> None:
         try:
             async with deadline:
-                route = self._routes.find(scope)
-                if route is not None:
-                    await route.serve(scope, receive, answer)
-                else:
-                    await self._app(scope, receive, answer)
+                await self._app(scope, receive, answer)
         except ClientDisconnect:
             return
         except Exception as error:

@@ -1,64 +1,45 @@
-"""The order of refusals, kept in one place.
+"""Guarded routes, and the order of refusals that each of them keeps:
 
     route 404/405 → token 401 → scope 403 → size 413 → media type 415 → JSON 400
     → Idempotency-Key 400 → body or query 422 → state
 
-The library reads and parses a body before any dependency runs, so the order is kept by the route
-class: it judges the caller first, then reads the body, and calls the endpoint itself; the body is
-parsed once. A `ScopedRouter` declares a scope once, for the check and for OpenAPI.
+FastAPI reads and parses a body before it calls any dependency, so it cannot keep that order. A
+`GuardedRoute` declares an endpoint to FastAPI, for its signature and its document. A `GuardedEndpoint`
+serves the route in one application: it checks the caller, reads the body once and calls the endpoint.
+A `ScopedRouter` declares a scope once, for the check and for OpenAPI.
 """
 
-import re
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator, Sequence
-from dataclasses import dataclass
+import asyncio
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from enum import Enum
 from typing import Any, ClassVar
 
 from fastapi import APIRouter
 from fastapi.dependencies.models import Dependant
-from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Send
 from starlette.types import Scope as AsgiScope
 
-from app.concurrency.limiter import Limiter
-from app.errors import DomainError, NotFound, ValidationFailed, Violation
-from app.idempotency.model import IdempotencyKey
-from app.identity.errors import Unauthenticated
-from app.identity.principal import Principal, Scope
-from app.transport.http.context import RequestContext, context_of
-from app.transport.http.pipeline import body
+from app.errors import DomainError
+from app.identity.principal import Scope
+from app.transport.http.context import context_of
+from app.transport.http.pipeline import body, gates
 from app.transport.http.pipeline.arguments import Arguments
 from app.transport.http.pipeline.dependencies import optional_idempotency, required_idempotency
-from app.transport.http.problems.problem import (
-    IdempotencyKeyMissing,
-    Refusal,
-    on_validation,
-    problem_of,
-    problem_response,
-)
+from app.transport.http.pipeline.gates import RequestGates
+from app.transport.http.pipeline.supported import METHODS_WITH_BODY, check_route
 from app.transport.http.problems.responses import documented, merged
-from app.transport.http.problems.violations import VIOLATIONS_MAX
+from app.transport.http.wire.schemas import Output
 
-Authenticate = Callable[[str], Awaitable[Principal]]
-Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+ExceptionHandlers = Mapping[Any, Callable[[Request, Any], Any]]
+"""FastAPI's: by type of exception, or by status of an HTTPException."""
 
-AUTHORIZATION_MAX = 8704  # bytes of the header
-KEY_MAX = 255
 _LENGTH = b"content-length"
-_METHODS_WITH_BODY = frozenset({"POST", "PUT", "PATCH", "DELETE"})
-_BARE_KEY = re.compile(r"[\x20-\x7e]+")
-_QUOTED_KEY = re.compile(r'"((?:[\x20-\x21\x23-\x5b\x5d-\x7e]|\\["\\])+)"')
-
-
-@dataclass(frozen=True, slots=True)
-class RequestGates:
-    """What the guard needs of the application; kept in `app.state.rim`."""
-
-    authenticate: Authenticate
-    admission: Limiter
+_BODYLESS = frozenset({204, 205, 304})
 
 
 class ScopedRouter(APIRouter):
@@ -73,175 +54,161 @@ class ScopedRouter(APIRouter):
 
 
 def guarded(scope: Scope) -> type[APIRoute]:
-    """A route class that lets only callers with the scope pass."""
+    """A route class that admits only callers with the scope."""
     return type(f"Guarded_{scope.name}", (GuardedRoute,), {"required": scope})
 
 
 class GuardedRoute(APIRoute):
+    """Raises UnsupportedRoute for what a guarded route cannot do."""
+
     required: ClassVar[Scope]
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
         super().__init__(path, endpoint, **options)
+        check_route(self)
         self.responses = merged(documented(*_refusals_of(self)), self.responses)
         scopes = [self.required.value]
         security = {"security": [{"oauth2": scopes}, {"bearer": []}]}
         self.openapi_extra = {**security, **(self.openapi_extra or {})}
-        self._handle = self.get_route_handler()
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """For requests that FastAPI dispatches, as those below a mount: it ends at the same endpoint."""
+
+        async def handle(request: Request) -> Response:
+            endpoint: GuardedEndpoint = request.app.endpoint_of(self)
+            return await endpoint.answer(request)
+
+        return handle
+
+
+class GuardedEndpoint:
+    """One guarded route, as one application serves it."""
+
+    def __init__(
+        self, route: GuardedRoute, request_gates: RequestGates, handlers: ExceptionHandlers
+    ) -> None:
+        self._route = route
+        self._gates = request_gates
+        self._handlers = handlers
+        self._call = route.endpoint
+        self._reads_body = _takes_body(route)
+        self._expects_body = route.body_field is not None
+        self._key_required = _depends(route.dependant, required_idempotency)
+        self._key_honoured = _honours_keys(route)
+        self._parameters = frozenset(_parameters(route.dependant))
+        self._arguments = Arguments(
+            route.dependant, route.body_field, keeps_queries=route.required is Scope.OFFERS_READ
+        )
+        self._render = _rendering_options(route)
 
     async def serve(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
-        """The route by itself, for whoever found it; the library's own way to it ends the same."""
+        """Answers a request that the route table found."""
         request = Request(scope, receive)
-        response: Response
         try:
-            response = await self._handle(request)
-        except (DomainError, Refusal) as error:
-            response = problem_response(scope, problem_of(error))
-        except RequestValidationError as error:
-            response = await on_validation(request, error)
+            response = await self.answer(request)
+        except Exception as error:
+            handler = self._handler_of(error)
+            if handler is None:
+                raise
+            response = await _handled(handler, request, error)
         await response(scope, receive, send)
 
-    def get_route_handler(self) -> Handler:
-        reads_body = _takes_body(self)
-        expects_body = self.body_field is not None
-        key_required = _depends(self.dependant, required_idempotency)
-        key_honoured = _honours_keys(self)
-        parameters = frozenset(_parameters(self.dependant))
-        arguments = Arguments(
-            self.dependant, self.body_field, keeps_queries=self.required is Scope.OFFERS_READ
-        )
-        endpoint = self.endpoint
-        assert reads_body or not expects_body, "a body of a GET is never read"
+    async def answer(self, request: Request) -> Response:
+        scope = request.scope
+        context = context_of(scope)
+        caller = await self._gates.authenticate(gates.bearer_token(context))
+        context.principal = caller
+        context.log_context["tenant_id"] = caller.tenant_id
+        context.log_context["client_id"] = caller.client_id
+        caller.require(self._route.required)
+        given: Any = {}
+        raw = b""
+        if self._reads_body:
+            raw = await body.read(request)
+            given = gates.parsed_body(context, raw, expected=self._expects_body)
+        if self._key_honoured:
+            context.idempotency = gates.idempotency_key(context, given, required=self._key_required)
+        if scope["query_string"]:
+            gates.check_parameters(request, self._parameters)
+        gates.check_texts(request, raw, given, members_known=self._expects_body)
+        async with self._gates.admission.turn():
+            sets = _unset_response() if self._arguments.takes_response else None
+            returned = await self._call(**self._arguments.of(request, given, sets))
+        if isinstance(returned, Response):
+            return returned
+        if isinstance(returned, DomainError):
+            handler = self._handler_of(returned)
+            assert handler is not None, "every application has one for DomainError"
+            return await _handled(handler, request, returned)
+        return self._rendered(returned, sets)
 
-        async def guard(request: Request) -> Response:
-            scope = request.scope
-            rim: RequestGates = scope["app"].state.rim
-            context = context_of(scope)
-            caller = await rim.authenticate(_token(context))
-            context.principal = caller
-            context.log_context["tenant_id"] = caller.tenant_id
-            context.log_context["client_id"] = caller.client_id
-            caller.require(self.required)
-            given: Any = {}
-            raw = b""
-            if reads_body:
-                raw = await body.read(request)
-                given = _parsed(context, raw, expected=expects_body)
-            if key_honoured:
-                context.idempotency = _idempotency(context, given, required=key_required)
-            if scope["query_string"]:
-                _check_parameters(request, parameters)
-            _check_texts(request, raw, given, members_known=expects_body)
-            async with rim.admission.turn():
-                said = Response() if arguments.takes_response else None
-                answered = await endpoint(**arguments.of(request, given, said))
-            if isinstance(answered, Response):
-                return answered
-            if isinstance(answered, DomainError):
-                return problem_response(scope, problem_of(answered))
-            return self._told(answered, said)
-
-        return guard
-
-    def _told(self, answered: Any, said: Response | None) -> Response:
-        """What an endpoint returned, straight to bytes; `said` has the status and headers it set."""
-        status = self.status_code or 200
-        if said is not None and said.status_code != 200:
-            status = said.status_code
-        if self.response_field is None:
-            return Response(status_code=status)
-        content = self.response_field.serialize_json(answered)
-        response = Response(content, status, media_type="application/json")
-        if said is not None:
-            response.raw_headers += (one for one in said.raw_headers if one[0] != _LENGTH)
+    def _rendered(self, returned: Any, sets: Response | None) -> Response:
+        """The answer as FastAPI would render it; `sets` has the status and headers that were set."""
+        status = self._route.status_code or 200
+        if sets is not None and sets.status_code:
+            status = sets.status_code
+        response: Response
+        if status in _BODYLESS:
+            response = Response(status_code=status)
+        else:
+            response = Response(self._json(returned), status, media_type="application/json")
+        if sets is not None:
+            response.raw_headers += (one for one in sets.raw_headers if one[0] != _LENGTH)
         return response
 
+    def _json(self, returned: Any) -> bytes:
+        field = self._route.response_field
+        if field is None:
+            assert returned is None, "a value is returned, but none is declared"
+            return b"null"
+        if not isinstance(returned, Output):  # ours were validated when they were made
+            returned, errors = field.validate(returned, loc=("response",))
+            assert not errors, "the value is not of the declared type"
+        return field.serialize_json(returned, **self._render)
 
-def _token(context: RequestContext) -> str:
-    values = context.headers.get(b"authorization", ())
-    if len(values) != 1 or len(values[0]) > AUTHORIZATION_MAX:
-        raise Unauthenticated
-    scheme, _, token = values[0].decode("latin-1").partition(" ")
-    if scheme != "Bearer" or not token or " " in token:
-        raise Unauthenticated
-    return token
-
-
-def _parsed(context: RequestContext, raw: bytes, *, expected: bool) -> Any:
-    """Where no body is expected an empty one stands for the empty object."""
-    content_type = context.first_header(b"content-type")
-    if raw or (expected and content_type is not None):
-        body.check_media_type(content_type or "")
-    return body.parse(raw) if raw or expected else {}
-
-
-def _idempotency(context: RequestContext, given: Any, *, required: bool) -> IdempotencyKey | None:
-    values = context.headers.get(b"idempotency-key", ())
-    if not values or values == [b""]:
-        if not required:
-            return None
-        raise _key_refused("missing", "This request needs an Idempotency-Key.")
-    key = _key(values[0].decode("latin-1")) if len(values) == 1 else None
-    if key is None:
-        raise _key_refused(
-            "invalid", f"One key of 1 to {KEY_MAX} printable ASCII characters, bare or quoted."
-        )
-    return IdempotencyKey(key, body.fingerprint(given))
+    def _handler_of(self, error: Exception) -> Callable[[Request, Any], Any] | None:
+        if isinstance(error, HTTPException) and error.status_code in self._handlers:
+            return self._handlers[error.status_code]
+        for kind in type(error).__mro__:
+            if kind in self._handlers:
+                return self._handlers[kind]
+        return None
 
 
-def _key(value: str) -> str | None:
-    if value.startswith('"'):
-        quoted = _QUOTED_KEY.fullmatch(value)
-        key = re.sub(r"\\(.)", r"\1", quoted[1]) if quoted else ""
+async def _handled(
+    handler: Callable[[Request, Any], Any], request: Request, error: Exception
+) -> Response:
+    response: Response
+    if asyncio.iscoroutinefunction(handler):
+        response = await handler(request, error)
     else:
-        key = value if _BARE_KEY.fullmatch(value) else ""
-    return key if 1 <= len(key) <= KEY_MAX else None
+        response = await run_in_threadpool(handler, request, error)
+    return response
 
 
-def _key_refused(code: str, detail: str) -> IdempotencyKeyMissing:
-    return IdempotencyKeyMissing(
-        detail, violations=[Violation("header", "Idempotency-Key", code, detail)]
-    )
+def _unset_response() -> Response:
+    response = Response()
+    response.status_code = None  # type: ignore[assignment] # so that 200 can be told from nothing
+    return response
 
 
-def _check_parameters(request: Request, known: Collection[str]) -> None:
-    """A name that nobody knows is a filter that would not filter."""
-    violations = [
-        Violation(
-            "parameter",
-            name.replace("\0", "")[:64],
-            "unknown_parameter",
-            "This parameter is not known here.",
-        )
-        for name in dict.fromkeys(request.query_params.keys())
-        if name not in known
-    ]
-    if violations:
-        raise ValidationFailed(
-            "Some parameters are not known; see errors.",
-            violations=violations[:VIOLATIONS_MAX],
-        )
-
-
-def _check_texts(request: Request, raw: bytes, given: Any, *, members_known: bool) -> None:
-    violations = body.unstorable(raw, given)
-    if not members_known:
-        violations += body.members_nobody_knows(given)
-    if b"%00" in request.scope["query_string"]:
-        violations += [
-            Violation("parameter", name.replace("\0", "")[:64], "invalid", "Texts hold no NUL.")
-            for name, value in request.query_params.multi_items()
-            if "\0" in name or "\0" in value
-        ]
-    if violations:
-        raise ValidationFailed(
-            "Some values are not as described; see errors.", violations=violations
-        )
-    if any("\0" in str(value) for value in request.path_params.values()):
-        raise NotFound("Nothing has such a name.")
+def _rendering_options(route: GuardedRoute) -> dict[str, Any]:
+    """Those that were chosen; pydantic's defaults are FastAPI's."""
+    options = {
+        "include": route.response_model_include,
+        "exclude": route.response_model_exclude,
+        "exclude_unset": route.response_model_exclude_unset,
+        "exclude_defaults": route.response_model_exclude_defaults,
+        "exclude_none": route.response_model_exclude_none,
+    }
+    chosen: dict[str, Any] = {name: value for name, value in options.items() if value}
+    if not route.response_model_by_alias:
+        chosen["by_alias"] = False
+    return chosen
 
 
 def _refusals_of(route: APIRoute) -> list[str]:
-    """Those of the guard itself, and of what every route stands on."""
+    """Those of the gates, and of what every endpoint stands on."""
     codes = ["unauthenticated", "scope_missing", "validation_error"]
     if _takes_body(route):
         codes += ["malformed_json", "body_too_large", "unsupported_media_type"]
@@ -251,7 +218,7 @@ def _refusals_of(route: APIRoute) -> list[str]:
 
 
 def _takes_body(route: APIRoute) -> bool:
-    return not _METHODS_WITH_BODY.isdisjoint(route.methods or ())
+    return not METHODS_WITH_BODY.isdisjoint(route.methods or ())
 
 
 def _honours_keys(route: APIRoute) -> bool:

@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any, ClassVar
 from urllib.parse import quote
 
@@ -35,6 +36,8 @@ STATUS: Mapping[ErrorKind, int] = {
     ErrorKind.UNAVAILABLE: 503,
 }
 MEDIA_TYPE = "application/problem+json"
+UNTYPED = "http_error"
+"""The code of a problem that means no more than its status, as RFC 9457 has `about:blank`."""
 _RETRYABLE_CODES = frozenset({"idempotency_in_flight"})
 _INSTANCE_MAX = 1024  # characters of a path that are given back
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9/_-]{1,256}")
@@ -159,7 +162,7 @@ def problem_response(scope: AsgiScope, problem: Problem) -> Response:
     context = context_of(scope)
     context.code = problem.code
     body: dict[str, Any] = {
-        "type": f"/docs/problems#{problem.code}",
+        "type": "about:blank" if problem.code == UNTYPED else f"/docs/problems#{problem.code}",
         "title": problem.title,
         "status": problem.status,
         "detail": problem.detail,
@@ -210,17 +213,22 @@ async def on_validation(request: Request, error: Exception) -> Response:
 
 
 async def on_http_exception(request: Request, error: Exception) -> Response:
-    """What the router itself raises: an unknown path, or a method that the path does not take."""
+    """FastAPI's own exception: raised by its router for 404 and 405, or by an endpoint."""
     assert isinstance(error, HTTPException)
+    phrase = HTTPStatus(error.status_code).phrase
+    given: object = error.detail  # FastAPI's exception takes any JSON
+    detail = given if isinstance(given, str) else _json(given)
+    headers = dict(error.headers or {})
     if error.status_code == 404:
-        problem = Problem(404, "not_found", "Nothing here", "No route has this path.")
+        text = "No route has this path." if detail == phrase else detail
+        problem = Problem(404, "not_found", "Nothing here", text, headers=headers)
     elif error.status_code == 405:
-        allowed = ", ".join(sorted(_methods_of(request))) or (error.headers or {}).get("Allow", "")
+        allowed = ", ".join(sorted(_methods_of(request))) or headers.get("Allow", "")
         problem = problem_of(
             MethodNotAllowed(f"This path takes {allowed}.", headers={"Allow": allowed})
         )
     else:
-        return internal_error(request.scope, error)
+        problem = Problem(error.status_code, UNTYPED, phrase, detail, headers=headers)
     return problem_response(request.scope, problem)
 
 

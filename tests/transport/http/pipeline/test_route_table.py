@@ -1,14 +1,14 @@
 """What the table finds is what the library's own walk would have found, and nothing more."""
 
 from itertools import product
-from typing import Any
+from typing import Any, cast
 
 import pytest
-from fastapi.routing import APIRoute
-from starlette.routing import Match
+from fastapi.routing import RouteContext, iter_route_contexts
+from starlette.routing import BaseRoute, Match
 
 from app.identity.principal import Scope
-from app.transport.http.pipeline.guarded_route import GuardedRoute, ScopedRouter
+from app.transport.http.pipeline.guarded_route import GuardedEndpoint, ScopedRouter
 from app.transport.http.pipeline.route_table import RouteTable
 
 METHODS = ("GET", "POST", "PUT", "DELETE", "HEAD")
@@ -29,13 +29,18 @@ async def nothing() -> None:
 
 
 @pytest.fixture(scope="module")
-def routes() -> list[GuardedRoute]:
+def routes() -> list[RouteContext]:
     router = ScopedRouter(scope=Scope.HOLDS_WRITE)
     for method, template in TEMPLATES:
         router.add_api_route(template, nothing, methods=[method])
-    found = [route for route in router.routes if isinstance(route, GuardedRoute)]
+    found = list(iter_route_contexts(router.routes))
     assert len(found) == len(TEMPLATES)
     return found
+
+
+def table_of(routes: list[RouteContext]) -> RouteTable:
+    """Each route stands for its own endpoint."""
+    return RouteTable(routes, lambda route: cast("GuardedEndpoint", route))
 
 
 def paths() -> set[str]:
@@ -50,17 +55,17 @@ def scope_of(method: str, path: str, **more: Any) -> dict[str, Any]:
     return {"type": "http", "method": method, "path": path, "root_path": "", **more}
 
 
-def by_walk(routes: list[GuardedRoute], scope: dict[str, Any]) -> tuple[APIRoute, Any] | None:
-    for route in routes:
-        match, child = route.matches(dict(scope))
+def by_walk(routes: list[RouteContext], scope: dict[str, Any]) -> tuple[BaseRoute, Any] | None:
+    for context in routes:
+        match, child = context.original_route.matches(dict(scope))
         if match is Match.FULL:
-            return route, child["path_params"]
+            return context.original_route, child["path_params"]
     return None
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_it_finds_what_a_walk_finds(routes: list[GuardedRoute], method: str) -> None:
-    table = RouteTable(routes)
+def test_it_finds_what_a_walk_finds(routes: list[RouteContext], method: str) -> None:
+    table = table_of(routes)
     seen = 0
     for path in paths():
         scope = scope_of(method, path)
@@ -69,11 +74,11 @@ def test_it_finds_what_a_walk_finds(routes: list[GuardedRoute], method: str) -> 
         if expected is None:
             assert found is None, (method, path)
         else:
-            assert (found, scope["path_params"]) == expected, (method, path)
-            assert (scope["route"], scope["endpoint"]) == (found, nothing)
+            assert (cast("BaseRoute", found), scope["path_params"]) == expected, (method, path)
+            assert (scope["route"].original_route, scope["endpoint"]) == (found, nothing)
             seen += 1
     assert seen > 0 or method == "HEAD"
 
 
-def test_below_a_mount_the_library_finds_the_way(routes: list[GuardedRoute]) -> None:
-    assert RouteTable(routes).find(scope_of("GET", "/v1/holds", root_path="/behind")) is None
+def test_below_a_mount_the_library_finds_the_way(routes: list[RouteContext]) -> None:
+    assert table_of(routes).find(scope_of("GET", "/v1/holds", root_path="/behind")) is None
