@@ -1,7 +1,21 @@
-"""`python -m tests.model`: explore the protocol as it is built, and show that the model can fail.
+"""The model checker: proves in small worlds that no order of steps breaks a promise to a client.
 
-Without arguments all six parts are run, in a few minutes. `NAME … [SWITCH|-SWITCH …]` explores single
-configurations with switches turned, and tells the shortest way to what is found; `--list` names both.
+    python -m tests.model                          everything below, in a few minutes
+    python -m tests.model WORLD ... [SWITCH ...]   only these worlds; prints the shortest failing run
+    python -m tests.model --list                   lists the worlds and the switches
+
+SWITCH sets a switch on, -SWITCH sets it off: `python -m tests.model confirm -token_raise`.
+
+A run without arguments proves, in this order:
+
+1. The protocol as the code has it holds in every world, for every order of steps.
+2. Each rule is needed: without it a search finds a failure, and prints the shortest one.
+3. Each choice is free: the protocol also holds the other way.
+4. Each known mistake is caught.
+5. Row locks cannot deadlock, and the relay publishes every event in order.
+6. Random walks through two worlds that are too large for a full search find no failure.
+
+The exit status is 0 if everything is as expected, 1 if not, 2 for an unknown name.
 """
 
 import sys
@@ -15,7 +29,7 @@ from tests.model.flags import ABOUT, Flags, names
 from tests.model.search import Found, explore, walk
 
 WALK_SECONDS = 5.0
-SHOWN_MAX = 300_000  # states in which a difference must be found
+STATES_TO_FAIL_MAX = 300_000  # within so many states a planted failure must be found
 
 
 @dataclass(slots=True)
@@ -41,48 +55,50 @@ def main(arguments: Sequence[str]) -> int:
         return _single(arguments)
     begun, tally = process_time(), Tally()
     for title, part in _PARTS:
-        say(f"\n{title}")
+        write_line(f"\n{title}")
         for line in part(tally):
-            say(line)
+            write_line(line)
     verdict = f"{tally.unexpected} UNEXPECTED" if tally.unexpected else "ALL AS EXPECTED"
     seconds = process_time() - begun
-    say(f"\n{verdict}: {tally.states:,} states, {tally.steps:,} steps, {seconds:.0f} s of one core")
+    write_line(
+        f"\n{verdict}: {tally.states:,} states, {tally.steps:,} steps, {seconds:.0f} s of one core"
+    )
     return int(tally.unexpected > 0)
 
 
-def say(line: str) -> None:
+def write_line(line: str) -> None:
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
 
 
 def _list() -> int:
-    say(__doc__ or "")
+    write_line(__doc__ or "")
     for name, configuration in CONFIGURATIONS.items():
-        say(f"  {name:14} {configuration.about}")
+        write_line(f"  {name:14} {configuration.about}")
     for kind in ("rule", "choice", "mistake"):
-        say(f"\n{kind}s")
+        write_line(f"\n{kind}s")
         for name in names(kind):
-            say(f"  {name:22} {ABOUT[name]}")
+            write_line(f"  {name:22} {ABOUT[name]}")
     return 0
 
 
 def _single(arguments: Sequence[str]) -> int:
     wanted = [name for name in arguments if name in CONFIGURATIONS] or list(CONFIGURATIONS)
-    turned = {
+    switched = {
         name.removeprefix("-"): not name.startswith("-")
         for name in arguments
         if name not in CONFIGURATIONS
     }
-    unknown = sorted(set(turned) - set(ABOUT))
+    unknown = sorted(set(switched) - set(ABOUT))
     if unknown:
-        say(f"neither a configuration nor a switch: {', '.join(unknown)}; --list names them")
+        write_line(f"Unknown name: {', '.join(unknown)}. --list shows the worlds and switches.")
         return 2
     failed = False
     for name in wanted:
-        found = explore(CONFIGURATIONS[name], replace(Flags(), **turned))
-        say(f"{name:14} {_told(found)}")
+        found = explore(CONFIGURATIONS[name], replace(Flags(), **switched))
+        write_line(f"{name:14} {_summary(found)}")
         for line in _trace(found):
-            say(line)
+            write_line(line)
         failed = failed or found.violation is not None or not found.is_whole
     return int(failed)
 
@@ -91,14 +107,14 @@ def _as_built(tally: Tally) -> Iterator[str]:
     for name, configuration in CONFIGURATIONS.items():
         found = explore(configuration)
         note = tally.add(found, good=found.violation is None and found.is_whole)
-        yield f"  {name:14} {_told(found)}{note}   {configuration.about}"
+        yield f"  {name:14} {_summary(found)}{note}   {configuration.about}"
         yield from _trace(found)
-    yield f"  together {tally.states:,} states, {tally.steps:,} steps"
+    yield f"  in total {tally.states:,} states, {tally.steps:,} steps"
 
 
 def _without_rules(tally: Tally) -> Iterator[str]:
     for name, (where, wanted) in shown.RULES.items():
-        found = _turned(where, wanted, {name: False})
+        found = _explore_with(where, wanted, {name: False})
         note = tally.add(found, good=found.violation is not None)
         yield f"  -{name} [{where}] {ABOUT[name]}{note}"
         yield from _trace(found)
@@ -112,25 +128,27 @@ def _other_choices(tally: Tally) -> Iterator[str]:
             found = explore(CONFIGURATIONS[each], replace(Flags(), **other))
             note = tally.add(found, good=found.violation is None and found.is_whole)
             states += found.states
-            violations += [f"{each}: {_told(found)}{note}"] if note else []
+            violations += [f"{each}: {_summary(found)}{note}"] if note else []
         sign = "" if other[name] else "-"
-        verdict = "; ".join(violations) or "holds as well"
+        verdict = "; ".join(violations) or "also holds"
         yield f"  {sign}{name:22} {states:8,} states  {verdict}   {', '.join(where)}"
 
 
 def _mistakes(tally: Tally) -> Iterator[str]:
     for name, (where, wanted) in shown.MISTAKES.items():
-        turned = {name: True} | shown.ALSO.get(name, {})
-        found = _turned(where, wanted, turned)
+        switched = {name: True} | shown.WITH_SWITCHES.get(name, {})
+        found = _explore_with(where, wanted, switched)
         note = tally.add(found, good=found.violation is not None)
         verdict = f"caught after {len(found.trace):2} steps" if found.violation else "NOT CAUGHT"
         yield f"  {name:22} {verdict} [{where}] {found.violation}{note}"
 
 
-def _turned(where: str, wanted: Sequence[str], turned: dict[str, bool]) -> Found:
-    """With true time as the judge, so that what is found could have happened so."""
-    flags = replace(Flags(), **turned)
-    return explore(CONFIGURATIONS[where], flags, strict=False, states_max=SHOWN_MAX, wanted=wanted)
+def _explore_with(where: str, wanted: Sequence[str], switched: dict[str, bool]) -> Found:
+    """Explore with promises measured in true time, so that what is found could really happen."""
+    flags = replace(Flags(), **switched)
+    return explore(
+        CONFIGURATIONS[where], flags, strict=False, states_max=STATES_TO_FAIL_MAX, wanted=wanted
+    )
 
 
 def _locks_and_relay(tally: Tally) -> Iterator[str]:
@@ -144,8 +162,8 @@ def _locks_and_relay(tally: Tally) -> Iterator[str]:
     for gate in (False, True):
         starves = locks.starvation(gate=gate)
         name = "behind the gate" if gate else "without the gate"
-        verdict = "can be kept out for ever" if starves else "comes through"
-        yield f"  the bump {name} {verdict}{tally.judge(good=starves is not gate)}"
+        verdict = "can starve" if starves else "cannot starve"
+        yield f"  the end of an epoch {name} {verdict}{tally.judge(good=starves is not gate)}"
     found, states = relay.failure()
     yield f"  relay: {found or 'no failure'}, {states:,} states{tally.judge(good=found is None)}"
     for mistake in relay.MISTAKES:
@@ -164,8 +182,10 @@ def _walks(tally: Tally) -> Iterator[str]:
         yield from _trace(found)
 
 
-def _told(found: Found) -> str:
-    verdict = found.violation or ("holds" if found.is_whole else "CUT, not every state was seen")
+def _summary(found: Found) -> str:
+    verdict = found.violation or (
+        "holds" if found.is_whole else "STOPPED before every state was seen"
+    )
     return f"{found.states:8,} states {found.steps:9,} steps {found.seconds:5.1f} s  {verdict}"
 
 
@@ -177,12 +197,12 @@ def _trace(found: Found) -> Iterator[str]:
 
 
 _PARTS: tuple[tuple[str, Callable[[Tally], Iterator[str]]], ...] = (
-    ("1. The protocol as built: every order of steps", _as_built),
-    ("2. Each rule left out: the shortest way to what it prevents", _without_rules),
-    ("3. Each choice made the other way", _other_choices),
-    ("4. Each mistake planted", _mistakes),
+    ("1. The protocol as built, in every order of steps", _as_built),
+    ("2. Without each rule: the shortest failing run", _without_rules),
+    ("3. With each choice made the other way", _other_choices),
+    ("4. With each mistake planted", _mistakes),
     ("5. Row locks and the relay", _locks_and_relay),
-    ("6. Larger worlds, by chance", _walks),
+    ("6. Random walks through larger worlds", _walks),
 )
 
 if __name__ == "__main__":

@@ -1,15 +1,15 @@
-"""What must be true when everybody stops and only the repairs go on: asked in every state.
+"""What must be true once every client stops and only the repair jobs run; checked in every state.
 
-All parts and everything on its way is dropped. Then rebuild if needed, resolver, sweeper, expirer and
-sync run to their ends. After that every promise can be booked, all of them together (I3); every key
-gets an answer (I4); and once time has passed Redis counts what Postgres counts, with nothing held (I6,
-I11).
+The check drops all parts and all commits under way. Then a rebuild (if needed), the resolver, sweeper,
+expirer and sync run to their ends. After that all promised holds can be booked, at the same time (I3);
+every idempotency key gets an answer (I4); and after all holds have expired Redis and PostgreSQL count
+alike, with nothing held (I6, I11).
 """
 
 from typing import Any
 
 from tests.model import scripts, transactions
-from tests.model.properties import authority, is_promise, see_clock
+from tests.model.properties import authority, is_promised, see_clock
 from tests.model.world import LIVE, Keys, Redis, World, put
 
 _TRIES_MAX = 4
@@ -19,7 +19,7 @@ _LATER = 50
 def failure(world: World) -> str | None:
     key = (
         world.epoch, world.mode, world.incarnation, world.cut, world.stock, world.journal,
-        world.bookings, tuple(_as_judged(world, redis) for redis in world.redises), world.time,
+        world.bookings, tuple(_reduced(world, redis) for redis in world.redises), world.time,
         world.seen, world.promised, world.released, world.answers, world.followed,
     )  # fmt: skip
     judged = world.setting.judged
@@ -28,8 +28,8 @@ def failure(world: World) -> str | None:
     return judged[key]
 
 
-def _as_judged(world: World, redis: Redis) -> Any:
-    """Without what makes no difference at rest."""
+def _reduced(world: World, redis: Redis) -> Any:
+    """The world without the parts that make no difference at rest, as a key for the cache of verdicts."""
     if redis.epoch is None:
         return redis._replace(keys=())
     keys = scripts.keys_of(world.setting, redis, redis.epoch)
@@ -39,22 +39,22 @@ def _as_judged(world: World, redis: Redis) -> Any:
 def _failure(world: World) -> str | None:
     repair(world)
     keys = _keys(world)
-    left = scripts.take_back(world.setting, keys, scripts.read_clock(world, world.redises[0]))
+    left = scripts.reclaim(world.setting, keys, scripts.read_clock(world, world.redises[0]))
     for hold, memo in enumerate(left.memos):
         row = world.journal[hold]
         if memo is not None and memo.state in LIVE and (row is None or row.state != "HELD"):
             state = None if row is None else row.state
-            return f"I11 Redis keeps seats for {world.name(hold)}, which the journal calls {state}"
+            return f"I11 Redis keeps seats for {world.name(hold)}, which is {state} in the journal"
     return _unbookable(world.copy()) or _unanswered(world) or _uneven(world)
 
 
 def repair(world: World) -> None:
-    """Everything that mends, one after another, each to its end."""
+    """Run each repair job to its end, one after another."""
     redis = world.redises[0]
     if authority(world) is not redis:
         _rebuild(world)
     for hold in sorted(_keys(world).ended):
-        transactions.expire_on_word(world, world.epoch, hold)
+        transactions.mark_expired(world, world.epoch, hold)
     for hold in range(len(world.journal)):
         memo, row = _keys(world).memos[hold], world.journal[hold]
         if memo is None or memo.state not in LIVE:
@@ -68,7 +68,7 @@ def repair(world: World) -> None:
 
 
 def _rebuild(world: World) -> None:
-    """One that nothing interrupts: what is read is final."""
+    """A rebuild without interruption, so that one reading is enough."""
     setting, redis = world.setting, world.redises[0]
     cut = transactions.bump(world)
     keys = Keys(
@@ -86,7 +86,7 @@ def _rebuild(world: World) -> None:
 
 
 def _sync(world: World) -> None:
-    """Follows what it has not followed: facts, by the versions they led to."""
+    """Apply the inventory rows whose versions the sync has not applied yet."""
     versions, epoch = world.followed
     for flight, row in enumerate(world.stock):
         is_new_epoch = epoch != world.epoch and world.flags.sync_rewinds
@@ -96,9 +96,9 @@ def _sync(world: World) -> None:
 
 
 def settle(world: World, hold: int) -> None:
-    state, fence = transactions.settle(world, world.epoch, hold)
+    state, token = transactions.settle(world, world.epoch, hold)
     if state == "HELD":
-        _run(world, scripts.unpin, hold, fence)
+        _run(world, scripts.unpin, hold, token)
     elif state == "CONFIRMED":
         _run(world, scripts.finish, hold, world.rows(hold))
     else:
@@ -119,7 +119,7 @@ def _keys(world: World) -> Keys:
 
 def _unbookable(world: World) -> str | None:
     for hold in range(len(world.journal)):
-        if is_promise(world, hold) and world.bookings[hold] == 0:
+        if is_promised(world, hold) and world.bookings[hold] == 0:
             why = _book(world, hold)
             if why:
                 return f"I3 at rest live hold {world.name(hold)} cannot be booked ({why})"
@@ -130,19 +130,19 @@ def _book(world: World, hold: int) -> str | None:
     state = ""
     for _ in range(_TRIES_MAX):
         reply = _run(world, scripts.pin, hold)
-        fence = reply[1] if reply[0] == "PINNED" else -1
-        state, rows = transactions.confirm(world, world.epoch, hold, fence)
+        token = reply[1] if reply[0] == "PINNED" else -1
+        state, rows = transactions.confirm(world, world.epoch, hold, token)
         if state in ("DONE", "SAME"):
             _run(world, scripts.finish, hold, rows)
             return None
-        if state != "FENCE":
+        if state != "TOKEN":
             return f"{reply[0]}, {state}"
         settle(world, hold)
     return state
 
 
 def _unanswered(world: World) -> str | None:
-    """With attempts there is always one more; without, the only id must not be aborted."""
+    """With the rule `attempts` a key always has a next attempt; without it, its only id must not be aborted."""
     if world.flags.attempts:
         return None
     for key, holds in enumerate(world.configuration.keys):
@@ -159,11 +159,11 @@ def _uneven(world: World) -> str | None:
     see_clock(world)
     repair(world)
     setting, keys = world.setting, _keys(world)
-    left = scripts.take_back(setting, keys, scripts.read_clock(world, world.redises[0]))
+    left = scripts.reclaim(setting, keys, scripts.read_clock(world, world.redises[0]))
     for flight, row in enumerate(world.stock):
         held = scripts.taken(setting, left, flight) - left.seats[flight].sold
         if held:
-            return f"I6 at rest flight {flight}: {held} held by nobody for ever"
+            return f"I6 at rest flight {flight}: {held} seats stay held without a hold"
         seats = left.seats[flight]
         if (seats.sold, seats.limit) != (row.sold, row.limit):
             return f"I11 at rest flight {flight}: Redis {seats}, Postgres {row}"

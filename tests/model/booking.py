@@ -1,25 +1,25 @@
-"""Parts that turn holds into bookings: confirm, a batch of confirms, the resolver."""
+"""Parts that book holds: confirm, a batch of confirms, the resolver."""
 
 from typing import Any
 
 from tests.model import scripts, transactions
-from tests.model.properties import refuse, tell_booked
+from tests.model.properties import answer_booked, refuse
 from tests.model.steps import Steps, ask, call, go, learn_again
 from tests.model.world import DONE, Part, Pc, Rows, World, spend
 
-Claims = tuple[tuple[int, int, int], ...]
-"""Pins of a batch: hold, the epoch it was pinned in, its fence."""
+Pins = tuple[tuple[int, int, int], ...]
+"""The pins of a batch: hold, epoch of the pin, fencing token."""
 
 
 def confirm(world: World, part: int, this: Part) -> Steps:
-    """Pin, transaction, finish; settle where it went wrong."""
-    step, _, _, fence, rows = world.actors[part]
+    """Pin, transaction, finish; settle if one of them failed."""
+    step, _, _, token, rows = world.actors[part]
     if step == "pin":
         yield from _pin(world, part, this.hold)
     elif step == "ask":
-        yield from _ask_journal(world, part, this.hold, fence)
+        yield from _ask_journal(world, part, this.hold, token)
     elif step in ("book", "book without pin"):
-        yield from _book(world, part, this.hold, fence, without_pin=step != "book")
+        yield from _book(world, part, this.hold, token, without_pin=step != "book")
     elif step == "finish":
         after, _ = call(world, part, scripts.finish, this.hold, rows)
         if after is not None:
@@ -27,14 +27,14 @@ def confirm(world: World, part: int, this: Part) -> Steps:
         elif world.flags.versions:
             yield from learn_again(world, part, "finish")
     elif step == "unpin":
-        raised = fence + world.flags.abort_after_unknown
+        raised = token + world.flags.abort_after_unknown
         after, _ = call(world, part, scripts.unpin, this.hold, raised)
         if after is not None:
             yield f"unpin({world.name(this.hold)}, {raised})", go(after, part, DONE)
     elif step == "settle":
         yield from _settle(world, part, this.hold)
     else:
-        yield from _carry_out(world, part, this.hold, fence, rows)
+        yield from _carry_out(world, part, this.hold, token, rows)
 
 
 def _pin(world: World, part: int, held: int) -> Steps:
@@ -55,12 +55,12 @@ def _pin(world: World, part: int, held: int) -> Steps:
         pc = ("ask", epoch, incarnation, reply[0], ())
         yield f"pin({name}): {reply[0]}", go(after, part, pc)
     else:
-        refuse(after, held, f"pin said {reply[0]}")
+        refuse(after, held, f"the pin answered {reply[0]}")
         yield f"pin({name}): {reply[0]} -> refused", go(after, part, DONE)
 
 
 def _ask_journal(world: World, part: int, held: int, state: str) -> Steps:
-    """A refusal is a fact of the journal, read under the epoch in which Redis spoke."""
+    """Redis alone refuses nothing: the journal decides, read under the epoch of Redis's answer."""
     _, epoch, *_ = world.actors[part]
     name = world.name(held)
     after = world.copy()
@@ -68,7 +68,7 @@ def _ask_journal(world: World, part: int, held: int, state: str) -> Steps:
         yield from learn_again(world, part, "pin", "book without pin")
         return
     if state == "EXPIRED":
-        transactions.expire_on_word(after, epoch, held)
+        transactions.mark_expired(after, epoch, held)
     row = after.journal[held]
     if row is None:
         yield f"journal: no {name} -> 404", go(after, part, DONE)
@@ -79,18 +79,18 @@ def _ask_journal(world: World, part: int, held: int, state: str) -> Steps:
         yield f"journal: {name} is {row.state} -> refused", go(after, part, DONE)
 
 
-def _book(world: World, part: int, held: int, fence: int, *, without_pin: bool) -> Steps:
+def _book(world: World, part: int, held: int, token: int, *, without_pin: bool) -> Steps:
     _, epoch, incarnation, *_ = world.actors[part]
     flags, name = world.flags, world.name(held)
-    giving_up: Pc = ("unpin", epoch, incarnation, fence, ())
-    settling: Pc = ("settle", epoch, incarnation, fence, ())
+    giving_up: Pc = ("unpin", epoch, incarnation, token, ())
+    settling: Pc = ("settle", epoch, incarnation, token, ())
     if world.budget.rollbacks and not without_pin:
         undone = world.copy()
         spend(undone, "rollbacks")
-        pc = settling if flags.fence_raise else giving_up
+        pc = settling if flags.token_raise else giving_up
         yield f"book {name}: rolled back", go(undone, part, pc)
     after = world.copy()
-    state, rows = transactions.confirm(after, epoch, held, fence, without_pin=without_pin)
+    state, rows = transactions.confirm(after, epoch, held, token, without_pin=without_pin)
     if state == "EPOCH":
         yield from learn_again(world, part, "pin", "book without pin")
         return
@@ -102,26 +102,26 @@ def _book(world: World, part: int, held: int, fence: int, *, without_pin: bool) 
         yield f"book {name}: committed, answer lost", go(lost, part, pc)
         late = world.copy()
         spend(late, "unknowns")
-        late.inflight = (*world.inflight, (held, epoch, fence))
+        late.inflight = (*world.inflight, (held, epoch, token))
         if not without_pin:
-            yield f"book {name}: on its way, its sender goes on", go(late, part, pc)
+            yield f"book {name}: commit under way, its sender goes on", go(late, part, pc)
     if state in ("DONE", "SAME"):
-        tell_booked(after, held)
+        answer_booked(after, held)
         yield (
             f"book {name}: {state} -> 201",
             go(after, part, ("finish", epoch, incarnation, 0, rows)),
         )
-    elif state == "FENCE":
-        pc = settling if flags.fence_raise else DONE
-        yield f"book {name}: the fence has moved", go(after, part, pc)
+    elif state == "TOKEN":
+        pc = settling if flags.token_raise else DONE
+        yield f"book {name}: the fencing token has grown", go(after, part, pc)
     else:
         yield f"book {name}: {state}", _not_booked(after, part, held, state)
 
 
 def _not_booked(after: World, part: int, held: int, state: str) -> World:
     if state in ("GUARD", "BOOKED"):
-        if not after.configuration.guard_only:
-            after.accuse(f"I3 {after.name(held)} won its journal row and met {state}")
+        if not after.configuration.constraint_only:
+            after.accuse(f"I3 {after.name(held)} got its journal row, then {state}")
     else:
         refuse(after, held, state)
     return go(after, part, DONE)
@@ -130,20 +130,20 @@ def _not_booked(after: World, part: int, held: int, state: str) -> World:
 def _settle(world: World, part: int, held: int) -> Steps:
     _, epoch, incarnation, *_ = world.actors[part]
     after = world.copy()
-    state, fence = transactions.settle(after, epoch, held)
+    state, token = transactions.settle(after, epoch, held)
     if state != "EPOCH":
         rows = after.rows(held) if state == "CONFIRMED" else ()
-        pc = ("settled", epoch, incarnation, (state, fence), rows)
-        yield f"settle {world.name(held)}: {state} {fence}", go(after, part, pc)
+        pc = ("settled", epoch, incarnation, (state, token), rows)
+        yield f"settle {world.name(held)}: {state} {token}", go(after, part, pc)
 
 
 def _carry_out(world: World, part: int, held: int, settled: tuple[str, int], rows: Rows) -> Steps:
-    """Makes Redis agree with what settling found."""
-    state, fence = settled
+    """Bring to Redis what the settlement found in the journal."""
+    state, token = settled
     script: scripts.Script
     arguments: tuple[Any, ...]
     if state == "HELD":
-        script, arguments = scripts.unpin, (fence,)
+        script, arguments = scripts.unpin, (token,)
     elif state == "CONFIRMED":
         script, arguments = scripts.finish, (rows,)
     else:
@@ -154,7 +154,7 @@ def _carry_out(world: World, part: int, held: int, settled: tuple[str, int], row
 
 
 def resolve(world: World, part: int, this: Part) -> Steps:
-    """The resolver: whatever stays pinned, by anyone, is settled."""
+    """The resolver: settles a hold that stays pinned, whichever process pinned it."""
     step, epoch, _, settled, rows = world.actors[part]
     if step == "settle":
         redis = ask(world, part)
@@ -167,19 +167,19 @@ def resolve(world: World, part: int, this: Part) -> Steps:
         yield from _carry_out(world, part, this.hold, settled, rows)
 
 
-def book_together(world: World, part: int, this: Part) -> Steps:
-    """Bookings that came together, in one transaction: all or nothing.
+def book_batch(world: World, part: int, this: Part) -> Steps:
+    """A batch of bookings in one transaction: all or nothing.
 
-    Where one item is stopped, nothing of the batch is committed and each goes by itself. An unknown
-    commit is unknown for every item: each is settled by itself.
+    If one item fails, nothing of the batch is committed and each item is booked by itself. An unknown
+    commit is unknown for every item, so each is settled by itself.
     """
-    step, epoch, incarnation, fences, left = world.actors[part]
+    step, epoch, incarnation, tokens, left = world.actors[part]
     if step == "pin":
-        yield from _pin_next(world, part, this, fences, left)
+        yield from _pin_next(world, part, this, tokens, left)
     elif step == "book":
-        yield from _book_all(world, part, fences)
+        yield from _book_all(world, part, tokens)
     elif step == "one":
-        yield from _book_one(world, part, fences, left)
+        yield from _book_one(world, part, tokens, left)
     elif step == "finish":
         after, _ = call(world, part, scripts.finish, *left[0])
         if after is not None:
@@ -189,48 +189,51 @@ def book_together(world: World, part: int, this: Part) -> Steps:
             yield from learn_again(world, part, "finish")
     elif step == "settle":
         after = world.copy()
-        state, fence = transactions.settle(after, epoch, left[0])
+        state, token = transactions.settle(after, epoch, left[0])
         if state != "EPOCH":
-            pc = ("carry out", epoch, incarnation, (state, fence, after.rows(left[0])), left)
+            pc = ("carry out", epoch, incarnation, (state, token, after.rows(left[0])), left)
             yield f"settle {world.name(left[0])}: {state}", go(after, part, pc)
     else:
-        state, fence, rows = fences
+        state, token, rows = tokens
         following = ("settle", epoch, incarnation, (), left[1:]) if left[1:] else DONE
-        for label, after in _carry_out(world, part, left[0], (state, fence), rows):
+        for label, after in _carry_out(world, part, left[0], (state, token), rows):
             yield label, go(after, part, following)
 
 
-def _pin_next(world: World, part: int, this: Part, claims: Claims, left: tuple[int, ...]) -> Steps:
-    """One call may pin them all: that is one of the orders in which these come."""
+def _pin_next(world: World, part: int, this: Part, pins: Pins, left: tuple[int, ...]) -> Steps:
+    """Pin one hold. One script call for all of them equals these steps without another in between."""
     _, epoch, incarnation, *_ = world.actors[part]
-    left = left or this.several[len(claims) :]
+    left = left or this.several[len(pins) :]
     after, reply = call(world, part, scripts.pin, left[0])
     if after is None:
         yield from learn_again(world, part, "pin")
         return
     if reply[0] == "PINNED":
-        claims = (*claims, (left[0], epoch, reply[1]))
+        pins = (*pins, (left[0], epoch, reply[1]))
     if left[1:]:
-        pc: Pc = ("pin", epoch, incarnation, claims, left[1:])
+        pc: Pc = ("pin", epoch, incarnation, pins, left[1:])
     else:
-        pc = ("book", epoch, incarnation, claims, ()) if claims else DONE
+        pc = ("book", epoch, incarnation, pins, ()) if pins else DONE
     yield f"pin({world.name(left[0])}): {reply[0]}", go(after, part, pc)
 
 
-def _book_all(world: World, part: int, claims: Claims) -> Steps:
+def _book_all(world: World, part: int, pins: Pins) -> Steps:
     _, epoch, incarnation, *_ = world.actors[part]
     flags = world.flags
-    alone: Pc = ("one", epoch, incarnation, claims, ())
+    alone: Pc = ("one", epoch, incarnation, pins, ())
     if flags.batch_one_proof:
-        claims = tuple((held, epoch, fence) for held, _, fence in claims)
-    elif len({claim[1] for claim in claims}) > 1:
-        yield "pins of several epochs do not go together", go(world.copy(), part, alone)
+        pins = tuple((held, epoch, token) for held, _, token in pins)
+    elif len({epoch for _, epoch, _ in pins}) > 1:
+        yield (
+            "pins of several epochs are not booked in one transaction",
+            go(world.copy(), part, alone),
+        )
         return
     after = world.copy()
     sold: list[tuple[int, Rows]] = []
     states = []
-    for held, proven, fence in claims:
-        state, rows = transactions.confirm(after, proven, held, fence)
+    for held, proven, token in pins:
+        state, rows = transactions.confirm(after, proven, held, token)
         states.append(state)
         if state in ("DONE", "SAME"):
             sold.append((held, rows))
@@ -238,20 +241,20 @@ def _book_all(world: World, part: int, claims: Claims) -> Steps:
             break
     if "EPOCH" in states:
         return
-    if flags.batch_all_or_nothing and len(sold) < len(claims):
+    if flags.batch_all_or_nothing and len(sold) < len(pins):
         after = world.copy()
         if flags.batch_all_done and states[0] == "DONE":
-            _tell_booked(after, [claim[0] for claim in claims])
-        yield f"one transaction: {states}, undone", go(after, part, alone)
+            _answer_booked(after, [pin[0] for pin in pins])
+        yield f"one transaction: {states}, rolled back", go(after, part, alone)
         return
     if world.budget.unknowns:
-        yield from _unknown_together(world, after, part, [claim[0] for claim in claims])
-    _tell_booked(after, [held for held, _ in sold])
+        yield from _unknown_batch(world, after, part, [claim[0] for claim in pins])
+    _answer_booked(after, [held for held, _ in sold])
     following: Pc = ("finish", epoch, incarnation, (), tuple(sold)) if sold else DONE
     yield f"one transaction: {states} -> 201", go(after, part, following)
 
 
-def _unknown_together(world: World, after: World, part: int, held: list[int]) -> Steps:
+def _unknown_batch(world: World, after: World, part: int, held: list[int]) -> Steps:
     _, epoch, incarnation, *_ = world.actors[part]
     settling: Pc = ("settle", epoch, incarnation, (), tuple(held))
     for how, outcome in (("committed", after.copy()), ("undone", world.copy())):
@@ -259,22 +262,22 @@ def _unknown_together(world: World, after: World, part: int, held: list[int]) ->
         yield f"one transaction: {how}, answer lost", go(outcome, part, settling)
 
 
-def _tell_booked(after: World, held: list[int]) -> None:
+def _answer_booked(after: World, held: list[int]) -> None:
     for hold in held:
-        tell_booked(after, hold)
+        answer_booked(after, hold)
 
 
-def _book_one(world: World, part: int, claims: Claims, sold: tuple[tuple[int, Rows], ...]) -> Steps:
+def _book_one(world: World, part: int, pins: Pins, sold: tuple[tuple[int, Rows], ...]) -> Steps:
     _, epoch, incarnation, *_ = world.actors[part]
-    (held, proven, fence), *left = claims
+    (held, proven, token), *left = pins
     after = world.copy()
-    state, rows = transactions.confirm(after, proven, held, fence)
+    state, rows = transactions.confirm(after, proven, held, token)
     if state in ("DONE", "SAME"):
-        tell_booked(after, held)
+        answer_booked(after, held)
         sold = (*sold, (held, rows))
     elif state in ("GUARD", "BOOKED"):
-        after.accuse(f"I3 {world.name(held)} won its journal row and met {state}")
-    elif state not in ("FENCE", "EPOCH"):  # those two pin again: the client's retry does
+        after.accuse(f"I3 {world.name(held)} got its journal row, then {state}")
+    elif state not in ("TOKEN", "EPOCH"):  # after those two the client's retry pins again
         refuse(after, held, state)
     if left:
         pc: Pc = ("one", epoch, incarnation, tuple(left), sold)

@@ -1,4 +1,4 @@
-"""Parts that change what there is: release, extend, cancel, PATCH, tighten, and the sync that follows."""
+"""Parts that change holds, bookings and limits: release, extend, cancel, PATCH, ceiling reducer, sync."""
 
 from tests.model import scripts, transactions
 from tests.model.steps import Steps, ask, call, go, learn_again
@@ -6,7 +6,7 @@ from tests.model.world import DONE, Part, Rows, World, put
 
 
 def release(world: World, part: int, this: Part) -> Steps:
-    """The journal first, in any epoch; then the script."""
+    """Release: the journal first, in any epoch; then the script."""
     held, name = this.hold, world.name(this.hold)
     step, epoch, incarnation, state = world.actors[part]
     if step == "journal":
@@ -35,7 +35,7 @@ def release(world: World, part: int, this: Part) -> Steps:
 
 
 def extend(world: World, part: int, this: Part) -> Steps:
-    """Redis first, then the promise: an extension that was not promised is nobody's loss."""
+    """Extend: Redis first, then the journal. An extension that stops in between was never promised."""
     held, name = this.hold, world.name(this.hold)
     step, epoch, incarnation, expires = world.actors[part]
     row = world.journal[held]
@@ -61,7 +61,7 @@ def extend(world: World, part: int, this: Part) -> Steps:
         after.journal = put(after.journal, held, row._replace(expires=expires))
         if world.epoch != epoch:
             after.accuse("I10 committed under an epoch that is over")
-        _promise(after, held, expires)
+        _acknowledge_extension(after, held, expires)
         yield f"extend {name}: until {expires} -> 200", go(after, part, DONE)
 
 
@@ -77,17 +77,17 @@ def _extend_in_redis(world: World, part: int, held: int) -> Steps:
         pc = ("promise", epoch, incarnation, reply[1])
         yield f"extend({name}): until {reply[1]}", go(after, part, pc)
     else:
-        _promise(after, held, reply[1])
+        _acknowledge_extension(after, held, reply[1])
         yield f"extend({name}): until {reply[1]} -> 200", go(after, part, DONE)
 
 
-def _promise(after: World, held: int, until: int) -> None:
+def _acknowledge_extension(after: World, held: int, until: int) -> None:
     if not after.released[held]:
         after.promised = put(after.promised, held, until)
 
 
 def cancel(world: World, part: int, this: Part) -> Steps:
-    """The row, with another version; then that row goes to Redis."""
+    """Cancel: raises the version of the inventory row, then applies that row to Redis."""
     held, name = this.hold, world.name(this.hold)
     step, epoch, incarnation, rows = world.actors[part]
     if step == "journal":
@@ -121,7 +121,7 @@ def _apply(world: World, part: int, rows: Rows) -> Steps:
 
 
 def patch(world: World, part: int, this: Part) -> Steps:
-    """A limit, in Postgres first; the ceiling never sinks here."""
+    """PATCH of a limit, in PostgreSQL first; it never lowers the ceiling."""
     flight = this.flight
     step, epoch, incarnation, rows = world.actors[part]
     if step != "journal":
@@ -129,7 +129,7 @@ def patch(world: World, part: int, this: Part) -> Steps:
         return
     after, stock = world.copy(), world.stock[flight]
     if not world.flags.ceiling and stock.sold > this.limit:
-        yield "PATCH: the CHECK refuses", go(after, part, DONE)
+        yield "PATCH: the constraint refuses", go(after, part, DONE)
         return
     ceiling = max(stock.ceiling, this.limit)
     changed = stock._replace(limit=this.limit, ceiling=ceiling, version=stock.version + 1)
@@ -138,8 +138,8 @@ def patch(world: World, part: int, this: Part) -> Steps:
     yield f"PATCH flight {flight}: limit {this.limit}", go(after, part, pc)
 
 
-def tighten(world: World, part: int, this: Part) -> Steps:
-    """The ceiling down to what is taken, if nothing changed since Redis was read."""
+def reduce_ceiling(world: World, part: int, this: Part) -> Steps:
+    """The ceiling reducer: lowers the ceiling to what is taken, unless the row changed since Redis was read."""
     flight = this.flight
     step, epoch, incarnation, seen = world.actors[part]
     if step == "look":
@@ -148,23 +148,23 @@ def tighten(world: World, part: int, this: Part) -> Steps:
             return
         keys = scripts.keys_of(world.setting, redis, epoch)
         count = scripts.taken(world.setting, keys, flight)
-        if world.flags.tighten_counts_ended:  # a rebuild may still find them HELD
+        if world.flags.reduce_counts_ended:  # a rebuild may still find them HELD
             count += sum(flight in world.lines(held) for held in keys.ended)
         found = (count, keys.seats[flight].version)
-        pc = ("tighten", epoch, incarnation, found)
-        yield f"tighten: {found[0]} taken at version {found[1]}", go(world.copy(), part, pc)
+        pc = ("reduce_ceiling", epoch, incarnation, found)
+        yield f"reduce_ceiling: {found[0]} taken at version {found[1]}", go(world.copy(), part, pc)
         return
     after, stock = world.copy(), world.stock[flight]
     if transactions.proves(world, epoch) and stock.version == seen[1]:
         ceiling = max(stock.limit, seen[0])
         after.stock = put(after.stock, flight, stock._replace(ceiling=ceiling))
-        yield f"tighten: ceiling {ceiling}", go(after, part, DONE)
+        yield f"reduce_ceiling: ceiling {ceiling}", go(after, part, DONE)
 
 
 def sync(world: World, part: int, this: Part) -> Steps:
-    """Follows the facts of changed rows, for ever; what it has followed it does not look at again.
+    """The sync: applies changed inventory rows to Redis without end, each version once.
 
-    Finding itself in another epoch it looks back: the one it left may have been an old primary's.
+    In a new epoch it starts again from the beginning: the Redis it wrote to before may be an old primary.
     """
     step, epoch, incarnation, rows = world.actors[part]
     versions, followed_in = world.followed
@@ -177,7 +177,7 @@ def sync(world: World, part: int, this: Part) -> Steps:
         )
         if new:
             pc = ("apply", epoch, incarnation, new)
-            yield f"the sync finds {len(new)} rows", go(world.copy(), part, pc)
+            yield f"the sync finds {len(new)} changed rows", go(world.copy(), part, pc)
         else:
             yield from learn_again(world, part, "look")
         return
@@ -187,4 +187,4 @@ def sync(world: World, part: int, this: Part) -> Steps:
         return
     moved = dict(enumerate(versions)) | {flight: row.version for flight, row in rows}
     after.followed = (tuple(moved[flight] for flight in sorted(moved)), epoch)
-    yield "the sync brings them over", go(after, part, ("look", epoch, incarnation, ()))
+    yield "the sync applies them", go(after, part, ("look", epoch, incarnation, ()))

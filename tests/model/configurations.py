@@ -1,6 +1,6 @@
-"""What is explored: small worlds, each made for one danger, so that every order of steps can be tried.
+"""The worlds that the model explores: each is small enough to try every order of steps, for one danger.
 
-Holds are named A, B, …; A2 is the second attempt of A's key. The last seat is at stake unless said.
+Holds are named A, B, …; A2 is the second attempt of A's key. One seat is left unless the world says more.
 """
 
 from dataclasses import replace
@@ -60,13 +60,15 @@ def patch(limit: int) -> Part:
     return _part("patch", limit=limit)
 
 
-REBUILD, FILL, SYNC, TIGHTEN = (_part(kind) for kind in ("rebuild", "fill", "sync", "tighten"))
+REBUILD, FILL, SYNC, REDUCE_CEILING = (
+    _part(kind) for kind in ("rebuild", "fill", "sync", "reduce")
+)
 END_EPOCH = _part("rebuild", unasked=True)
 REBUILD_OTHER = _part("rebuild", at=1)
 
 
 def _make(about: str, *parts: Part, **values: Any) -> Configuration:
-    """One flight with one seat, A and B, unless told otherwise."""
+    """A world of one flight with one seat and the holds A and B, unless `values` say otherwise."""
     named = tuple(replace(part, name=f"P{n}") for n, part in enumerate(parts, 1))
     whole: dict[str, Any] = {"limits": (1,), "holds": (A, B), "keys": ((0,), (1,))} | values
     return Configuration(about, parts=named, **whole)
@@ -105,12 +107,12 @@ def _one_epoch() -> dict[str, Configuration]:
             ttl=1, until=2, before=_HELD,
         ),
         "look": _make(
-            "A held: it runs out while it is looked at, extended, booked; rival B, expirer",
+            "A held: it expires while it is read, extended, booked; rival B, expirer",
             look(0), extend(0), confirm(0), hold(1), expire(0), again(0), ttl=1, until=2, before=_HELD,
         ),
         "patch": _make(
-            "two seats, A held, the limit lowered to 0 while B is taken, bookings, the ceiling tightened",
-            patch(0), hold(1), confirm(0), confirm(1), TIGHTEN, TIGHTEN,
+            "two seats, A held, the limit lowered to 0 while B is taken, bookings, the ceiling reducer",
+            patch(0), hold(1), confirm(0), confirm(1), REDUCE_CEILING, REDUCE_CEILING,
             limits=(2,), ttl=2, until=2, before=_HELD,
         ),
         "two": _make(
@@ -119,7 +121,7 @@ def _one_epoch() -> dict[str, Configuration]:
             limits=(1, 1), holds=(("X", (0, 1)), A, ("B", (1,))), keys=((0,), (1,), (2,)), ttl=1, until=1,
         ),
         "together": _make(
-            "two seats, A and B held: booked in one transaction; booked apart, released, resolved, rival N",
+            "two seats, A and B held: booked in one transaction; booked alone, released, resolved, rival N",
             _part("book together", several=(0, 1)), confirm(0), release(1), resolve(0), hold(2),
             limits=(2,), holds=(A, B, N), keys=((0,), (1,), (2,)), ttl=1, until=1,
             budget=Budget(unknowns=1), before=(("hold", 0), ("hold", 1)),
@@ -147,13 +149,13 @@ def _loss() -> dict[str, Configuration]:
             ttl=1, until=1, faults=("flush", "split"), budget=once, before=_HELD,
         ),
         "clock+": _make(
-            "as loss, the new Redis and Postgres are ahead; expirer, resolver",
+            "as loss, the clocks of the new Redis and PostgreSQL are ahead; expirer, resolver",
             confirm(0), hold(1), REBUILD, expire(0), resolve(0),
             ttl=2, until=2, faults=("empty", "split"), budget=once, before=_HELD,
             redis_offset=1, postgres_offset=2,
         ),
         "clock-": _make(
-            "as loss, the new Redis and Postgres are behind",
+            "as loss, the clocks of the new Redis and PostgreSQL are behind",
             confirm(0), hold(1), confirm(1), release(1), REBUILD,
             ttl=1, until=2, faults=("empty",), budget=once, before=_HELD,
             redis_offset=-2, postgres_offset=-2,
@@ -164,7 +166,7 @@ def _loss() -> dict[str, Configuration]:
             ttl=1, until=1, faults=("back", "flush"), budget=Budget(losses=2), before=_HELD,
         ),
         "extendback": _make(
-            "A held: it is looked at, the clock of Redis goes back, it is extended; expirer, booking",
+            "A held: it is read, the clock of Redis goes back, it is extended; expirer, booking",
             look(0), extend(0), expire(0), confirm(0),
             ttl=1, until=2, faults=("back",), budget=once, before=_HELD,
         ),
@@ -186,7 +188,7 @@ def _loss() -> dict[str, Configuration]:
             faults=("flush", "split"), budget=once, before=(("book", 0),),
         ),
         "split": _make(
-            "a lagging replica is promoted, the old primary serves on: holds on each side, booking",
+            "a lagging replica is promoted, the old primary still serves: holds on each side, booking",
             hold(1), hold(2), confirm(1), REBUILD,
             holds=(A, B, N), keys=((0,), (1,), (2,)), ttl=2, until=1,
             faults=("split", "stale"), budget=Budget(losses=1, catch_ups=1),
@@ -203,12 +205,12 @@ def _loss() -> dict[str, Configuration]:
         ),
         "patchloss": _make(
             "as patch, Redis lost once",
-            patch(0), hold(1), confirm(1), TIGHTEN, REBUILD,
+            patch(0), hold(1), confirm(1), REDUCE_CEILING, REBUILD,
             limits=(2,), ttl=2, until=0, faults=("flush", "split"), budget=once, before=_HELD,
         ),
-        "tighten": _make(
-            "A held, the limit lowered to 0, A runs out, the ceiling tightened, Redis lost once",
-            patch(0), expire(0), TIGHTEN, confirm(0), REBUILD,
+        "reduce": _make(
+            "A held, the limit lowered to 0, A expires, the ceiling reducer, Redis lost once",
+            patch(0), expire(0), REDUCE_CEILING, confirm(0), REBUILD,
             ttl=1, until=1, faults=("flush", "split"), budget=once, before=_HELD,
         ),
         "cut": _make(
@@ -244,22 +246,22 @@ def _rebuilds() -> dict[str, Configuration]:
             ttl=3, until=0, faults=("flush", "empty"), budget=Budget(losses=2), before=_HELD,
         ),
         "rebuild3": _make(
-            "a half-loaded or just opened replica is promoted in mid-rebuild",
+            "a replica that is half loaded or newly opened is promoted during a rebuild",
             END_EPOCH, REBUILD, hold(1),
             ttl=2, until=0, faults=("stale", "split"), budget=Budget(losses=1, catch_ups=1), before=_HELD,
         ),
         "away": _make(
-            "no Redis answers: the epoch is ended without one; A is booked; the old Redis wakes up",
+            "no Redis answers: the epoch is ended without one; A is booked; the old Redis answers again",
             END_EPOCH, REBUILD, confirm(0), hold(1), look(0),
             ttl=1, until=1, before=_HELD,
         ),
         "away2": _make(
-            "as away, and it comes back emptied, or a lagging replica beside it; expirer",
+            "as away, but Redis comes back empty, or with a lagging replica beside it; expirer",
             END_EPOCH, REBUILD, confirm(0), expire(0),
             ttl=1, until=1, faults=("empty", "split"), budget=Budget(losses=1), before=_HELD,
         ),
         "both": _make(
-            "a replica promoted, the old primary serves on, and each side has a rebuilder",
+            "a replica is promoted, the old primary still serves, and each side has a rebuilder",
             REBUILD, REBUILD_OTHER, confirm(0), hold(1),
             ttl=2, until=0, faults=("split",), budget=Budget(losses=1), before=_HELD,
         ),
@@ -270,32 +272,32 @@ def _ages() -> dict[str, Configuration]:
     attempts: dict[str, Any] = {"holds": (A, A2, B), "keys": ((0, 1), (2,))}
     return {
         "age": _make(
-            "A held, then released, booked or run out; its tombstone leaves; late retries, rival B",
+            "A held, then released, booked or expired; its tombstone vanishes; late retries, rival B",
             release(0), hold(1), again(0), confirm(0), again(0), expire(0),
             ttl=1, until=1, budget=Budget(forgettings=1), before=_HELD,
         ),
         "extendage": _make(
-            "A held: it runs out and the journal is told late; its tombstone leaves; a retry, an extension",
+            "A held: it expires, the journal learns late; its tombstone vanishes; a retry, an extension",
             expire(0), again(0), extend(0),
             ttl=1, until=2, budget=Budget(forgettings=1), before=_HELD,
         ),
         "attempt": _make(
-            "attempt 1 is aborted, attempt 2 answered; the tombstone leaves; retries, rival B",
+            "attempt 1 is aborted, attempt 2 answered; the tombstone vanishes; retries, rival B",
             hold(0), sweep(0), again(0), again(0), hold(1),
             ttl=2, until=2, budget=Budget(unknowns=1, forgettings=1), **attempts,
         ),
         "old": _make(
-            "A held, then released, booked or run out; its row leaves; the key is used again, rival B",
+            "A held, then released, booked or expired; its row is deleted; the key is used again, rival B",
             release(0), confirm(0), again(0), confirm(0), expire(0),
             ttl=1, until=1, budget=Budget(forgettings=1, drops=1), before=_HELD,
         ),
         "new": _make(
-            "A held and booked, Redis lost; a late retry, rival B, the filler of marks",
+            "A held and booked, Redis lost; a late retry, rival B, the key filter's filler",
             confirm(0), again(0), hold(1), REBUILD, FILL,
             ttl=2, until=0, faults=("flush", "split"), budget=Budget(losses=1, forgettings=1), before=_HELD,
         ),
         "newsplit": _make(
-            "the old primary serves on: A answered on one side, its retry on the other; rival B",
+            "the old primary still serves: A answered on one side, its retry on the other; rival B",
             hold(0), again(0), hold(1), REBUILD,
             ttl=2, until=0, faults=("split", "flush"), budget=Budget(losses=1, forgettings=1),
         ),
@@ -307,18 +309,18 @@ def _ages() -> dict[str, Configuration]:
     }  # fmt: skip
 
 
-GUARD = _make(
-    "beyond the assumptions: old data under the same incarnation; only the guard must hold",
+CONSTRAINT = _make(
+    "beyond the assumptions: old data under the same incarnation; only the constraint must hold",
     confirm(0), hold(1), confirm(1),
     ttl=2, until=0, faults=("silent",), budget=Budget(losses=1, catch_ups=1), before=_HELD,
-    guard_only=True,
+    constraint_only=True,
 )  # fmt: skip
 CONFIGURATIONS: dict[str, Configuration] = {
-    **_one_epoch(), **_loss(), **_rebuilds(), **_ages(), "guard": GUARD,
+    **_one_epoch(), **_loss(), **_rebuilds(), **_ages(), "guard": CONSTRAINT,
 }  # fmt: skip
 
 EVERYTHING = _make(
-    "one seat: A held, all that can happen to it, rival B and its booking, Redis lost twice",
+    "one seat: A held, everything that can happen to it, rival B and its booking, Redis lost twice",
     confirm(0), confirm(0), resolve(0), resolve(0), hold(1), confirm(1), release(0), again(0),
     extend(0), expire(0), look(0), sweep(0), REBUILD, REBUILD, END_EPOCH,
     ttl=1, until=3, faults=("flush", "empty", "stale", "split"),
@@ -328,7 +330,7 @@ LARGE = _make(
     "two flights, six holds, one over both, 22 parts, Redis lost twice",
     hold(0), again(0), hold(1), hold(2), hold(3), confirm(0), confirm(0), confirm(2), confirm(3),
     _part("book together", several=(2, 3)), resolve(0), resolve(3), sweep(0), sweep(3), release(2),
-    extend(0), cancel(5), expire(0), patch(1), TIGHTEN, SYNC, REBUILD, REBUILD, REBUILD,
+    extend(0), cancel(5), expire(0), patch(1), REDUCE_CEILING, SYNC, REBUILD, REBUILD, REBUILD,
     limits=(2, 1), holds=(A, A2, B, ("X", (0, 1)), ("E", (1,)), C), keys=((0, 1), (2,), (3,), (4,), ()),
     ttl=1, until=4, faults=("flush", "empty", "stale", "split"), redis_offset=-1, postgres_offset=2,
     budget=Budget(rollbacks=1, unknowns=2, losses=2, catch_ups=2, forgettings=1), before=(("book", 5),),

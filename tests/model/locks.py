@@ -1,8 +1,8 @@
-"""The order in which transactions take row locks: can they wait for each other, or one for ever?
+"""The order in which transactions take row locks: can they deadlock, and can one of them starve?
 
-`deadlock` tries every interleaving of every three transactions. `starvation` asks whether a stream of
-share locks on the epoch's row can keep the bump out for ever, as Postgres lets a share lock pass an
-update that waits.
+`deadlock` tries every interleaving of every three transactions. `starvation` checks whether a stream of
+share locks on the epoch's row can starve the transaction that ends the epoch (the bump), since PostgreSQL
+grants a share lock ahead of an update that waits.
 """
 
 from itertools import combinations
@@ -12,7 +12,10 @@ Lock = tuple[str, Literal["S", "X"]]
 Progress = tuple[int, ...]
 
 _EPOCH: Final[Lock] = ("epoch", "S")
-_KEYS: Final[tuple[Lock, ...]] = (("key A", "X"), ("key B", "X"))  # of two requests
+_KEYS: Final[tuple[Lock, ...]] = (
+    ("key A", "X"),
+    ("key B", "X"),
+)  # idempotency keys of two requests
 _OTHER_KEY: Final[Lock] = ("key C", "X")  # of a third, for hold B too
 _JOURNAL: Final[tuple[Lock, ...]] = (("journal A", "X"), ("journal B", "X"))
 _STOCK: Final[tuple[Lock, ...]] = (("stock 1", "X"), ("stock 2", "X"))
@@ -23,8 +26,8 @@ TRANSACTIONS: dict[str, tuple[Lock, ...]] = {
     "append of others": (_EPOCH, *_JOURNAL),
     "book A": (_KEYS[0], _EPOCH, _JOURNAL[0], *_STOCK),
     "book B": (_OTHER_KEY, _EPOCH, _JOURNAL[1], *_STOCK),
-    "book together": (*_KEYS, _EPOCH, *_JOURNAL, *_STOCK),
-    "book together elsewhere": (*_KEYS, _EPOCH, *_JOURNAL, *_STOCK),
+    "book batch": (*_KEYS, _EPOCH, *_JOURNAL, *_STOCK),
+    "book batch elsewhere": (*_KEYS, _EPOCH, *_JOURNAL, *_STOCK),
     "bump": _END,
     "bump of another": _END,
     "settle": (_EPOCH, _JOURNAL[0], ("stock 1", "S")),
@@ -36,9 +39,9 @@ TRANSACTIONS: dict[str, tuple[Lock, ...]] = {
 MISTAKES: dict[str, dict[str, tuple[Lock, ...]]] = {
     "rows of a batch unsorted": {"append of others": (_EPOCH, *reversed(_JOURNAL))},
     "inventory unsorted": {"book B": (_OTHER_KEY, _EPOCH, _JOURNAL[1], *reversed(_STOCK))},
-    "keys of a batch unsorted": {"book together": (*reversed(_KEYS), _EPOCH, *_JOURNAL, *_STOCK)},
+    "keys of a batch unsorted": {"book batch": (*reversed(_KEYS), _EPOCH, *_JOURNAL, *_STOCK)},
     "a batch sells item by item": {
-        "book together": (*_KEYS, _EPOCH, _JOURNAL[0], _STOCK[0], _JOURNAL[1], _STOCK[1])
+        "book batch": (*_KEYS, _EPOCH, _JOURNAL[0], _STOCK[0], _JOURNAL[1], _STOCK[1])
     },
     "settling locks the journal before the epoch": {"settle": (_JOURNAL[0], _EPOCH)},
     "the bump reads with a share lock first": {
@@ -49,7 +52,7 @@ MISTAKES: dict[str, dict[str, tuple[Lock, ...]]] = {
 
 
 def deadlock(mistake: str | None = None) -> tuple[str | None, int]:
-    """A deadlock in words, or None; and how many states were seen."""
+    """The description of a deadlock, or None; and the number of states seen."""
     transactions = TRANSACTIONS | (MISTAKES[mistake] if mistake else {})
     states = 0
     for names in combinations(transactions, 3):
@@ -76,7 +79,7 @@ def _among(names: tuple[str, ...], wanted: list[tuple[Lock, ...]]) -> tuple[str 
                 for k, at in enumerate(progress)
                 if at < len(wanted[k])
             ]
-            return "they wait for ever: " + ", ".join(waiting), len(seen)
+            return "deadlock: " + ", ".join(waiting), len(seen)
         for each in following:
             if each not in seen:
                 seen.add(each)
@@ -85,7 +88,10 @@ def _among(names: tuple[str, ...], wanted: list[tuple[Lock, ...]]) -> tuple[str 
 
 
 def _waits(wanted: list[tuple[Lock, ...]], progress: Progress, k: int) -> bool:
-    """Whether another that has not ended holds what this one needs next. One step more is the end."""
+    """Whether a transaction that has not ended holds the lock that transaction `k` needs next.
+
+    One step after the last lock is the end of a transaction.
+    """
     at = progress[k]
     if at == len(wanted[k]):
         return False
@@ -99,10 +105,10 @@ def _waits(wanted: list[tuple[Lock, ...]], progress: Progress, k: int) -> bool:
 
 
 def starvation(*, gate: bool) -> bool:
-    """Whether two appenders that come again and again can keep the bump waiting for ever.
+    """Whether two appenders that repeat without end can starve the bump.
 
-    A state says which of them holds the share lock; the bump may go where none does. Behind the gate
-    a new lock is not taken.
+    A state is which of them hold the share lock; the bump can run in a state where none does. Behind the
+    gate no new share lock is taken.
     """
     start = (True, True)
     seen, todo = set(), [(start, frozenset([start]))]
@@ -113,7 +119,7 @@ def starvation(*, gate: bool) -> bool:
                 continue
             following = (not state[0], state[1]) if k == 0 else (state[0], not state[1])
             if not any(following):
-                continue  # the bump goes
+                continue  # the bump runs
             if following in path:
                 return True
             if following not in seen:

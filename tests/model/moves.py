@@ -1,4 +1,4 @@
-"""Every step that may come next: of any part, of what is still on its way, of time, and of what fails."""
+"""Every step that may come next: of a part, of a commit under way, of the clock, of a fault."""
 
 from collections.abc import Callable
 
@@ -14,22 +14,22 @@ KINDS: dict[str, tuple[Kind, Pc]] = {
     "expire": (placing.expire, ("look", 1, 0)),
     "look": (placing.look, ("look", 1, 0)),
     "confirm": (booking.confirm, ("pin", 1, 0, 0, ())),
-    "book together": (booking.book_together, ("pin", 1, 0, (), ())),
+    "book together": (booking.book_batch, ("pin", 1, 0, (), ())),
     "resolve": (booking.resolve, ("settle", 1, 0, (), ())),
     "release": (changing.release, ("journal", 1, 0, "")),
     "extend": (changing.extend, ("extend", 1, 0, 0)),
     "cancel": (changing.cancel, ("journal", 1, 0, ())),
     "patch": (changing.patch, ("journal", 1, 0, ())),
-    "tighten": (changing.tighten, ("look", 1, 0, ())),
+    "reduce": (changing.reduce_ceiling, ("look", 1, 0, ())),
     "sync": (changing.sync, ("look", 1, 0, ())),
     "rebuild": (rebuilding.rebuild, ("bump", 0, 0, 0, ())),
     "fill": (rebuilding.fill, ("read", 1, 0, frozenset())),
 }
-_BACK = 2  # how far a clock goes back
+_CLOCK_STEP_BACK = 2
 
 
 def start(world: World, part: Part) -> Pc:
-    """Where a part stands before it has done anything."""
+    """A part's place before its first step."""
     if part.kind == "extend" and not world.flags.extend_redis_first:
         return ("journal first", 1, 0, 0)
     return KINDS[part.kind][1]
@@ -39,12 +39,12 @@ def successors(world: World, *, parts: bool = True) -> Steps:
     if parts:
         for index in range(len(world.configuration.parts)):
             yield from steps_of(world, index)
-    for index, (held, epoch, fence) in enumerate(world.inflight):
+    for index, (held, epoch, token) in enumerate(world.inflight):
         after = world.copy()
         after.inflight = world.inflight[:index] + world.inflight[index + 1 :]
-        transactions.confirm(after, epoch, held, fence)
+        transactions.confirm(after, epoch, held, token)
         yield (
-            f"the booking of {world.name(held)} under way (epoch {epoch}, fence {fence}) lands",
+            f"the commit of {world.name(held)} under way (epoch {epoch}, token {token}) takes effect",
             after,
         )
     if world.time < world.configuration.until:
@@ -67,7 +67,7 @@ def steps_of(world: World, index: int) -> Steps:
 
 
 def _begins_now(world: World, index: int, part: Part) -> Steps:
-    """A process that has done nothing yet may just as well begin with the present epoch."""
+    """A process that has done nothing yet may also begin with the present epoch."""
     pc = world.actors[index]
     if world.mode != "redis" or world.epoch == 1 or part.kind == "rebuild":
         return
@@ -77,7 +77,7 @@ def _begins_now(world: World, index: int, part: Part) -> Steps:
 
 
 def _age(world: World) -> Steps:
-    """Tombstones leave 15 minutes after the journal knows of the end, its rows 30 days after it."""
+    """A tombstone vanishes 15 minutes after the journal has the end, a journal row 30 days after it."""
     if world.budget.forgettings:
         for at, redis in enumerate(world.redises):
             for number, keys in redis.keys:
@@ -91,7 +91,7 @@ def _age(world: World) -> Steps:
                         pairs = tuple((n, new if n == number else k) for n, k in redis.keys)
                         after.redises = put(world.redises, at, redis._replace(keys=pairs))
                         after.released_in = put(after.released_in, hold, 0)
-                        yield f"the tombstone of {world.name(hold)} leaves", after
+                        yield f"the tombstone of {world.name(hold)} vanishes", after
     if world.budget.drops and _all_rest(world):
         for hold, row in enumerate(world.journal):
             if row is not None and _may_drop(world, hold, row.state, row.expires):
@@ -99,11 +99,11 @@ def _age(world: World) -> Steps:
                 spend(after, "drops")
                 after.journal = put(after.journal, hold, None)
                 _forget_answer(after, hold)
-                yield f"the row of {world.name(hold)} leaves", after
+                yield f"the row of {world.name(hold)} is deleted", after
 
 
 def _may_drop(world: World, hold: int, state: str, expires: int) -> bool:
-    """Long after its tombstone has left, and the journal was told of whatever was taken back."""
+    """Whether retention may delete the row: its tombstone is gone and the journal has every end."""
     for redis in world.redises:
         if any(keys.memos[hold] is not None or hold in keys.ended for _, keys in redis.keys):
             return state == "HELD" and world.flags.drop_held
@@ -111,7 +111,7 @@ def _may_drop(world: World, hold: int, state: str, expires: int) -> bool:
 
 
 def _all_rest(world: World) -> bool:
-    """Nobody is in the middle of anything for 30 days."""
+    """No part is in the middle of its task: none takes 30 days."""
     parts = world.configuration.parts
     return all(
         pc == DONE or pc == start(world, part) or pc[0] == start(world, part)[0]
@@ -120,7 +120,7 @@ def _all_rest(world: World) -> bool:
 
 
 def _forget_answer(after: World, hold: int) -> None:
-    """The key is new from here on."""
+    """From now on the idempotency key counts as new."""
     key = after.configuration.key_of(hold)
     if after.bookings[hold] == 0 and key >= 0:
         after.answers = put(after.answers, key, None)
@@ -169,7 +169,7 @@ _FAULTS: dict[Fault, Callable[[World, Redis, int], tuple[str, tuple[Redis, ...]]
         (_promoted(world, newest),),
     ),
     "split": lambda world, redis, newest: (
-        "a lagging replica is promoted, the old primary serves on",
+        "a lagging replica is promoted, the old primary still serves",
         (_promoted(world, newest), redis),
     ),
     "silent": lambda world, _, __: (
@@ -178,6 +178,6 @@ _FAULTS: dict[Fault, Callable[[World, Redis, int], tuple[str, tuple[Redis, ...]]
     ),
     "back": lambda world, redis, _: (
         "the clock of Redis goes back",
-        put(world.redises, 0, redis._replace(offset=redis.offset - _BACK)),
+        put(world.redises, 0, redis._replace(offset=redis.offset - _CLOCK_STEP_BACK)),
     ),
 }

@@ -1,13 +1,13 @@
-"""Parts that grant holds and look after grants: hold, batch of holds, sweeper, expirer, a look at a hold."""
+"""Parts that place holds and repair grants: hold, batch of holds, sweeper, expirer, GET of a hold."""
 
 from tests.model import scripts, transactions
-from tests.model.properties import acknowledge, refuse, say_sold_out
+from tests.model.properties import acknowledge, answer_sold_out, refuse
 from tests.model.steps import Steps, ask, call, go, learn_again, reached
 from tests.model.world import DONE, LIVE, Part, Pc, Rows, World, put, spend
 
 
 def hold(world: World, part: int, this: Part) -> Steps:
-    """Script, journal, answer; the next attempt where the id was aborted."""
+    """Hold: script, journal, answer; the next attempt if the id was aborted."""
     step, _, _, attempt, granted, expires = world.actors[part]
     holds = world.configuration.keys[this.key]
     if world.flags.new_id_on_retry and this.is_retry and attempt == 0:
@@ -39,7 +39,7 @@ def _place(world: World, part: int, this: Part, asked: int, attempt: int) -> Ste
                 go(after, part, ("ask", epoch, incarnation, attempt, 0, 0)),
             )
             return
-        say_sold_out(after, this.key)
+        answer_sold_out(after, this.key)
         yield f"place({name}): full -> 409 at once", go(after, part, DONE)
         return
     state, granted, expires = reply[1:]
@@ -55,7 +55,7 @@ def _place(world: World, part: int, this: Part, asked: int, attempt: int) -> Ste
 
 
 def _may_be_sure(world: World, epoch: int) -> bool:
-    """The epoch was read a moment ago, and none opens sooner than that moment after its end."""
+    """Whether the epoch is fresh: a new epoch opens only after every cached reading of it is too old."""
     if not world.flags.full_when_sure:
         return False
     newer = any(redis.epoch is not None and redis.epoch > epoch for redis in world.redises)
@@ -94,17 +94,17 @@ def _append(
         yield f"append {name}: ABORTED -> next attempt", _next_attempt(after.copy(), part, attempt)
         return
     row = after.journal[asked]
-    assert row is not None, "it is there or was written"
+    assert row is not None, "it was there or was written"
     if not (flags.ack_before_journal and state == "NEW"):
-        told = row.first if flags.first_answer else row.expires
-        acknowledge(after, this.key, asked, row.expires, told)
+        answered = row.first if flags.first_answer else row.expires
+        acknowledge(after, this.key, asked, row.expires, answered)
     undo = ("undo", epoch, incarnation, attempt, state, after.rows(asked))
     has_more = flags.undo and state not in ("NEW", "HELD")
     yield f"append {name}: {state} -> 201", go(after, part, undo if has_more else DONE)
 
 
 def _abort(world: World, part: int, asked: int, attempt: int, granted: int) -> Steps:
-    """The memo has ended: replay the row, or keep a slow first writer from promising the id."""
+    """The memo has ended: replay the row, or abort the id so that a slow first writer cannot use it."""
     _, epoch, incarnation, *_ = world.actors[part]
     name = world.name(asked)
     after = world.copy()
@@ -126,7 +126,7 @@ def _ask_journal(world: World, part: int, this: Part) -> Steps:
     after = world.copy()
     found = transactions.answered(world, this.key)
     if found is None:
-        say_sold_out(after, this.key)
+        answer_sold_out(after, this.key)
         yield "journal: the key is new -> 409", go(after, part, DONE)
     else:
         held, row = found
@@ -144,7 +144,7 @@ def _undo(world: World, part: int, asked: int, state: str, rows: Rows) -> Steps:
 
 
 def batch(world: World, part: int, this: Part) -> Steps:
-    """Requests that came together: one script call, one INSERT; each is answered by its own row."""
+    """A batch of holds: one script call, one INSERT; each request is answered by its own row."""
     step, epoch, incarnation, grants = world.actors[part]
     if step == "place":
         index = reached(world, part)
@@ -165,12 +165,10 @@ def batch(world: World, part: int, this: Part) -> Steps:
         pc = ("append", epoch, incarnation, tuple(granted)) if granted else DONE
         yield f"place x{len(this.several)}: granted {names}", go(after, part, pc)
     else:
-        yield from _append_together(world, part, grants)
+        yield from _append_batch(world, part, grants)
 
 
-def _append_together(
-    world: World, part: int, grants: tuple[tuple[int, int, int, int], ...]
-) -> Steps:
+def _append_batch(world: World, part: int, grants: tuple[tuple[int, int, int, int], ...]) -> Steps:
     epoch = world.actors[part][1]
     after = world.copy()
     states = [
@@ -181,7 +179,7 @@ def _append_together(
         return
     for state, (key, asked, _, expires) in zip(states, grants, strict=True):
         row = after.journal[asked]
-        assert row is not None, "it is there or was written"
+        assert row is not None, "it was there or was written"
         if world.flags.batch_rowcount:
             if "NEW" in states:
                 acknowledge(after, key, asked, expires, expires)
@@ -191,7 +189,7 @@ def _append_together(
 
 
 def sweep(world: World, part: int, this: Part) -> Steps:
-    """A grant without a row: abort it in the journal, which stops a slow writer, then free it."""
+    """The sweeper: aborts a grant without a row in the journal, which stops a slow writer, then frees it."""
     asked, name = this.hold, world.name(this.hold)
     step, epoch, incarnation, state, rows = world.actors[part]
     if step == "look":
@@ -203,12 +201,12 @@ def sweep(world: World, part: int, this: Part) -> Steps:
         if memo is not None and memo.state == "HELD":
             following = "free first" if world.flags.sweeper_frees_first else "abort"
             pc = (following, epoch, incarnation, "", ())
-            yield f"the sweeper sees {name}", go(world.copy(), part, pc)
+            yield f"the sweeper finds {name}", go(world.copy(), part, pc)
     elif step == "free first":
         if world.journal[asked] is None:
             after, _ = call(world, part, scripts.end, asked, "ABORTED")
             if after is not None:
-                yield f"the sweeper frees {name} before all else", go(after, part, DONE)
+                yield f"the sweeper frees {name} first", go(after, part, DONE)
     elif step == "abort":
         if not transactions.proves(world, epoch):
             return
@@ -222,25 +220,25 @@ def sweep(world: World, part: int, this: Part) -> Steps:
 
 
 def expire(world: World, part: int, this: Part) -> Steps:
-    """Tells the journal what Redis took back, in the epoch in which it did."""
+    """The expirer: writes to the journal what Redis reclaimed, under the epoch in which it did."""
     expired, name = this.hold, world.name(this.hold)
     step, epoch, incarnation = world.actors[part]
     if world.flags.expire_pg_clock:
         yield from _expire_by_database(world, part, expired)
     elif step == "look":
-        after, _ = call(world, part, scripts.take_back_all)
+        after, _ = call(world, part, scripts.reclaim_all)
         if after is not None:
             index = reached(after, part)
             assert index is not None, "the script ran there"
             keys = scripts.keys_of(world.setting, after.redises[index], epoch)
             if expired in keys.ended:
-                pc = ("tell", epoch, incarnation)
-                yield f"the expirer sees that {name} was taken back", go(after, part, pc)
-    elif step == "tell":
+                pc = ("journal", epoch, incarnation)
+                yield f"the expirer finds that {name} was reclaimed", go(after, part, pc)
+    elif step == "journal":
         after = world.copy()
-        if transactions.expire_on_word(after, epoch, expired):
+        if transactions.mark_expired(after, epoch, expired):
             pc = ("forget", epoch, incarnation)
-            yield f"the journal is told that {name} ran out", go(after, part, pc)
+            yield f"the journal has {name} as EXPIRED", go(after, part, pc)
     else:
         after_forgetting, _ = call(world, part, scripts.forget_ended, expired)
         if after_forgetting is not None:
@@ -257,7 +255,7 @@ def _expire_by_database(world: World, part: int, expired: int) -> Steps:
 
 
 def look(world: World, part: int, this: Part) -> Steps:
-    """GET of one hold: what Redis says has run out is told to the journal before the client is told."""
+    """GET of one hold: what has expired in Redis is written to the journal before the client's answer."""
     seen, name = this.hold, world.name(this.hold)
     step, epoch, incarnation = world.actors[part]
     if step == "look":
@@ -265,22 +263,22 @@ def look(world: World, part: int, this: Part) -> Steps:
         if after is None:
             yield from learn_again(world, part, "look")
         elif reply[0] in LIVE:
-            yield f"a look at {name}: {reply[0]}", go(after, part, DONE)
+            yield f"GET {name}: {reply[0]}", go(after, part, DONE)
         else:
-            step = "tell" if reply[0] == "EXPIRED" else "read"
+            step = "journal" if reply[0] == "EXPIRED" else "read"
             pc = (step, epoch, incarnation)
-            yield f"a look at {name}: {reply[0]}", go(after, part, pc)
-    elif step == "tell":
+            yield f"GET {name}: {reply[0]}", go(after, part, pc)
+    elif step == "journal":
         after = world.copy()
-        if transactions.expire_on_word(after, epoch, seen):
+        if transactions.mark_expired(after, epoch, seen):
             pc = ("read", epoch, incarnation)
-            yield f"the journal is told that {name} ran out", go(after, part, pc)
+            yield f"the journal has {name} as EXPIRED", go(after, part, pc)
         else:
-            yield f"{name}: another epoch -> 503", go(world.copy(), part, DONE)
+            yield f"GET {name}: another epoch -> 503", go(world.copy(), part, DONE)
     else:
         after = world.copy()
         row = world.journal[seen]
         state = None if row is None else row.state
         if state not in ("HELD", None, "CONFIRMED"):
-            refuse(after, seen, f"it is shown as {state}")
-        yield f"{name} is shown as {state}", go(after, part, DONE)
+            refuse(after, seen, f"GET shows it as {state}")
+        yield f"GET {name} shows {state}", go(after, part, DONE)

@@ -1,9 +1,9 @@
-"""What must be true in every state, whatever happened: the promises of the protocol, seen from outside.
+"""The invariants: what must be true in every state, as a client sees it.
 
-I1 what is sold stays within what may be sold. I2, I3 live holds that were acknowledged, and what is
-sold, fit together, and no such hold is refused or lost. I4 one key has one answer. I5 what is sold is
-what has been booked. I6 a hold whose release was told takes no seat again. I10 nothing is committed on
-the word of an epoch that is over.
+I1 sold seats stay within the limit. I2, I3 acknowledged live holds and sold seats together stay within
+the limit, and no such hold is refused or lost. I4 one idempotency key has one answer. I5 sold seats equal
+live bookings. I6 a hold whose release was answered takes no seat again. I10 nothing is committed under an
+epoch that is over.
 """
 
 from tests.model import scripts
@@ -11,7 +11,7 @@ from tests.model.world import ENDED, LIVE, Redis, World, put
 
 
 def authority(world: World) -> Redis | None:
-    """The Redis whose word counts now."""
+    """The Redis that decides now: the expected incarnation, in the current epoch."""
     if world.mode != "redis":
         return None
     for redis in world.redises:
@@ -21,7 +21,7 @@ def authority(world: World) -> Redis | None:
 
 
 def see_clock(world: World) -> None:
-    """The time that was shown to anybody: a promise is owed until then."""
+    """Record the latest time that a client could see: a hold is promised while its end is later."""
     redis = authority(world)
     if redis is not None:
         world.seen = max(world.seen, scripts.read_clock(world, redis))
@@ -29,50 +29,52 @@ def see_clock(world: World) -> None:
         world.seen = max(world.seen, world.time)
 
 
-def is_promise(world: World, hold: int) -> bool:
+def is_promised(world: World, hold: int) -> bool:
     until = world.promised[hold]
     return until is not None and until > world.seen and not world.released[hold]
 
 
-def acknowledge(world: World, key: int, hold: int, until: int, told: int) -> None:
-    """201: the hold is promised until then, and the answer says `told`."""
+def acknowledge(world: World, key: int, hold: int, until: int, answered: int) -> None:
+    """201: the hold is promised until `until`; the answer says `answered`."""
     first = world.answers[key]
     if first is None:
-        world.answers = put(world.answers, key, (hold, told))
-    elif first != (hold, told):
+        world.answers = put(world.answers, key, (hold, answered))
+    elif first != (hold, answered):
         was, now = world.name(first[0]), world.name(hold)
-        world.accuse(f"I4 two answers to one key: {was} until {first[1]}, then {now} until {told}")
+        world.accuse(
+            f"I4 two answers to one key: {was} until {first[1]}, then {now} until {answered}"
+        )
     if world.promised[hold] is None and not world.released[hold]:
         world.promised = put(world.promised, hold, until)
 
 
 def refuse(world: World, hold: int, why: str) -> None:
-    """404, 409 or 410, for good."""
-    if world.configuration.guard_only:
+    """A final refusal: 404, 409 or 410."""
+    if world.configuration.constraint_only:
         return
-    if is_promise(world, hold) and world.bookings[hold] == 0:
+    if is_promised(world, hold) and world.bookings[hold] == 0:
         world.accuse(f"I3 acknowledged live hold {world.name(hold)} refused: {why}")
 
 
-def tell_booked(world: World, hold: int) -> None:
+def answer_booked(world: World, hold: int) -> None:
     """201 to a booking."""
     if world.bookings[hold] == 0:
-        world.accuse(f"I5 {world.name(hold)} is told to be booked, and is not")
+        world.accuse(f"I5 the answer says that {world.name(hold)} is booked, and it is not")
 
 
-def say_sold_out(world: World, key: int) -> None:
+def answer_sold_out(world: World, key: int) -> None:
     if world.answers[key] is not None:
-        world.accuse(f"I4 key {key} has its answer and is told that nothing is left")
+        world.accuse(f"I4 key {key} has its answer and then gets sold_out")
 
 
 def violated(world: World) -> str | None:
     if world.violation:
         return world.violation
-    return _inventory(world) or _promises(world)
+    return _inventory(world) or _acknowledged(world)
 
 
 def _inventory(world: World) -> str | None:
-    guard_only = world.configuration.guard_only
+    constraint_only = world.configuration.constraint_only
     for flight, stock in enumerate(world.stock):
         limit = world.configuration.limits[flight]
         booked = sum(
@@ -82,12 +84,12 @@ def _inventory(world: World) -> str | None:
             return f"I5 sold {stock.sold} and {booked} live bookings"
         if stock.sold > limit:
             return f"I1 oversold: {stock.sold} of {limit}"
-        if guard_only:
+        if constraint_only:
             continue
         owed = [
             hold
             for hold, state in enumerate(world.bookings)
-            if state == 0 and flight in world.lines(hold) and is_promise(world, hold)
+            if state == 0 and flight in world.lines(hold) and is_promised(world, hold)
         ]
         if stock.sold + len(owed) > limit:
             names = [world.name(hold) for hold in owed]
@@ -95,11 +97,11 @@ def _inventory(world: World) -> str | None:
     return None
 
 
-def _promises(world: World) -> str | None:
-    if world.configuration.guard_only:
+def _acknowledged(world: World) -> str | None:
+    if world.configuration.constraint_only:
         return None
     for hold, row in enumerate(world.journal):
-        if is_promise(world, hold):
+        if is_promised(world, hold):
             if row is None:
                 return f"I3 acknowledged hold {world.name(hold)} is not in the journal"
             if row.state in ENDED:

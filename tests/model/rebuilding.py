@@ -1,4 +1,4 @@
-"""Parts that give Redis its data back: a rebuilder, whoever lets go of old keys, the filler of marks."""
+"""Parts that restore the data of Redis: the rebuild, the discarding of old keys, the key filter's filler."""
 
 from tests.model import scripts, transactions
 from tests.model.properties import see_clock
@@ -41,7 +41,7 @@ def _bump(world: World, part: int, this: Part) -> Steps:
         return
     if world.flags.load_goes_on and world.mode == "rebuilding" and redis.loading < world.epoch:
         pc: Pc = ("snapshot", world.epoch, redis.incarnation, world.cut, ())
-        yield f"rebuild: goes on with epoch {world.epoch}", go(world.copy(), part, pc)
+        yield f"rebuild: continues with epoch {world.epoch}", go(world.copy(), part, pc)
     after = world.copy()
     cut = transactions.bump(after)
     pc = ("snapshot", after.epoch, redis.incarnation, cut, ())
@@ -63,18 +63,18 @@ def _flip(world: World, part: int) -> Steps:
 
 
 def _on_redis(world: World, part: int, step: str, snapshot: Snapshot) -> Steps:
-    """A restart in the middle ends the attempt: its connections accept this incarnation alone."""
+    """A step on Redis. A restart of Redis ends the attempt: its connections accept one incarnation only."""
     _, epoch, incarnation, cut, _ = world.actors[part]
     flags = world.flags
     index = next((i for i, r in enumerate(world.redises) if r.incarnation == incarnation), None)
     if index is None:
         return
     after, redis = world.copy(), world.redises[index]
-    if step != "begin" and step != "discard" and flags.load_marker and redis.loading != epoch:
+    if step != "begin" and step != "discard" and flags.load_lease and redis.loading != epoch:
         return
     following: Pc
     if step == "begin":
-        if flags.load_marker and redis.loading >= epoch:
+        if flags.load_lease and redis.loading >= epoch:
             return
         redis = _begun(world, redis, epoch, snapshot)
         following = ("stock", epoch, incarnation, cut, snapshot)
@@ -118,22 +118,22 @@ def _begun(world: World, redis: Redis, epoch: int, snapshot: Snapshot) -> Redis:
     if flags.whole_if_none_ended:
         rows = [row for row in rows if row.state != "HELD"]
     kept = kept._replace(whole=flags.full_when_sure and not rows)
-    if redis.epoch is None and flags.keys_by_epoch:  # what failed attempts left must not add up
+    if redis.epoch is None and flags.keys_by_epoch:  # leftovers of failed attempts must not pile up
         redis = redis._replace(keys=tuple(pair for pair in redis.keys if pair[0] > epoch))
-    redis = redis._replace(loading=epoch if flags.load_marker else redis.loading)
+    redis = redis._replace(loading=epoch if flags.load_lease else redis.loading)
     if flags.begin_closes or not flags.keys_by_epoch:
         redis = redis._replace(epoch=None)
     return scripts.with_keys(world.setting, redis, epoch, kept)
 
 
 def _latest(cut: int, snapshot: Snapshot) -> int:
-    """No time runs behind what was granted."""
+    """The latest time of a grant: the clock of the new epoch never runs behind it."""
     grants = [row.granted for row in snapshot[1] if row is not None and row.state == "HELD"]
     return max([cut, *grants])
 
 
 def _corrected(world: World, keys: Keys, snapshot: Snapshot) -> Keys:
-    """Mends both ways what changed since the first reading."""
+    """The keys after correction in both directions of what changed since the first reading."""
     flags = world.flags
     stock, journal = snapshot
     if not flags.one_pass_inventory:
@@ -150,7 +150,7 @@ def _corrected(world: World, keys: Keys, snapshot: Snapshot) -> Keys:
 
 
 def _no_longer_held(world: World, keys: Keys, hold: int, memo: Memo, row: Row | None) -> Keys:
-    """Read anew by itself, or taken from the second snapshot."""
+    """The rows of the hold are read again, or taken from the second snapshot."""
     if not world.flags.correct_reads_each:
         state = "RELEASED" if row is None else "SOLD" if row.state == "CONFIRMED" else row.state
         return keys._replace(memos=put(keys.memos, hold, memo._replace(state=state)))
@@ -161,7 +161,7 @@ def _no_longer_held(world: World, keys: Keys, hold: int, memo: Memo, row: Row | 
 
 
 def fill(world: World, part: int, this: Part) -> Steps:
-    """Marks, in the epoch that is open, every key the journal has answered; then the epoch is whole."""
+    """The filler: sets the bit of every answered key in the open epoch; then the filter is complete."""
     step, epoch, incarnation, marks = world.actors[part]
     flags = world.flags
     if step == "read":

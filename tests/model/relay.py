@@ -1,11 +1,11 @@
-"""The outbox and its relay: is every committed event published, in order, and none of an aborted one?
+"""The outbox and its relay: every committed event is published, in order, and no event of a rollback is.
 
-Events 1 and 2 are of one aggregate, 2 written after 1 was committed; 3 is of another; 4 is never
-committed. Row ids are drawn before the commit, in any order. The relay reads what may leave,
-offers each to a bus that takes or refuses it, and marks in one write what the bus took, while it may be
-reading and offering what is next. An event gets its position with its mark, with its refusal, or by
-itself while others wait. The relay may end between any two steps, or be frozen: then another begins, and
-what the frozen one had read still reaches the bus whenever it wakes, but is never marked by it.
+Events 1 and 2 belong to one aggregate, and 2 is written after 1 was committed; 3 belongs to another; 4 is
+never committed. Row ids are drawn before the commit, in any order. The relay reads the events that are
+free, offers each to a bus that accepts or refuses it, and marks the accepted ones in one write, while it
+may already read and offer the next. An event gets its position with its mark, with its refusal, or on its
+own while others wait. The relay may end between any two steps, or be paused: then another begins, and
+what the paused one had read may still reach the bus, but the paused one never marks it.
 """
 
 from collections.abc import Iterator
@@ -30,12 +30,12 @@ class _State(NamedTuple):
     marked: frozenset[int] = _NOTHING
     cursor: int = 0
     offered: frozenset[int] = _NOTHING  # read, and not yet offered to the bus
-    unmarked: frozenset[int] = _NOTHING  # taken by the bus; the relay knows, the database does not
+    unmarked: frozenset[int] = _NOTHING  # accepted by the bus, not yet marked in the database
     frozen: frozenset[int] = _NOTHING  # read by a relay that lost its lease
 
 
 def failure(mistake: str | None = None) -> tuple[str | None, int]:
-    """What goes wrong, or None; and how many states were seen."""
+    """The description of a failure, or None; and the number of states seen."""
     seen, todo = {_State()}, [_State()]
     while todo:
         state = todo.pop()
@@ -59,7 +59,7 @@ def _wrong(state: _State) -> str | None:
 
 
 def _left_behind(state: _State, mistake: str | None) -> str | None:
-    """The relay alone, to its end: is anything that was committed not published, or not listed?"""
+    """Run the relay alone to its end: every committed event must then be published and listed."""
     rest = state
     for _ in range(_STEPS_MAX):
         following = next(_relay(rest, mistake), None)
@@ -91,7 +91,7 @@ def _ends(state: _State) -> Iterator[_State]:
 
 
 def _relay(state: _State, mistake: str | None) -> Iterator[_State]:
-    """The first that is given brings the relay on, whatever else it might do."""
+    """The relay's next steps. Taking the first each time leads to its end."""
     marks_first = mistake == "marks before it publishes"
     for event in sorted(state.offered):
         unmarked = state.unmarked if marks_first else state.unmarked | {event}
@@ -125,7 +125,7 @@ def _marked(state: _State, events: frozenset[int]) -> _State:
 
 
 def _listed(state: _State, event: int) -> _State:
-    """A position that was given stays."""
+    """Give the event a position, unless it has one: a position never changes."""
     if event in state.numbered:
         return state
     return state._replace(numbered=(*state.numbered, event))
@@ -143,7 +143,7 @@ def _earlier(event: int) -> list[int]:
 
 
 def _candidates(state: _State, mistake: str | None) -> Iterator[int]:
-    """What may leave: not marked, not being marked, and everything before it is marked."""
+    """Events free to publish: not marked, not being marked, and every earlier one of the aggregate is."""
     by_cursor = mistake == "reads by id > cursor"
     for event in state.drawn:
         if event not in state.committed or event in state.unmarked:

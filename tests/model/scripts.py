@@ -1,6 +1,6 @@
-"""The hold scripts: each takes a Redis, its time, the epoch it is meant for, and answers a new Redis.
+"""The hold scripts: each takes a Redis, its time and an epoch, and returns a new Redis with its reply.
 
-They stand for app/hold/redis/lua/*.lua; a reply of EPOCH means that nothing was done.
+They model app/hold/redis/lua/*.lua; a reply of EPOCH means that the script did nothing.
 """
 
 from collections.abc import Callable
@@ -34,7 +34,7 @@ def read_clock(world: World, redis: Redis) -> int:
 
 
 def number(setting: Setting, epoch: int) -> int:
-    """What keys of the epoch are named by."""
+    """The number in the names of the epoch's Redis keys."""
     return epoch if setting.flags.keys_by_epoch else 0
 
 
@@ -66,8 +66,8 @@ def taken(setting: Setting, keys: Keys, flight: int) -> int:
     return keys.seats[flight].sold + held
 
 
-def take_back(setting: Setting, keys: Keys, now: int) -> Keys:
-    """Every hold that has run out; the id waits for the journal to be told."""
+def reclaim(setting: Setting, keys: Keys, now: int) -> Keys:
+    """Reclaim every expired hold; its id waits in `ended` until the journal has it."""
     memos, ended = keys.memos, keys.ended
     for hold, memo in enumerate(memos):
         if memo is None or memo.expires > now:
@@ -83,7 +83,7 @@ def _is_wrong(setting: Setting, redis: Redis, epoch: int) -> bool:
 
 
 def _saved(setting: Setting, redis: Redis, epoch: int, old: Keys, new: Keys, now: int) -> Redis:
-    """The keys are written back; what was taken back keeps the clock from running behind."""
+    """Redis with the new keys. If a hold was reclaimed, the clock never reads an earlier time again."""
     if new is old:
         return redis
     if setting.flags.ratchet and new.ended - old.ended:
@@ -99,7 +99,7 @@ def place(setting: Setting, redis: Redis, now: int, epoch: int, hold: int) -> An
     if memo is not None:
         state = "EXPIRED" if memo.state == "HELD" and memo.expires <= now else memo.state
         return redis, ("MEMO", state, memo.granted, memo.expires)
-    left = take_back(setting, keys, now)
+    left = reclaim(setting, keys, now)
     conf, flags = setting.configuration, setting.flags
     mark = hold if flags.mark_by_id else conf.key_of(hold)
     for flight in conf.lines(hold):
@@ -116,14 +116,14 @@ def place(setting: Setting, redis: Redis, now: int, epoch: int, hold: int) -> An
 
 
 def _no_earlier(setting: Setting, redis: Redis, now: int) -> Redis:
-    """The ratchet; kept only where a clock may go back at all, as it makes states for nothing else."""
+    """The ratchet of the clock; kept only in worlds whose clock may go back: elsewhere it only adds states."""
     if "back" not in setting.configuration.faults:
         return redis
     return redis._replace(clock=max(redis.clock, now))
 
 
 def _said(setting: Setting, redis: Redis, now: int) -> Redis:
-    """That a hold ran out is believed from here on, so it stays so."""
+    """A client was answered that a hold has expired, so the clock must not go back behind that."""
     return _no_earlier(setting, redis, now) if setting.flags.ratchet_says else redis
 
 
@@ -142,14 +142,14 @@ def pin(setting: Setting, redis: Redis, now: int, epoch: int, hold: int) -> Answ
         return _saved(setting, redis, epoch, keys, ended, now), ("EXPIRED",)
     if memo.state == "HELD":
         pinned = keys._replace(memos=put(keys.memos, hold, memo._replace(state="PINNED")))
-        return with_keys(setting, redis, epoch, pinned), ("PINNED", memo.fence)
+        return with_keys(setting, redis, epoch, pinned), ("PINNED", memo.token)
     if memo.state == "PINNED":
-        return redis, ("PINNED", memo.fence)
+        return redis, ("PINNED", memo.token)
     return redis, (memo.state,)
 
 
-def unpin(setting: Setting, redis: Redis, now: int, epoch: int, hold: int, fence: int) -> Answer:
-    """`fence` was raised in the journal, and committed there."""
+def unpin(setting: Setting, redis: Redis, now: int, epoch: int, hold: int, token: int) -> Answer:
+    """`token`: the hold's fencing token, which was raised in the journal and committed there."""
     if _is_wrong(setting, redis, epoch):
         return redis, _EPOCH
     flags = setting.flags
@@ -157,10 +157,10 @@ def unpin(setting: Setting, redis: Redis, now: int, epoch: int, hold: int, fence
     memo = keys.memos[hold]
     if memo is None or memo.state not in (("PINNED",) if flags.unpin_pinned_only else LIVE):
         return redis, _OK
-    is_raised = fence > memo.fence or (not flags.fence_raise and fence == memo.fence)
-    if not (is_raised or flags.unpin_any_fence):
+    is_raised = token > memo.token or (not flags.token_raise and token == memo.token)
+    if not (is_raised or flags.unpin_any_token):
         return redis, _OK
-    new = keys._replace(memos=put(keys.memos, hold, memo._replace(state="HELD", fence=fence)))
+    new = keys._replace(memos=put(keys.memos, hold, memo._replace(state="HELD", token=token)))
     return with_keys(setting, redis, epoch, new), _OK
 
 
@@ -190,7 +190,7 @@ def apply(setting: Setting, redis: Redis, now: int, epoch: int, rows: Rows) -> A
 
 
 def applied(keys: Keys, rows: Rows) -> Keys:
-    """Each row that is newer than what is there."""
+    """The keys with each row applied that is newer than the one there."""
     for flight, row in rows:
         if row.version > keys.seats[flight].version:
             newer = Seats(row.limit, row.sold, row.version)
@@ -199,7 +199,7 @@ def applied(keys: Keys, rows: Rows) -> Keys:
 
 
 def finish(setting: Setting, redis: Redis, now: int, epoch: int, hold: int, rows: Rows) -> Answer:
-    """`rows` as the sale returned them, or as they were read with it."""
+    """`rows` as the booking returned them, or as they were read together with it."""
     if _is_wrong(setting, redis, epoch):
         return redis, _EPOCH
     new = finished_keys(setting, keys_of(setting, redis, epoch), hold, rows)
@@ -258,7 +258,7 @@ def extend(setting: Setting, redis: Redis, now: int, epoch: int, hold: int) -> A
 
 
 def read_memos(setting: Setting, redis: Redis, now: int, epoch: int, hold: int) -> Answer:
-    """Writes nothing but the clock, where a hold ran out."""
+    """Read the memos; writes nothing but the clock, if a hold has expired."""
     if _is_wrong(setting, redis, epoch):
         return redis, _EPOCH
     memo = keys_of(setting, redis, epoch).memos[hold]
@@ -269,21 +269,21 @@ def read_memos(setting: Setting, redis: Redis, now: int, epoch: int, hold: int) 
     return redis, (memo.state,)
 
 
-def take_back_all(setting: Setting, redis: Redis, now: int, epoch: int) -> Answer:
+def reclaim_all(setting: Setting, redis: Redis, now: int, epoch: int) -> Answer:
     if _is_wrong(setting, redis, epoch):
         return redis, _EPOCH
     keys = keys_of(setting, redis, epoch)
-    return _saved(setting, redis, epoch, keys, take_back(setting, keys, now), now), _OK
+    return _saved(setting, redis, epoch, keys, reclaim(setting, keys, now), now), _OK
 
 
 def forget_ended(setting: Setting, redis: Redis, now: int, epoch: int, hold: int) -> Answer:
-    """A plain command on a key of the epoch: no guard."""
+    """A plain command on a key of the epoch, without an epoch check."""
     keys = keys_of(setting, redis, epoch)
     return with_keys(setting, redis, epoch, keys._replace(ended=keys.ended - {hold})), _OK
 
 
 def fill(setting: Setting, redis: Redis, now: int, epoch: int, marks: frozenset[int]) -> Answer:
-    """Keys that the journal has answered; from here on the epoch knows every one."""
+    """Set the bits of keys that the journal has answered; from now on the filter is complete."""
     if _is_wrong(setting, redis, epoch):
         return redis, _EPOCH
     keys = keys_of(setting, redis, epoch)
@@ -292,9 +292,9 @@ def fill(setting: Setting, redis: Redis, now: int, epoch: int, marks: frozenset[
 
 
 def loaded(journal: tuple[Row | None, ...]) -> tuple[Memo | None, ...]:
-    """Memos of the rows that are HELD."""
+    """The memos of the rows that are HELD."""
     return tuple(
-        Memo("HELD", row.expires, row.fence, row.granted, int(row.expires != row.first))
+        Memo("HELD", row.expires, row.token, row.granted, int(row.expires != row.first))
         if row is not None and row.state == "HELD"
         else None
         for row in journal

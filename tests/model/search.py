@@ -1,6 +1,6 @@
-"""Tries every order of steps, breadth first, so that what is found first is told in the fewest steps.
+"""Breadth-first search over every order of steps, so that the first failure found is a shortest one.
 
-Where a configuration is too large for that, `walk` tries many orders by chance, from a seed.
+For a world that is too large for it, `walk` tries many random orders, from a seed.
 """
 
 import gc
@@ -33,7 +33,7 @@ DEPTH_MAX = 120
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What an exploration came to."""
+    """The result of an exploration."""
 
     violation: str | None
     trace: tuple[str, ...]
@@ -51,7 +51,7 @@ def explore(
     states_max: int = STATES_MAX,
     wanted: Sequence[str] = (),
 ) -> Found:
-    """`wanted`: what a violation must begin with to count."""
+    """Explore a world. `wanted`: the prefixes of the violations that count; all count without it."""
     gc.disable()  # nothing here refers to itself, and there are millions of tuples
     setting = Setting(configuration, flags or Flags(), strict)
     begun, steps = time.process_time(), 0
@@ -90,7 +90,7 @@ def explore(
 def walk(
     configuration: Configuration, seconds: float, seed: int, flags: Flags | None = None
 ) -> Found:
-    """Random priorities: the part of the highest that can move moves; now and then one is put back."""
+    """Random walks: the movable part with the highest random priority moves; sometimes one is lowered."""
     setting = Setting(configuration, flags or Flags())
     chance, begun, walks = random.Random(seed), time.process_time(), 0
     seen: set[int] = set()
@@ -112,11 +112,11 @@ def _walk_once(
     world, trace = initial(setting), []
     order = list(range(len(world.actors)))
     chance.shuffle(order)
-    pace, change = chance.choice((0.03, 0.08, 0.2)), chance.choice((0.05, 0.15, 0.4))
+    fault_share, reorder_share = chance.choice((0.03, 0.08, 0.2)), chance.choice((0.05, 0.15, 0.4))
     for _ in range(DEPTH_MAX):
         choices: list[tuple[str, World]] = []
-        if chance.random() >= pace:
-            if chance.random() < change:
+        if chance.random() >= fault_share:
+            if chance.random() < reorder_share:
                 order.append(order.pop(chance.randrange(min(4, len(order)))))
             choices = next((steps for i in order if (steps := list(steps_of(world, i)))), [])
         choices = choices or list(successors(world, parts=False))
@@ -135,13 +135,13 @@ def _walk_once(
 
 def judge(world: World) -> str | None:
     violation = violated(world)
-    if violation is None and not world.configuration.guard_only:
+    if violation is None and not world.configuration.constraint_only:
         violation = at_rest.failure(world)
     return violation
 
 
 def initial(setting: Setting) -> World:
-    """Epoch 1 is open; what the configuration says came before has come."""
+    """The first state: epoch 1 is open, and the events that the configuration puts before have happened."""
     conf, holds = setting.configuration, len(setting.configuration.holds)
     world = World()
     world.setting = setting

@@ -1,17 +1,17 @@
-"""Where each switch is tried: the smallest world in which turning it makes a difference, or could.
+"""Where each switch is demonstrated: the smallest world in which it makes a difference, or could.
 
-A rule or a mistake names one configuration, and how the violation that counts begins. A choice names
-those in which the protocol is tried the other way.
+A rule or a mistake names one world, and the prefixes of the violations that count. A choice names the
+worlds in which the protocol is explored the other way.
 """
 
 SAFETY = ("I1 ", "I2", "I3", "I10")
 ANY: tuple[str, ...] = ()
 
 RULES: dict[str, tuple[str, tuple[str, ...]]] = {
-    "fence_raise": ("confirm", SAFETY),
+    "token_raise": ("confirm", SAFETY),
     "journal_refusal": ("split", SAFETY),
     "flip_reread": ("loss", SAFETY),
-    "load_marker": ("rebuild2", SAFETY),
+    "load_lease": ("rebuild2", SAFETY),
     "flip_where": ("rebuild2", SAFETY),
     "versions": ("cancel", SAFETY),
     "attempts": ("duel", ANY),
@@ -26,13 +26,13 @@ RULES: dict[str, tuple[str, tuple[str, ...]]] = {
     "ratchet_says": ("extendback", ANY),
     "sync_rewinds": ("sync", ANY),
     "tombstones_wait": ("extendage", ANY),
-    "tighten_counts_ended": ("tighten", ANY),
+    "reduce_counts_ended": ("reduce", ANY),
 }
 CHOICES: dict[str, tuple[str, ...]] = {
     "keys_by_epoch": ("loss", "tomb", "rebuild3"),
     "begin_closes": ("loss", "lossres", "both"),
     "ended_memo_aborts": ("duel", "release", "late"),
-    "telling_aborts": ("resolvers", "look", "duel"),
+    "expiry_aborts": ("resolvers", "look", "duel"),
     "settle_unknown": ("confirm", "resolvers"),
     "unpin_pinned_only": ("confirm", "lossres"),
     "finish_marks_unknown": ("dup", "age"),
@@ -43,15 +43,15 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "full_when_sure": ("age", "attempt", "new", "newsplit", "newattempt"),
 }
 MISTAKES: dict[str, tuple[str, tuple[str, ...]]] = {
-    "no_guard": ("guard", ANY),
+    "no_ceiling_check": ("guard", ANY),
     "new_id_on_retry": ("duel", ANY),
     "ack_before_journal": ("duel", ANY),
     "no_epoch_check": ("loss", ANY),
     "no_incarnation_check": ("loss", ANY),
     "no_tombstone": ("release", ANY),
     "abort_after_unknown": ("confirm", ANY),
-    "unpin_any_fence": ("resolvers", ANY),
-    "no_fence_where": ("confirm", ANY),
+    "unpin_any_token": ("resolvers", ANY),
+    "no_token_where": ("confirm", ANY),
     "no_state_where": ("release", ANY),
     "no_cut": ("loss", ANY),
     "cut_held_only": ("cut", ("I1 ", "I2/I3")),
@@ -80,10 +80,10 @@ MISTAKES: dict[str, tuple[str, tuple[str, ...]]] = {
     "fill_held_only": ("new", ANY),
     "fill_over_bump": ("newattempt", ANY),
 }
-ALSO: dict[str, dict[str, bool]] = {
+WITH_SWITCHES: dict[str, dict[str, bool]] = {
     "one_pass_inventory": {"correct_reads_each": False},
     "drop_held": {"tombstones_wait": False},
 }
-"""What must be turned beside a mistake for it to matter: a hold's rows that are read anew make good for
-a second reading without inventory, and a memo that waits for the journal stands in for its row.
+"""Further switches without which a mistake makes no difference: reading a hold's rows again corrects a
+second reading that has no inventory, and a memo that waits for the journal replaces its deleted row.
 """

@@ -1,6 +1,6 @@
-"""What the parts have in common: reaching a Redis, reading the epoch again, moving on.
+"""What all parts share: reaching a Redis, reading the epoch again, moving to the next step.
 
-A part's place is a tuple: step, epoch, incarnation, and whatever the step carries. A kind of part is a
+A part's place is a tuple: step, epoch, incarnation, and the values the step carries. A kind of part is a
 function that yields every step it may make now, each with the world it leads to.
 """
 
@@ -20,7 +20,7 @@ def go(world: World, part: int, pc: Pc) -> World:
 
 
 def reached(world: World, part: int) -> int | None:
-    """The server this process judged when it connected; an old primary may still be there."""
+    """The server whose incarnation this process checked when it connected; it may be an old primary."""
     if world.flags.no_incarnation_check:
         return 0
     for index, redis in enumerate(world.redises):
@@ -30,7 +30,7 @@ def reached(world: World, part: int) -> int | None:
 
 
 def ask(world: World, part: int) -> Redis | None:
-    """The server as it is, for a command without a guard."""
+    """The server as it is, for a command without an epoch check."""
     index = reached(world, part)
     return None if index is None else world.redises[index]
 
@@ -38,7 +38,7 @@ def ask(world: World, part: int) -> Redis | None:
 def call(
     world: World, part: int, script: scripts.Script, *arguments: Any
 ) -> tuple[World | None, scripts.Reply]:
-    """A copy of the world in which the script ran, and its reply; None and EPOCH where it did nothing."""
+    """A copy of the world in which the script ran, and its reply; None and EPOCH if it did nothing."""
     index = reached(world, part)
     if index is None:
         return None, ("EPOCH",)
@@ -54,7 +54,7 @@ def call(
 
 
 def learn_again(world: World, part: int, step: str, while_rebuilding: str = "") -> Steps:
-    """Reads the epoch's row after EPOCH; nothing while there is nothing new."""
+    """Read the epoch's row after EPOCH; no step while it has not changed."""
     pc = world.actors[part]
     if world.mode == "redis":
         if (world.epoch, world.incarnation) != (pc[1], pc[2]):
@@ -62,4 +62,4 @@ def learn_again(world: World, part: int, step: str, while_rebuilding: str = "") 
             yield "reads the new epoch", go(world.copy(), part, new)
     elif while_rebuilding:
         new = (while_rebuilding, world.epoch, world.incarnation, *pc[3:])
-        yield "sees that Redis is being rebuilt", go(world.copy(), part, new)
+        yield "reads that Redis is being rebuilt", go(world.copy(), part, new)

@@ -1,14 +1,14 @@
-"""The transactions on Postgres, each as one step on a copy of the world.
+"""The PostgreSQL transactions, each as one step on a copy of the world.
 
-They stand for app/hold/journal/store.py and its callers. E(e), the proof that Redis's data is still that of
-epoch e, is `_is_over` asked first: the row locks of the real statements make the whole atomic.
+They model app/hold/journal/store.py and its callers. E(e), the proof of the epoch, is a call of `_is_over`
+at the start: the row locks of the real statements make the whole atomic.
 """
 
 from typing import Final
 
 from tests.model.world import ENDED, Row, Rows, World, put
 
-_PLACEHOLDER_TIMES: Final = 0  # of an aborted id that nobody was ever told of: it moves no cut
+_PLACEHOLDER_TIMES: Final = 0  # of an aborted id that was never answered: it moves no cut
 
 
 def _is_over(world: World, epoch: int) -> bool:
@@ -47,9 +47,9 @@ def insert(
 
 
 def confirm(
-    world: World, epoch: int, hold: int, fence: int, *, without_pin: bool = False
+    world: World, epoch: int, hold: int, token: int, *, without_pin: bool = False
 ) -> tuple[str, Rows]:
-    """HELD → CONFIRMED under its fence, then the guard. DONE and SAME come with the rows."""
+    """HELD → CONFIRMED under its fencing token, then the ceiling. DONE and SAME come with the rows."""
     flags = world.flags
     if without_pin:
         is_allowed = world.mode != "redis" and (flags.book_any_rebuild or world.epoch == epoch)
@@ -64,15 +64,15 @@ def confirm(
         return "SAME", world.rows(hold)
     if row.state != "HELD" and not (flags.no_state_where and row.state != "ABORTED"):
         return row.state, ()
-    if not without_pin and row.fence != fence and not flags.no_fence_where:
-        return "FENCE", ()
+    if not without_pin and row.token != token and not flags.no_token_where:
+        return "TOKEN", ()
     if world.bookings[hold]:
         return "BOOKED", ()  # the booking's id follows from the hold's, and is taken
     for flight in world.lines(hold):
         stock = world.stock[flight]
         if (
             stock.sold + 1 > (stock.ceiling if flags.ceiling else stock.limit)
-            and not flags.no_guard
+            and not flags.no_ceiling_check
         ):
             return "GUARD", ()
     for flight in world.lines(hold):
@@ -87,7 +87,7 @@ def confirm(
 
 
 def settle(world: World, epoch: int, hold: int) -> tuple[str, int]:
-    """The state the row finally has, and its fence, raised, where that is HELD."""
+    """The row's final state and its fencing token; the token is raised if the state is HELD."""
     flags = world.flags
     if _is_over(world, epoch):
         return "EPOCH", 0
@@ -103,13 +103,13 @@ def settle(world: World, epoch: int, hold: int) -> tuple[str, int]:
     if not flags.redis_expiry and row.expires <= world.time + world.configuration.postgres_offset:
         world.journal = put(world.journal, hold, row._replace(state="EXPIRED"))
         return "EXPIRED", 0
-    raised = row.fence + 1
-    world.journal = put(world.journal, hold, row._replace(fence=raised))
+    raised = row.token + 1
+    world.journal = put(world.journal, hold, row._replace(token=raised))
     return "HELD", raised
 
 
 def abort_missing(world: World, epoch: int, hold: int) -> str:
-    """Nobody may promise this id any more; answers the state of the row that is there now."""
+    """Write ABORTED if the id has no row, so that no writer can use it; returns the row's state."""
     row = world.journal[hold]
     if row is None:
         times = _PLACEHOLDER_TIMES
@@ -118,13 +118,13 @@ def abort_missing(world: World, epoch: int, hold: int) -> str:
     return row.state
 
 
-def expire_on_word(world: World, epoch: int, hold: int) -> bool:
-    """HELD → EXPIRED as Redis said in `epoch`; False, and nothing, where that is over."""
+def mark_expired(world: World, epoch: int, hold: int) -> bool:
+    """HELD → EXPIRED, confirmed by Redis in `epoch`; does nothing and returns False if that is over."""
     if _is_over(world, epoch):
         return False
     row = world.journal[hold]
     if row is None:
-        if world.flags.telling_aborts:
+        if world.flags.expiry_aborts:
             abort_missing(world, epoch, hold)
     elif row.state == "HELD":
         world.journal = put(world.journal, hold, row._replace(state="EXPIRED"))
@@ -132,7 +132,7 @@ def expire_on_word(world: World, epoch: int, hold: int) -> bool:
 
 
 def bump(world: World) -> int:
-    """Ends every earlier epoch; answers the cut."""
+    """End every earlier epoch; returns the cut."""
     flags, configuration = world.flags, world.configuration
     world.epoch += 1
     world.mode = "rebuilding"
@@ -161,7 +161,7 @@ def bump(world: World) -> int:
 
 
 def answered(world: World, key: int) -> tuple[int, Row] | None:
-    """What the journal says this key was answered, if it was."""
+    """The hold and row with which this key was answered, if it was."""
     for hold in world.configuration.keys[key]:
         row = world.journal[hold]
         if row is None:

@@ -1,7 +1,7 @@
-"""What a state of the model is made of: Postgres, every Redis that answers, the parts, and the ghosts.
+"""A state of the model: PostgreSQL, every Redis that answers, the parts, and the ghost variables.
 
-Values are tuples, so that a state is its own key in the search. Ghosts are what an observer knows
-(what clients were promised, the latest time that was shown); no step of the protocol reads them.
+Values are tuples, so that a state is its own key in the search. Ghost variables record what an observer
+knows (what clients were promised, the latest time they could see); no step of the protocol reads them.
 """
 
 from collections.abc import Sequence
@@ -16,12 +16,12 @@ LIVE = ("HELD", "PINNED")
 ENDED = ("RELEASED", "EXPIRED", "ABORTED")
 
 Fault = Literal["flush", "empty", "stale", "split", "silent", "back"]
-Pc = tuple[Any, ...]  # where a part stands: step, epoch, incarnation, and what the step carries
+Pc = tuple[Any, ...]  # a part's place: step, epoch, incarnation, and the values the step carries
 DONE: Pc = ("-",)
 
 
 class Stock(NamedTuple):
-    """A flight's row of inventory in Postgres."""
+    """A flight's inventory row in PostgreSQL."""
 
     limit: int
     ceiling: int
@@ -36,12 +36,12 @@ class Row(NamedTuple):
     epoch: int
     granted: int
     expires: int
-    fence: int
+    token: int
     first: int  # the time of the first answer
 
 
 class Seats(NamedTuple):
-    """A flight as Redis counts it."""
+    """A flight's counts in Redis."""
 
     limit: int
     sold: int
@@ -49,30 +49,30 @@ class Seats(NamedTuple):
 
 
 class Memo(NamedTuple):
-    """A hold as Redis knows it."""
+    """A hold's memo in Redis."""
 
     state: str
     expires: int
-    fence: int
+    token: int
     granted: int
     extended: int
 
 
 class Keys(NamedTuple):
-    """What one epoch's keys hold."""
+    """The Redis keys of one epoch."""
 
     seats: tuple[Seats, ...]
     memos: tuple[Memo | None, ...]
-    ended: frozenset[int]  # taken back, until the journal says so too
-    marks: frozenset[int]  # keys that may have an answer
-    whole: bool  # every answered key is marked
+    ended: frozenset[int]  # reclaimed holds, until the journal has their end too
+    marks: frozenset[int]  # the key filter: idempotency keys that may have an answer
+    whole: bool  # the filter is complete: it has every answered key
 
 
 class Redis(NamedTuple):
-    """One incarnation."""
+    """One incarnation of Redis."""
 
     incarnation: int
-    offset: int  # of its clock
+    offset: int  # of its clock against true time
     epoch: int | None
     loading: int
     clock: int  # no script's time runs behind it
@@ -80,7 +80,7 @@ class Redis(NamedTuple):
 
 
 class Budget(NamedTuple):
-    """How often each thing may go wrong."""
+    """How often each fault may happen."""
 
     rollbacks: int = 0
     unknowns: int = 0
@@ -92,7 +92,7 @@ class Budget(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A process at one task; which fields matter depends on the kind."""
+    """A process at one task; its kind decides which fields it uses."""
 
     kind: str
     name: str = ""
@@ -102,13 +102,13 @@ class Part:
     several: tuple[int, ...] = ()  # keys or holds of a batch
     flight: int = 0
     limit: int = 0
-    at: int = 0  # which of the Redis servers a rebuilder looks at
-    unasked: bool = False  # ends the epoch though nothing is broken
+    at: int = 0  # index of the Redis server that a rebuilder connects to
+    unasked: bool = False  # ends the epoch although nothing is broken
 
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """What is explored: flights, holds, keys, the parts that act, and what may go wrong."""
+    """A world to explore: flights, holds, keys, the parts that act, and the faults that may happen."""
 
     about: str
     limits: tuple[int, ...]
@@ -116,13 +116,13 @@ class Configuration:
     keys: tuple[tuple[int, ...], ...]  # of each key the holds of its attempts
     parts: tuple[Part, ...]
     ttl: int = 2
-    until: int = 2  # the clock's last value
+    until: int = 2  # the last value of the clock
     faults: tuple[Fault, ...] = ()
     budget: Budget = field(default_factory=Budget)
-    redis_offset: int = 0  # of the clock of a Redis that comes after a loss
+    redis_offset: int = 0  # the clock offset of a Redis that starts after a loss
     postgres_offset: int = 0
     before: tuple[tuple[Literal["hold", "book"], int], ...] = ()
-    guard_only: bool = False  # beyond the assumptions: only the guard has to hold
+    constraint_only: bool = False  # beyond the assumptions: only the constraint must hold
 
     def lines(self, hold: int) -> tuple[int, ...]:
         return self.holds[hold][1]
@@ -136,17 +136,17 @@ class Configuration:
 
 @dataclass(slots=True)
 class Setting:
-    """One exploration: configuration, switches, and what was judged before."""
+    """One exploration: configuration, switches, and the cached verdicts."""
 
     configuration: Configuration
     flags: Flags = field(default_factory=Flags)
     strict: bool = True
-    """A promise is owed until an authoritative Redis has reached its end; else until true time has."""
+    """A hold is promised until the Redis that decides has reached its end; if False, until true time has."""
     judged: dict[Any, str | None] = field(default_factory=dict)
 
 
 class World:
-    """Mutable while a step is made; `pack` is the state."""
+    """Mutable while a step is made; `pack` returns the state."""
 
     __slots__ = (
         "actors",
@@ -180,17 +180,17 @@ class World:
     stock: tuple[Stock, ...]
     journal: tuple[Row | None, ...]
     bookings: tuple[int, ...]  # 1 confirmed, 2 cancelled
-    redises: tuple[Redis, ...]  # the first is the one that is there; others still answer some
+    redises: tuple[Redis, ...]  # the first is current; old ones still answer some processes
     replica: Redis
     time: int
     actors: tuple[Pc, ...]
     budget: Budget
-    inflight: tuple[tuple[int, int, int], ...]  # commits that may still land: hold, epoch, fence
-    followed: tuple[tuple[int, ...], int]  # the sync: versions it has brought over, in which epoch
-    seen: int  # ghosts, from here on: the latest instant that was shown
+    inflight: tuple[tuple[int, int, int], ...]  # commits under way: hold, epoch, fencing token
+    followed: tuple[tuple[int, ...], int]  # the sync: versions it has applied, and the epoch
+    seen: int  # ghost variables from here on: the latest time a client could see
     promised: tuple[int | None, ...]  # of each hold until when
     released: tuple[bool, ...]
-    released_in: tuple[int, ...]  # the epoch in which Redis heard of it
+    released_in: tuple[int, ...]  # the epoch in which the release reached Redis
     answers: tuple[tuple[int, int] | None, ...]  # of each key: hold and time of the first answer
     violation: str | None
 
@@ -220,7 +220,7 @@ class World:
         return self.setting.configuration.holds[hold][0]
 
     def rows(self, hold: int) -> "Rows":
-        """The inventory rows of a hold as they are."""
+        """The present inventory rows of a hold's flights."""
         return tuple((flight, self.stock[flight]) for flight in self.lines(hold))
 
     def accuse(self, violation: str) -> None:
