@@ -21,6 +21,7 @@ from app.clock import Clock, utc_now
 from app.doctor.rules import Deployment
 from app.doctor.service import Doctor
 from app.errors import DomainError
+from app.hold.repairs.reconciler import Reconciler
 from app.hold.service import HoldService
 from app.identity.keys import CachedKeys, KeySource
 from app.identity.profile import IssuerProfile, parse_profiles
@@ -159,7 +160,7 @@ def doctor_of(settings: Settings, core: Core) -> Doctor:
         serves_dev_identity=settings.serves_dev_identity,
         is_production=settings.environment is Environment.PRODUCTION,
     )
-    return Doctor(chosen, head(), core.reconciler, core.repair)
+    return Doctor(chosen, head(), core.repairs[Reconciler], core.repair)
 
 
 def database_of(settings: Settings) -> Database:

@@ -28,25 +28,9 @@ from app.hold.redis.holds import RedisHolds
 from app.hold.redis.inspection import Inspection
 from app.hold.redis.scripts import Scripts
 from app.hold.redis.seats import RedisSeats
-from app.hold.repairs import (
-    ceilings,
-    expirer,
-    inventory_sync,
-    key_filter,
-    reconciler,
-    resolver,
-    retention,
-    sweeper,
-)
-from app.hold.repairs.ceilings import CeilingReducer
-from app.hold.repairs.expirer import Expirer
-from app.hold.repairs.inventory_sync import InventorySync
-from app.hold.repairs.key_filter import IdempotencyKeyFilter
+from app.hold.repairs.jobs import RepairJobs, repair_jobs
 from app.hold.repairs.reconciler import Reconciler
 from app.hold.repairs.repair import Repair
-from app.hold.repairs.resolver import Resolver
-from app.hold.repairs.retention import Retention
-from app.hold.repairs.sweeper import Sweeper
 from app.hold.service import HoldService
 from app.inventory.catalogue import Catalogue
 from app.storage.database import Database
@@ -69,15 +53,8 @@ class Core:
     epochs_in_redis: RedisEpochs
     epochs: CurrentEpoch
     guardian: RecoveryGuardian
-    expirer: Expirer
-    resolver: Resolver
-    sweeper: Sweeper
-    key_filter: IdempotencyKeyFilter
-    inventory_sync: InventorySync
-    ceilings: CeilingReducer
-    reconciler: Reconciler
+    repairs: RepairJobs
     repair: Repair
-    retention: Retention
     pins: Claims
     availability: LiveAvailability
     catalogue: Catalogue
@@ -156,9 +133,8 @@ def core_on(
     scripts = Scripts(redis, batch_max=batch_max)
     store, seats = RedisHolds(scripts, hold_ttl), RedisSeats(scripts)
     claims, epoch_store = Claims(database, store, epochs), RedisEpochs(scripts)
-    inspection = Inspection(scripts)
     guardian = RecoveryGuardian(database, server, redis, epochs, hold_ttl, clock, who)
-    comparison = Reconciler(database, inspection, epochs, clock)
+    jobs = repair_jobs(database, store, seats, scripts, epochs, claims, clock)
     return Core(
         clock=clock,
         database=database,
@@ -170,18 +146,18 @@ def core_on(
         epochs_in_redis=epoch_store,
         epochs=epochs,
         guardian=guardian,
-        expirer=Expirer(database, store, epochs),
-        sweeper=Sweeper(database, store, epochs),
-        key_filter=IdempotencyKeyFilter(database, scripts, epochs),
-        inventory_sync=InventorySync(database, seats, epochs),
-        ceilings=CeilingReducer(database, seats, epochs),
-        reconciler=comparison,
+        repairs=jobs,
         repair=Repair(
-            database, store, epoch_store, inspection, epochs, claims, comparison, guardian
+            database,
+            store,
+            epoch_store,
+            Inspection(scripts),
+            epochs,
+            claims,
+            jobs[Reconciler],
+            guardian,
         ),
-        retention=Retention(database, clock),
         pins=claims,
-        resolver=Resolver(claims, store, epochs),
         availability=LiveAvailability(database, seats, epochs),
         catalogue=Catalogue(database, batch_max=batch_max),
         background=Background(),
@@ -190,29 +166,19 @@ def core_on(
 
 @asynccontextmanager
 async def watching(core: Core) -> AsyncIterator[None]:
-    """Keeps the hold store open and true to the journal, until the end of the block."""
+    """Run the recovery guardian and the repair jobs until the end of the block."""
     stop = asyncio.Event()
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(core.guardian.watch(stop), name="guardian")
-        for name, work, every_seconds in (
-            ("expirer", core.expirer.once, expirer.EVERY_SECONDS),
-            ("resolver", core.resolver.once, resolver.EVERY_SECONDS),
-            ("sweeper", core.sweeper.once, sweeper.EVERY_SECONDS),
-            ("sync", core.inventory_sync.once, inventory_sync.EVERY_SECONDS),
-            ("tightener", core.ceilings.once, ceilings.EVERY_SECONDS),
-            ("retention", core.retention.once, retention.EVERY_SECONDS),
-        ):
-            tasks.create_task(repeat(name, work, every_seconds, stop), name=name)
-        long = [
-            tasks.create_task(repeat(name, work, every_seconds, stop), name=name)
-            for name, work, every_seconds in (
-                ("reconciler", core.reconciler.once, reconciler.EVERY_SECONDS),
-                ("marker", core.key_filter.once, key_filter.EVERY_SECONDS),
-            )
-        ]
+        cancelled_at_shutdown = []
+        for job in core.repairs:
+            passes = repeat(job.name, job.work.run_once, job.every_seconds, stop)
+            task = tasks.create_task(passes, name=job.name)
+            if job.is_cancelled_at_shutdown:
+                cancelled_at_shutdown.append(task)
         try:
             yield
         finally:
             stop.set()
-            for task in long:  # nothing is lost where it ends in the middle
+            for task in cancelled_at_shutdown:
                 task.cancel()

@@ -9,6 +9,8 @@ from app.dev.postgres import Postgres
 from app.errors import DatabaseUnavailable
 from app.hold.errors import HoldExpired, SoldOut
 from app.hold.model import HoldStatus, MemoState
+from app.hold.repairs.expirer import Expirer
+from app.hold.repairs.resolver import Resolver
 from app.hold.service import HoldService
 from app.wiring import Core
 from tests.booking.conftest import SOUTH, Counts, Place, Rows
@@ -57,7 +59,7 @@ async def test_a_hold_whose_time_passes_while_its_booking_waits_is_booked_and_no
             await blocker.execute("SELECT 1 FROM inventory FOR UPDATE")
             booking = asyncio.create_task(service(core).confirm(DEMO, wanted(hold), key()))
             await clock_passes(hold.expires_at)
-            await core.expirer.once()
+            await core.repairs[Expirer].run_once()
             assert await is_sold_out(holds)
             assert not booking.done()
         booked = (await booking).value
@@ -107,13 +109,13 @@ async def test_a_crash_after_the_commit_leaves_the_seat_taken_and_settling_repai
 
     assert await memo_of(core, hold) is MemoState.PINNED
     await clock_passes(hold.expires_at)
-    await core.expirer.once()
+    await core.repairs[Expirer].run_once()
     assert await is_sold_out(holds)
     assert (await holds.get(DEMO, hold.hold_id)).status is HoldStatus.BOOKED
     again = await service(core).confirm(DEMO, wanted(hold), same)
     assert (again.value, again.replayed) == (first.value, True)
 
-    assert await core.resolver.once(timedelta(0)) == 1
+    assert await core.repairs[Resolver].run_once(timedelta(0)) == 1
 
     now = await numbers(core)
     assert (now.sold, now.held) == ((1,), (0,))

@@ -18,6 +18,7 @@ from app.hold.errors import (
 )
 from app.hold.journal import store as journal
 from app.hold.model import Hold, HoldRequest, HoldStatus, JournalEntry, MemoState
+from app.hold.repairs.expirer import Expirer
 from app.hold.service import HoldService
 from app.ids import FlightId, HoldId
 from app.inventory.model import CabinName
@@ -260,7 +261,7 @@ async def test_a_grant_that_ran_out_before_its_journal_row_is_made_anew(
     first = await holds.place(DEMO, asked, same)
     await forget_in_journal(core)
     while (await core.availability.counts([(FlightId(SOUTH), CabinName.ECONOMY)]))[0].open[0] < 10:  # type: ignore[union-attr] # it is known
-        await core.expirer.once()
+        await core.repairs[Expirer].run_once()
 
     second = await holds.place(DEMO, asked, same)
     third = await holds.place(DEMO, asked, same)
@@ -282,13 +283,13 @@ async def test_a_promise_that_comes_after_its_seats_were_given_up_is_not_made(
     async def slow(session: WriteSession, promises: Sequence[JournalEntry]) -> set[HoldId]:
         if not appended:
             while await core.redis.scard(f"{{hf}}:{promises[0].epoch}:ended") or not appended:
-                await core.expirer.once()
+                await core.repairs[Expirer].run_once()
                 (seen,) = (
                     await core.holds_in_redis.read_memos(promises[0].epoch, [promises[0].hold_id])
                 ).values()
                 if seen.state is MemoState.EXPIRED:
                     appended.append(promises[0].hold_id)
-            await core.expirer.once()
+            await core.repairs[Expirer].run_once()
         return await append(session, promises)
 
     monkeypatch.setattr(journal, "append", slow)

@@ -9,6 +9,7 @@ from sqlalchemy import text
 from app.clock import utc_now
 from app.errors import NotFound
 from app.hold.model import Hold
+from app.hold.repairs.expirer import Expirer
 from app.ids import FlightId
 from app.inventory.model import CabinName
 from app.ledger import store
@@ -99,7 +100,7 @@ async def test_what_ended_without_a_booking_and_what_is_still_held(start_core: S
     gone = await held(core, NORTH, SOUTH)
     await core.holds(no_offers).release(DEMO, gone.hold_id)
     while (await ledger(core)).totals[0].held:
-        await core.expirer.once()
+        await core.repairs[Expirer].run_once()
     kept = await held(core, SOUTH, letter="M", seats=3)
     told = await ledger(core)
     assert steps(told.entries) == [

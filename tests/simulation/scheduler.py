@@ -14,6 +14,7 @@ from typing import Any, Final
 import structlog
 
 from app.hold.redis.keys import Keys
+from app.hold.repairs.key_filter import IdempotencyKeyFilter
 from tests.simulation.effects import Outcome
 from tests.simulation.faults import fail
 from tests.simulation.oracle import Oracle
@@ -88,7 +89,7 @@ class Run:
             node = world.start_node(number)
             self.calmly(node.core.guardian.ensure_open())
         for node in world.nodes[: world.chance.choice((0, 1, 1))]:  # as it does within a second
-            self.calmly(node.core.key_filter.once())
+            self.calmly(node.core.repairs[IdempotencyKeyFilter].run_once())
         world.replicate()
         world.step = 0
         world.effects.hold_back = self._hold_back

@@ -9,6 +9,12 @@ from app.booking.model import BookingRequest, Payment
 from app.errors import DomainError
 from app.hold.model import ClassChoice, HoldRequest
 from app.hold.redis.scripts import EpochMoved
+from app.hold.repairs.ceilings import CeilingReducer
+from app.hold.repairs.expirer import Expirer
+from app.hold.repairs.inventory_sync import InventorySync
+from app.hold.repairs.key_filter import IdempotencyKeyFilter
+from app.hold.repairs.resolver import Resolver
+from app.hold.repairs.sweeper import Sweeper
 from app.idempotency.model import IdempotencyKey
 from app.ids import FlightId, booking_id
 from app.inventory.itinerary import PassengerCounts
@@ -164,17 +170,17 @@ class Workload:
         core = node.core
         match name:
             case "expirer":
-                return core.expirer.once()
+                return core.repairs[Expirer].run_once()
             case "resolver":
-                return core.resolver.once(patience)
+                return core.repairs[Resolver].run_once(patience)
             case "sweeper":
-                return core.sweeper.once(patience)
+                return core.repairs[Sweeper].run_once(patience)
             case "marker":
-                return core.key_filter.once()
+                return core.repairs[IdempotencyKeyFilter].run_once()
             case "sync":
-                return core.inventory_sync.once()
+                return core.repairs[InventorySync].run_once()
             case "tightener":
-                return core.ceilings.once()
+                return core.repairs[CeilingReducer].run_once()
             case "number":
                 return core.database.run_in_transaction(lambda s: outbox.number(s, 100))
             case _:

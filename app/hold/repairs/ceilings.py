@@ -20,7 +20,6 @@ from app.inventory import store as inventory_store
 from app.inventory.model import CabinName
 from app.storage.database import Database, WriteSession
 
-EVERY_SECONDS: Final = 5.0
 ROWS_MAX: Final = 200  # that one script call counts
 ROUNDS_MAX: Final = 50
 
@@ -33,7 +32,7 @@ class CeilingReducer:
         self._seats = seats
         self._epochs = epochs
 
-    async def once(self) -> int:
+    async def run_once(self) -> int:
         """How many rows have lower ceilings now."""
         tightened, after = 0, ("", "")
         for _ in range(ROUNDS_MAX):

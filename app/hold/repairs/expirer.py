@@ -8,7 +8,6 @@ from app.hold.expiry import mark_expired
 from app.hold.redis.holds import RedisHolds
 from app.storage.database import Database, WriteSession
 
-EVERY_SECONDS = 0.5
 ROUNDS_MAX = 50  # of 200 holds each
 
 
@@ -18,7 +17,7 @@ class Expirer:
         self._store = store
         self._epochs = epochs
 
-    async def once(self) -> None:
+    async def run_once(self) -> None:
         for _ in range(ROUNDS_MAX):
             if not await self._epochs.run(self._store.take_back_expired):
                 break

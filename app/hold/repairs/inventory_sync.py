@@ -18,7 +18,6 @@ from app.outbox import store as outbox
 from app.outbox.model import Entry
 from app.storage.database import Database
 
-EVERY_SECONDS: Final = 1.0
 LOOK_BACK: Final = 2000  # facts, at the start and in another epoch
 FACTS_MAX: Final = 500
 ROUNDS_MAX: Final = 50
@@ -32,7 +31,7 @@ class InventorySync:
         self._epoch: int | None = None  # in which facts are followed
         self._position: int | None = None
 
-    async def once(self) -> int:
+    async def run_once(self) -> int:
         """How many facts were followed."""
         followed = 0
         for _ in range(ROUNDS_MAX):

@@ -22,7 +22,6 @@ from app.storage.database import Database
 
 _log = structlog.get_logger(__name__)
 
-EVERY_SECONDS: Final = 1.0
 LEASE_MS: Final = 60_000  # from one page to the next; what two do at once does no harm
 PAGE: Final = 2000  # rows of a statement, and marks of a script: a millisecond or two
 PAUSE_SECONDS: Final = 0.02  # between them, so that requests come first
@@ -36,7 +35,7 @@ class IdempotencyKeyFilter:
         self._epochs = epochs
         self._done: int | None = None  # the epoch in which all is marked
 
-    async def once(self) -> None:
+    async def run_once(self) -> None:
         await self._epochs.run(self._mark)
 
     async def _mark(self, epoch: int) -> None:

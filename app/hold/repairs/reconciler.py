@@ -32,7 +32,6 @@ from app.storage.database import Database
 
 _log = structlog.get_logger(__name__)
 
-EVERY_SECONDS: Final = 60.0
 LEASE_SECONDS: Final = 55.0
 GRACE: Final = timedelta(seconds=6)  # longer than any request lasts
 SUSPECTS_MAX: Final = 1000
@@ -81,7 +80,7 @@ class Reconciler:
         self._epochs = epochs
         self._clock = clock
 
-    async def once(self, grace: timedelta = GRACE) -> None:
+    async def run_once(self, grace: timedelta = GRACE) -> None:
         """Compares, or shows what another process has found."""
         may = await self._epochs.run(lambda e: self._inspection.may_compare(e, LEASE_SECONDS))
         if may:

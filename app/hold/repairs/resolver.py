@@ -17,7 +17,6 @@ from app.hold.redis.holds import RedisHolds
 
 _log = structlog.get_logger(__name__)
 
-EVERY_SECONDS: Final = 1.0
 PINNED_FOR: Final = timedelta(seconds=5)  # longer than any request lasts: most finish by themselves
 
 
@@ -27,7 +26,7 @@ class Resolver:
         self._store = store
         self._epochs = epochs
 
-    async def once(self, pinned_for: timedelta = PINNED_FOR) -> int:
+    async def run_once(self, pinned_for: timedelta = PINNED_FOR) -> int:
         """How many were settled; one that cannot be settled now does not keep the others from it."""
         settled = 0
         for hold_id in await self._epochs.run(lambda e: self._store.left_pinned(e, pinned_for)):

@@ -10,7 +10,6 @@ from app.hold.journal import store as journal
 from app.idempotency import store as idempotency
 from app.storage.database import Database
 
-EVERY_SECONDS: Final = 600.0
 BATCH: Final = 500
 ROUNDS_MAX: Final = 200
 
@@ -20,7 +19,7 @@ class Retention:
         self._database = database
         self._clock = clock
 
-    async def once(self) -> int:
+    async def run_once(self) -> int:
         """How many rows left."""
         gone = 0
         for _ in range(ROUNDS_MAX):

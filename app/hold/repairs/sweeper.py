@@ -21,7 +21,6 @@ from app.inventory.model import InventoryRow
 from app.inventory.store import read_rows
 from app.storage.database import Database, WriteSession
 
-EVERY_SECONDS: Final = 1.0
 GRANTED_FOR: Final = timedelta(seconds=5)  # longer than any request lasts
 ENDED_WITHIN_SECONDS: Final = 30.0
 ENDED_MAX: Final = 1000
@@ -35,7 +34,7 @@ class Sweeper:
         self._store = store
         self._epochs = epochs
 
-    async def once(self, granted_for: timedelta = GRANTED_FOR) -> int:
+    async def run_once(self, granted_for: timedelta = GRANTED_FOR) -> int:
         """How many holds were ended in Redis."""
         ended = 0
         for _ in range(ROUNDS_MAX):

@@ -9,6 +9,7 @@ from sqlalchemy import text
 
 from app.hold.journal.batched import BatchedJournal
 from app.hold.model import HoldStatus, JournalState, MemoState
+from app.hold.repairs.sweeper import Sweeper
 from app.ids import HoldId
 from app.storage.database import WriteSession
 from app.wiring import Core
@@ -42,7 +43,7 @@ async def test_a_key_whose_first_grant_was_aborted_gets_another_hold(
     promise = await promise_of(core, lost.hold_id)
     await execute(core, "DELETE FROM hold_journal")
 
-    assert await other.sweeper.once(NOW) == 1
+    assert await other.repairs[Sweeper].run_once(NOW) == 1
     again = await hold_one(other.holds(no_offers), same)
 
     assert again.hold_id != lost.hold_id
@@ -58,7 +59,7 @@ async def test_an_aborted_key_is_answered_after_a_loss_too(core: Core) -> None:
     holds, same = await on_sale(core, 1), key()
     lost = await hold_one(holds, same)
     await execute(core, "DELETE FROM hold_journal")
-    await core.sweeper.once(NOW)
+    await core.repairs[Sweeper].run_once(NOW)
     await lose_and_rebuild(core)
     again = await hold_one(holds, same)
     assert again.hold_id != lost.hold_id
@@ -115,7 +116,7 @@ async def test_a_release_whose_process_ended_frees_the_seat_within_seconds(core:
     hold = await hold_one(holds)
     await execute(core, "UPDATE hold_journal SET state = 'RELEASED', ended_at = clock_timestamp()")
     assert await is_sold_out(holds)
-    assert await core.sweeper.once() == 1
+    assert await core.repairs[Sweeper].run_once() == 1
     assert not await is_sold_out(holds)
     assert (await holds.get(DEMO, hold.hold_id)).status is HoldStatus.RELEASED
 
@@ -158,7 +159,7 @@ async def test_a_duplicate_whose_process_ended_before_it_asked_the_journal_keeps
     await regrant(core, await promise_of(core, hold.hold_id))
     assert (await numbers(core)).held == (1,)
 
-    await core.sweeper.once(NOW)
+    await core.repairs[Sweeper].run_once(NOW)
 
     now = await numbers(core)
     assert (now.sold, now.held) == (sold, (0,))

@@ -1,6 +1,8 @@
 """Two bookings of one hold, and what the one that failed may undo: only what the journal allowed it."""
 
 from app.hold.model import MemoState
+from app.hold.repairs.expirer import Expirer
+from app.hold.repairs.resolver import Resolver
 from tests.booking.conftest import Rows
 from tests.booking.staging import (
     SECOND,
@@ -33,11 +35,11 @@ async def test_a_failed_booking_cannot_let_go_of_what_its_retry_has_pinned(
 
     await failed.holds_in_redis.unpin(first.epoch, hold.hold_id, first.fence)
     await clock_passes(hold.expires_at)
-    await failed.expirer.once()
+    await failed.repairs[Expirer].run_once()
 
     assert await is_sold_out(holds), "the seat is the retry's"
     assert await transaction_of_booking(retry, second)
-    assert await retry.resolver.once(pinned_for=0 * SECOND) == 1
+    assert await retry.repairs[Resolver].run_once(pinned_for=0 * SECOND) == 1
     now = await numbers(retry)
     assert (now.sold, now.held) == ((1,), (0,))
     assert await rows("SELECT state FROM hold_journal") == [{"state": "CONFIRMED"}]

@@ -11,6 +11,7 @@ from app.hold.journal import scans
 from app.hold.model import JournalState, MemoState
 from app.hold.redis.holds import RedisHolds
 from app.hold.redis.scripts import EpochMoved
+from app.hold.repairs.inventory_sync import InventorySync
 from app.ids import FlightId, HoldId
 from app.inventory import pages
 from app.inventory.model import InventoryRow
@@ -131,7 +132,7 @@ async def test_a_cancellation_that_redis_never_heard_of_frees_its_seat_all_the_s
     assert await is_sold_out(holds)
 
     await core.database.run_in_transaction(lambda session: outbox.number(session, 10))
-    await core.inventory_sync.once()
+    await core.repairs[InventorySync].run_once()
     assert not await is_sold_out(holds)
 
 

@@ -8,6 +8,7 @@ import pytest
 from app.errors import HoldStoreUnavailable
 from app.hold.errors import SoldOut
 from app.hold.model import Hold, HoldStatus, JournalState
+from app.hold.repairs.key_filter import IdempotencyKeyFilter
 from app.inventory.model import CabinName
 from app.schedule.changes import CabinChange, ClassChange
 from app.schedule.service import ScheduleService
@@ -80,7 +81,7 @@ async def test_who_is_left_behind_does_not_take_an_answered_key_for_a_new_one(
     old, new = await start_valkey(), await start_valkey()
     behind = await start_core(redis_url=old.url)
     forerunner = await hold_one(await on_sale(behind, 1))
-    await behind.key_filter.once()
+    await behind.repairs[IdempotencyKeyFilter].run_once()
     left_behind = asyncio.create_task(_learning(behind))
     try:
         ahead = await start_core(redis_url=new.url)

@@ -10,6 +10,11 @@ from app.dev.postgres import Postgres
 from app.hold.errors import HoldExpired, SoldOut
 from app.hold.model import HoldStatus, microseconds
 from app.hold.redis import keys
+from app.hold.repairs.expirer import Expirer
+from app.hold.repairs.inventory_sync import InventorySync
+from app.hold.repairs.resolver import Resolver
+from app.hold.repairs.retention import Retention
+from app.hold.repairs.sweeper import Sweeper
 from app.ids import FlightId
 from app.wiring import Core
 from tests.booking.staging import SECOND, clock_passes, is_sold_out, service
@@ -64,11 +69,11 @@ async def test_a_clock_of_postgres_ends_no_hold_and_keeps_none_alive(
     booked, left = await hold_one(holds), await hold_one(holds)
 
     async def come_by() -> None:
-        await core.expirer.once()
-        await core.resolver.once(NOW)
-        await core.sweeper.once(NOW)
-        await core.inventory_sync.once()
-        await core.retention.once()
+        await core.repairs[Expirer].run_once()
+        await core.repairs[Resolver].run_once(NOW)
+        await core.repairs[Sweeper].run_once(NOW)
+        await core.repairs[InventorySync].run_once()
+        await core.repairs[Retention].run_once()
 
     await set_clock(seconds)
     async with core.database.reading() as session:

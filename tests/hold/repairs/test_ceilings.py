@@ -15,6 +15,8 @@ from app.hold.errors import HoldExpired, SoldOut
 from app.hold.model import Hold
 from app.hold.redis.keys import Keys
 from app.hold.redis.seats import Taken
+from app.hold.repairs.ceilings import CeilingReducer
+from app.hold.repairs.expirer import Expirer
 from app.ids import BookingId, FlightId
 from app.inventory.model import CabinCounts, CabinName
 from app.schedule.changes import CabinChange, ClassChange
@@ -62,23 +64,23 @@ def oversells_stopped() -> float:
 async def test_a_ceiling_follows_what_is_taken_down_to_the_limit(core: Core) -> None:
     await sell_from(core, flight(flight_id=SOUTH))
     first, second = await held(core, "Y", 4), await held(core, "M", 3)
-    assert await core.ceilings.once() == 0, "no limit was lowered"
+    assert await core.repairs[CeilingReducer].run_once() == 0, "no limit was lowered"
     await limit(core, Y=2, M=1)
     assert await ceilings(core) == [10, 6]
-    assert await core.ceilings.once() == 1
+    assert await core.repairs[CeilingReducer].run_once() == 1
     assert await ceilings(core) == [7, 3], "what is held above the limit can still be booked"
     await book(core, second)
-    assert await core.ceilings.once() == 0
+    assert await core.repairs[CeilingReducer].run_once() == 0
     await core.holds(no_offers).release(DEMO, first.hold_id)
-    assert await core.ceilings.once() == 1
+    assert await core.repairs[CeilingReducer].run_once() == 1
     assert await ceilings(core) == [3, 3], "three are sold"
-    assert await core.ceilings.once() == 0
+    assert await core.repairs[CeilingReducer].run_once() == 0
 
 
 async def test_the_highest_limit_of_late_counts_for_nothing_once_it_is_tight(core: Core) -> None:
     await sell_from(core, flight(flight_id=SOUTH))
     await limit(core, Y=2)
-    assert await core.ceilings.once() == 1
+    assert await core.repairs[CeilingReducer].run_once() == 1
     assert await ceilings(core) == [2, 6]
     await limit(core, Y=5)
     assert await ceilings(core) == [5, 6]
@@ -128,9 +130,9 @@ async def test_what_was_counted_is_of_no_use_when_the_row_or_the_epoch_moved(
         "epoch": lose,
     }
     between(core, monkeypatch, steps[step])
-    assert await core.ceilings.once() == 0
+    assert await core.repairs[CeilingReducer].run_once() == 0
     assert await ceilings(core) == [10, 6]
-    assert await core.ceilings.once() == 1
+    assert await core.repairs[CeilingReducer].run_once() == 1
     after = {"book": [6, 3], "cancel": [6, 3], "lower": [5, 3], "raise": [9, 3], "epoch": [6, 3]}
     assert await ceilings(core) == after[step]
     if step != "book":
@@ -148,7 +150,7 @@ async def test_a_hold_that_comes_between_is_under_the_ceiling_already(
         placed.append(await held(core, "Y", 2))
 
     between(core, monkeypatch, hold)
-    assert await core.ceilings.once() == 1
+    assert await core.repairs[CeilingReducer].run_once() == 1
     assert await ceilings(core) == [2, 6]
     await book(core, placed[0])
 
@@ -163,7 +165,7 @@ async def test_what_ran_out_counts_until_the_journal_is_told(start_core: StartCo
     await limit(core, Y=0, M=0)
     while (await core.availability.counts([CABIN]))[0] != CabinCounts((0, 0), (0, 0), (0, 0)):
         await core.epochs.run(core.holds_in_redis.take_back_expired)
-    assert await core.ceilings.once() == 1
+    assert await core.repairs[CeilingReducer].run_once() == 1
     assert await ceilings(core) == [3, 0]
 
     await core.redis.flushall()  # before the journal was told
@@ -180,8 +182,8 @@ async def test_once_the_journal_was_told_it_counts_no_more(start_core: StartCore
     await held(core, "Y", 3)
     await limit(core, Y=0, M=0)
     while await ceilings(core) != [0, 0]:
-        await core.expirer.once()
-        await core.ceilings.once()
+        await core.repairs[Expirer].run_once()
+        await core.repairs[CeilingReducer].run_once()
 
 
 async def test_more_untold_holds_than_can_be_counted_are_no_ground_to_lower(
@@ -191,12 +193,12 @@ async def test_more_untold_holds_than_can_be_counted_are_no_ground_to_lower(
     await limit(core, Y=0)
     ended = Keys(await core.epochs.current()).ended
     await core.redis.sadd(ended, "hold_forgotten")
-    assert await core.ceilings.once() == 0, "nobody knows whose seats these were"
+    assert await core.repairs[CeilingReducer].run_once() == 0, "nobody knows whose seats these were"
     await core.redis.srem(ended, "hold_forgotten")
     monkeypatch.setattr("app.hold.redis.seats.UNSAID_MAX", -1)
-    assert await core.ceilings.once() == 0
+    assert await core.repairs[CeilingReducer].run_once() == 0
     monkeypatch.undo()
-    assert await core.ceilings.once() == 1
+    assert await core.repairs[CeilingReducer].run_once() == 1
 
 
 async def test_under_load_no_promise_meets_a_ceiling(core: Core) -> None:
@@ -228,7 +230,9 @@ async def test_under_load_no_promise_meets_a_ceiling(core: Core) -> None:
             await limit(core, Y=chance.randint(0, 10), M=chance.randint(0, 6))
 
     async def tighten() -> int:
-        return sum([await core.ceilings.once() async for _ in _while(lambda: running)])
+        return sum(
+            [await core.repairs[CeilingReducer].run_once() async for _ in _while(lambda: running)]
+        )
 
     tasks = [asyncio.create_task(one()) for one in (sell, sell, sell, tighten, tighten)]
     changing = asyncio.create_task(change())
@@ -241,7 +245,7 @@ async def test_under_load_no_promise_meets_a_ceiling(core: Core) -> None:
     assert oversells_stopped() == stopped
     await core.background.drain(5)
     await limit(core, Y=0, M=0)
-    await core.ceilings.once()
+    await core.repairs[CeilingReducer].run_once()
     assert await ceilings(core) == [0, 0]
 
 

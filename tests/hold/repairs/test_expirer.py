@@ -7,6 +7,7 @@ from datetime import timedelta
 from app.dev.postgres import Postgres
 from app.hold.journal import store as journal
 from app.hold.model import Granted, JournalState
+from app.hold.repairs.expirer import Expirer
 from app.ids import HoldId
 from app.storage.database import WriteSession
 from tests.booking.staging import clock_passes
@@ -37,7 +38,7 @@ async def test_a_promise_written_while_its_end_is_told_ends_too(
     writer = asyncio.create_task(core.database.run_in_transaction(append))
     await written.wait()
     await clock_passes(granted.expires_at)
-    telling = asyncio.create_task(core.expirer.once())
+    telling = asyncio.create_task(core.repairs[Expirer].run_once())
     await somebody_waits(postgres, empty_database.rpartition("/")[2])
     commit.set()
     await writer

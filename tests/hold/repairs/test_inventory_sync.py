@@ -1,6 +1,7 @@
 """What Postgres knows and Redis did not hear of reaches it, by version, whoever ended in the middle."""
 
 from app.hold.redis.keys import Keys
+from app.hold.repairs.inventory_sync import InventorySync
 from app.ids import FlightId, TenantId
 from app.inventory import store as inventory_store
 from app.inventory.model import CabinName, SeatLine
@@ -48,12 +49,12 @@ async def test_a_change_that_never_reached_redis_is_brought_there(core: Core) ->
     for work, expected in ((sell, 2), (cancel, 0)):
         before = await sold(core)
         await core.database.run_in_transaction(work)  # and then the process ended
-        assert await core.inventory_sync.once() == 0, "no place in the order yet"
+        assert await core.repairs[InventorySync].run_once() == 0, "no place in the order yet"
         await core.database.run_in_transaction(lambda session: outbox.number(session, 10))
         assert await sold(core) == before
-        assert await core.inventory_sync.once() == 1
+        assert await core.repairs[InventorySync].run_once() == 1
         assert await sold(core) == expected
-        assert await core.inventory_sync.once() == 0
+        assert await core.repairs[InventorySync].run_once() == 0
 
 
 async def test_what_was_followed_in_another_epoch_is_followed_again(core: Core) -> None:
@@ -66,16 +67,16 @@ async def test_what_was_followed_in_another_epoch_is_followed_again(core: Core) 
 
     await core.database.run_in_transaction(sell)
     await core.database.run_in_transaction(lambda session: outbox.number(session, 10))
-    assert await core.inventory_sync.once() == 1
+    assert await core.repairs[InventorySync].run_once() == 1
     await core.redis.flushdb()
     await core.guardian.ensure_open()
     names = Keys(await core.epochs.current())
     for field in ("economy:version", "economy:sold"):
         await core.redis.hset(names.flight(SOUTH), field, "0")
     assert await sold(core) == 0
-    assert await core.inventory_sync.once() == 1
+    assert await core.repairs[InventorySync].run_once() == 1
     assert await sold(core) == 2
-    assert await core.inventory_sync.once() == 0
+    assert await core.repairs[InventorySync].run_once() == 0
 
 
 async def test_a_flight_that_never_reached_redis_is_found_by_whoever_asks(core: Core) -> None:

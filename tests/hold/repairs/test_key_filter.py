@@ -32,7 +32,7 @@ async def holds(core: Core, monkeypatch: pytest.MonkeyPatch) -> HoldService:
     """One seat, of an epoch in which every key is marked; nobody looks again while a test lasts."""
     monkeypatch.setattr(current, "BELIEF_SECONDS", 60.0)
     holds = await on_sale(core, 1)
-    await core.key_filter.once()
+    await core.repairs[IdempotencyKeyFilter].run_once()
     return holds
 
 
@@ -132,7 +132,7 @@ async def test_marks_are_made_on_a_day_that_scripts_will_look_at(
     """The clock of Redis may be ahead while they are made: no script's runs behind them afterwards."""
     before = await core.redis.get(keys.CLOCK)
     await core.redis.delete(Keys(await core.epochs.current()).all_granted)
-    await start_again(core).once()
+    await start_again(core).run_once()
     after = await core.redis.get(keys.CLOCK)
     assert before is not None
     assert after is not None
@@ -149,7 +149,7 @@ async def test_grants_of_before_are_marked_in_the_same_epoch_too(
     await forget(core, first.hold_id)
     names = Keys(await core.epochs.current())
     await core.redis.delete(names.all_granted, *await marks(core))
-    await start_again(core).once()
+    await start_again(core).run_once()
     await hold_one(holds)
     assert not await refused(holds, asked)
 
@@ -173,7 +173,7 @@ async def test_what_earlier_epochs_granted_is_marked_before_anyone_is_sure(
     await hold_one(holds)
     assert await reads(core, lambda: refused(holds)) == 1, "no key is new for sure"
 
-    await core.key_filter.once()
+    await core.repairs[IdempotencyKeyFilter].run_once()
     assert await reads(core, lambda: refused(holds)) == 0
     for asked in before:
         assert not await refused(holds, asked)
@@ -201,7 +201,7 @@ async def test_a_key_is_marked_whichever_attempt_was_answered(
     assert (await promise_of(core, second.hold_id)).attempt == 2
     await holds.release(DEMO, second.hold_id)
     await lose_and_rebuild(core)
-    await core.key_filter.once()
+    await core.repairs[IdempotencyKeyFilter].run_once()
     await hold_one(holds)
     assert not await refused(holds, asked)
 
@@ -211,13 +211,13 @@ async def test_one_process_at_a_time_marks(start_core: StartCore) -> None:
     await on_sale(one, 1)
     names = Keys(await one.epochs.current())
     await one.redis.set(names.marking, 1, px=60_000)
-    await other.key_filter.once()
+    await other.repairs[IdempotencyKeyFilter].run_once()
     assert not await one.redis.exists(names.all_granted)
     await one.redis.delete(names.marking)
-    await other.key_filter.once()
+    await other.repairs[IdempotencyKeyFilter].run_once()
     assert await one.redis.exists(names.all_granted)
     await one.redis.delete(names.marking)
-    await one.key_filter.once()
+    await one.repairs[IdempotencyKeyFilter].run_once()
     assert not await one.redis.exists(names.marking), "it has seen that all is done"
 
 

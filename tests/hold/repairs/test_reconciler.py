@@ -15,7 +15,7 @@ from app.hold.errors import SoldOut
 from app.hold.model import Hold, HoldStatus
 from app.hold.redis.keys import Keys
 from app.hold.repairs import reconciler
-from app.hold.repairs.reconciler import Kind, seats_of
+from app.hold.repairs.reconciler import Kind, Reconciler, seats_of
 from app.hold.service import HoldService
 from app.ids import FlightId, HoldId
 from app.inventory.model import CabinCounts, CabinName
@@ -117,14 +117,14 @@ async def test_damage_is_shown_in_seats_and_words_and_mended(
 ) -> None:  # fmt: skip
     damaged, other = await place(holds, 3), await place(holds, 2)
     epoch = await core.epochs.current()
-    assert await core.reconciler.compare(NOW) == []
+    assert await core.repairs[Reconciler].compare(NOW) == []
     await damage(core.redis, Keys(epoch), damaged.hold_id)
 
-    drifts = await core.reconciler.compare(NOW)
+    drifts = await core.repairs[Reconciler].compare(NOW)
     assert seats_of(drifts) == {**dict.fromkeys(Kind, 0), kind: seats}
     assert {drift.flight_id for drift in drifts} == {SOUTH}
     assert any(word in drift.what for drift in drifts), drifts
-    await core.reconciler.once(NOW)
+    await core.repairs[Reconciler].run_once(NOW)
     assert REGISTRY.get_sample_value("inventory_drift_seats", {"kind": kind}) == seats
 
     repaired = await core.repair.mend(drifts, NOW)
@@ -137,18 +137,18 @@ async def test_damage_is_shown_in_seats_and_words_and_mended(
         await booking_service(core).confirm(DEMO, wanted(hold), key())
     await core.background.drain(5)
     assert (await counts(core)).sold == (5,)
-    assert await core.reconciler.compare(NOW) == []
+    assert await core.repairs[Reconciler].compare(NOW) == []
 
 
 async def test_what_another_process_found_is_shown_too(core: Core, holds: HoldService) -> None:
     epoch = await core.epochs.current()
-    await core.reconciler.once(NOW)  # takes the lease
+    await core.repairs[Reconciler].run_once(NOW)  # takes the lease
     await core.redis.set(Keys(epoch).drift, "1,2,3")
-    await core.reconciler.once(NOW)
+    await core.repairs[Reconciler].run_once(NOW)
     shown = [REGISTRY.get_sample_value("inventory_drift_seats", {"kind": kind}) for kind in Kind]
     assert shown == [1, 2, 3]
     await core.redis.set(Keys(epoch).drift, "0,0,0")
-    await core.reconciler.once(NOW)
+    await core.repairs[Reconciler].run_once(NOW)
 
 
 async def test_repair_under_load_disturbs_nobody(core: Core, holds: HoldService) -> None:
@@ -182,13 +182,13 @@ async def test_repair_under_load_disturbs_nobody(core: Core, holds: HoldService)
         clients = [asyncio.create_task(client()) for _ in range(8)]
         for damage in (too_much_held, out_of_sight, memo_lost, too_much_held):
             await damage(core.redis, names, kept.hold_id)
-            drifts = await core.reconciler.compare(timedelta(seconds=0.3))
+            drifts = await core.repairs[Reconciler].compare(timedelta(seconds=0.3))
             assert drifts
             await core.repair._mend(await core.epochs.current(), drifts)
         stop.set()
         await asyncio.gather(*clients)
         await core.background.drain(5)
-        assert await core.reconciler.compare(timedelta(seconds=1)) == []
+        assert await core.repairs[Reconciler].compare(timedelta(seconds=1)) == []
         assert (await holds.get(DEMO, kept.hold_id)).status is HoldStatus.ACTIVE
         now = await counts(core)
         assert (now.sold, now.held) == ((10,), (2,))
@@ -215,10 +215,10 @@ async def test_who_reads_among_millions_keeps_the_turn_and_rests(
     await core.redis.hset(Keys(epoch).flight(ids[-1]), "economy:sold", "5")
 
     async with asyncio.TaskGroup() as tasks:
-        reading = tasks.create_task(core.reconciler.once(NOW))
+        reading = tasks.create_task(core.repairs[Reconciler].run_once(NOW))
         for _ in range(3):
             await asyncio.sleep(0.25)
-            assert not await core.reconciler._inspection.may_compare(epoch, 1)
+            assert not await core.repairs[Reconciler]._inspection.may_compare(epoch, 1)
         assert not reading.done()
     assert REGISTRY.get_sample_value("inventory_drift_seats", {"kind": Kind.SOLD}) == 5
 
@@ -237,5 +237,7 @@ async def test_a_reading_ends_where_it_has_found_enough(
     async def count(_: int, seconds: float) -> None:
         parts.append(seconds)
 
-    assert {drift.flight_id for drift in await core.reconciler.compare(NOW, count)} == set(ids[1:3])
+    assert {drift.flight_id for drift in await core.repairs[Reconciler].compare(NOW, count)} == set(
+        ids[1:3]
+    )
     assert len(parts) == 2, "the third part was enough"

@@ -7,7 +7,7 @@ from sqlalchemy import text
 
 from app.hold.journal import store as journal
 from app.hold.model import HoldStatus, JournalState, MemoState
-from app.hold.repairs.resolver import PINNED_FOR
+from app.hold.repairs.resolver import PINNED_FOR, Resolver
 from app.hold.service import HoldService
 from app.ids import FlightId, HoldId
 from app.inventory import store as inventory_store
@@ -50,8 +50,10 @@ async def seats(core: Core) -> tuple[int, int]:
 
 async def test_what_was_never_sold_is_a_hold_again(core: Core, holds: HoldService) -> None:
     hold_id, fence = await pinned(core, holds)
-    assert await core.resolver.once(PINNED_FOR) == 0, "its booking may still be on the way"
-    assert await core.resolver.once(NOW) == 1
+    assert await core.repairs[Resolver].run_once(PINNED_FOR) == 0, (
+        "its booking may still be on the way"
+    )
+    assert await core.repairs[Resolver].run_once(NOW) == 1
     assert await memo(core, hold_id) is MemoState.HELD
     assert (await holds.get(DEMO, hold_id)).status is HoldStatus.ACTIVE
 
@@ -59,7 +61,7 @@ async def test_what_was_never_sold_is_a_hold_again(core: Core, holds: HoldServic
         return hold_id in await journal.confirm(session, {hold_id: fence})
 
     assert not await core.database.run_in_transaction(late), "a late booking carries the old fence"
-    assert await core.resolver.once(NOW) == 0
+    assert await core.repairs[Resolver].run_once(NOW) == 0
 
 
 async def test_what_was_sold_is_finished_with_the_rows_of_the_sale(
@@ -75,7 +77,7 @@ async def test_what_was_sold_is_finished_with_the_rows_of_the_sale(
 
     await core.database.run_in_transaction(sell)
     assert await seats(core) == (0, 2)
-    assert await core.resolver.once(NOW) == 1
+    assert await core.repairs[Resolver].run_once(NOW) == 1
     assert await memo(core, hold_id) is MemoState.SOLD
     assert await seats(core) == (2, 0)
 
@@ -87,7 +89,7 @@ async def test_what_was_released_meanwhile_is_let_go(core: Core, holds: HoldServ
         return bool(await journal.release(session, [(DEMO, hold_id)]))
 
     assert await core.database.run_in_transaction(release)
-    assert await core.resolver.once(NOW) == 1
+    assert await core.repairs[Resolver].run_once(NOW) == 1
     assert await memo(core, hold_id) is MemoState.RELEASED
     assert await seats(core) == (0, 0)
 
@@ -99,7 +101,7 @@ async def test_what_nobody_was_promised_is_aborted(core: Core, holds: HoldServic
         await session.execute(text("DELETE FROM hold_journal"))
 
     await core.database.run_in_transaction(forget)
-    assert await core.resolver.once(NOW) == 1
+    assert await core.repairs[Resolver].run_once(NOW) == 1
     assert await seats(core) == (0, 0)
     async with core.database.reading() as session:
         row = await journal.read(session, hold_id)

@@ -2,6 +2,7 @@
 
 from sqlalchemy import text
 
+from app.hold.repairs.retention import Retention
 from app.storage.database import WriteSession
 from app.wiring import Core
 from tests.builders.flights import flight
@@ -42,8 +43,8 @@ async def test_only_what_ended_thirty_days_ago_leaves(core: Core) -> None:
         )
 
     await core.database.run_in_transaction(age)
-    assert await core.retention.once() == 2
-    assert await core.retention.once() == 0
+    assert await core.repairs[Retention].run_once() == 2
+    assert await core.repairs[Retention].run_once() == 0
 
     async with core.database.reading() as session:
         left = await session.execute(text("SELECT hold_id FROM hold_journal"))

@@ -8,7 +8,7 @@ from sqlalchemy import text
 from app.hold.journal import scans
 from app.hold.journal import store as journal
 from app.hold.model import HoldStatus, JournalEntry, JournalState
-from app.hold.repairs.sweeper import GRANTED_FOR
+from app.hold.repairs.sweeper import GRANTED_FOR, Sweeper
 from app.hold.service import HoldService
 from app.ids import FlightId, HoldId
 from app.inventory.model import CabinName
@@ -55,8 +55,8 @@ async def test_a_grant_without_a_promise_is_let_go_and_never_promised(
     lost = (await holds.place(DEMO, asked, same)).value
     promise = await take_from_journal(core, lost.hold_id)
 
-    assert await core.sweeper.once(GRANTED_FOR) == 0, "its row may be on the way"
-    assert await core.sweeper.once(NOW) == 1
+    assert await core.repairs[Sweeper].run_once(GRANTED_FOR) == 0, "its row may be on the way"
+    assert await core.repairs[Sweeper].run_once(NOW) == 1
     assert await held(core) == 3
 
     async def late(session: WriteSession) -> set[HoldId]:
@@ -74,7 +74,7 @@ async def test_each_grant_is_looked_for_once(core: Core, holds: HoldService) -> 
         await holds.place(DEMO, request((SOUTH, "Y")), key())
     epoch = await core.epochs.current()
     assert len(await core.holds_in_redis.fresh(epoch, NOW)) == 3
-    assert await core.sweeper.once(NOW) == 0
+    assert await core.repairs[Sweeper].run_once(NOW) == 0
     assert await core.holds_in_redis.fresh(epoch, NOW) == []
     assert await held(core) == 3
 
@@ -89,9 +89,9 @@ async def test_a_release_that_redis_did_not_hear_of_is_carried_out(
 
     assert await core.database.run_in_transaction(release)
     assert await held(core) == 4
-    assert await core.sweeper.once() == 1
+    assert await core.repairs[Sweeper].run_once() == 1
     assert await held(core) == 0
-    assert await core.sweeper.once() == 0
+    assert await core.repairs[Sweeper].run_once() == 0
 
 
 async def test_nothing_is_swept_on_the_word_of_an_epoch_that_is_over(
@@ -104,7 +104,7 @@ async def test_nothing_is_swept_on_the_word_of_an_epoch_that_is_over(
         await session.execute(text("UPDATE redis_epoch SET mode = 'rebuilding'"))
 
     await core.database.run_in_transaction(end_epoch)
-    assert await core.sweeper.once(NOW) == 0
+    assert await core.repairs[Sweeper].run_once(NOW) == 0
     async with core.database.reading() as session:
         assert await scans.states(session, [hold.hold_id]) == {}
     assert JournalState.ABORTED not in (await states(core)).values()
@@ -116,9 +116,9 @@ async def test_what_could_not_be_judged_is_looked_for_again(core: Core, holds: H
     await take_from_journal(core, hold.hold_id)
 
     await turn_gate(core, "clock_timestamp() + interval '1 hour'")
-    assert await core.sweeper.once(NOW) == 0
+    assert await core.repairs[Sweeper].run_once(NOW) == 0
     await turn_gate(core, "'epoch'")
-    assert await core.sweeper.once(NOW) == 1
+    assert await core.repairs[Sweeper].run_once(NOW) == 1
     assert await held(core) == 0
 
 
