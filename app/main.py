@@ -12,7 +12,7 @@ from app.dev.data_dir import kept_secret
 from app.dev.example import example_flight
 from app.dev.issuer import dev_issuer_app, dev_keys, dev_profile
 from app.settings import Settings, SettingsError
-from app.telemetry import configure_logging
+from app.telemetry.logging import configure_logging
 from app.transport.http.application import Application, create_app
 from app.transport.http.openapi.examples import DAYS_AHEAD, Examples, examples_of
 from app.transport.http.routers.booking import bookings_router

@@ -24,7 +24,7 @@ def prepare_api(settings: Settings) -> None:
     _share_metrics(settings)
 
     from app.main import check
-    from app.telemetry import configure_logging
+    from app.telemetry.logging import configure_logging
     from app.wiring import refuse_unsafe
 
     configure_logging(settings.log_level.value)
@@ -54,7 +54,7 @@ def serve_api(settings: Settings) -> None:
 
 def run_relay(settings: Settings) -> None:
     """Until told to stop. Raises SettingsError where the database may forget, or no bus can be had."""
-    from app.telemetry import configure_logging
+    from app.telemetry.logging import configure_logging
 
     configure_logging(settings.log_level.value)
     from app.wiring import refuse_unsafe
@@ -68,7 +68,7 @@ async def import_flights(settings: Settings, file: Path) -> tuple[int, int]:
     from rich.progress import Progress
 
     from app.schedule.importer import import_file
-    from app.telemetry import configure_logging
+    from app.telemetry.logging import configure_logging
     from app.wiring import core_of
 
     configure_logging("ERROR")  # where no hold store is open, opening it loads the flights
@@ -87,7 +87,7 @@ async def import_flights(settings: Settings, file: Path) -> tuple[int, int]:
 
 
 async def examine(settings: Settings, *, repairs: bool) -> "list[Finding]":
-    from app.telemetry import configure_logging
+    from app.telemetry.logging import configure_logging
     from app.wiring import core_of, doctor_of
 
     configure_logging("CRITICAL")  # the findings say everything

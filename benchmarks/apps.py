@@ -16,7 +16,7 @@ from app.hold.model import Hold, HoldStatus
 from app.ids import HoldId, TenantId, hold_id
 from app.main import serving, signing_keys
 from app.settings import Settings
-from app.telemetry import configure_logging
+from app.telemetry.logging import configure_logging
 from app.transport.http.routers.hold import HoldIn, HoldOut, hold_out
 from app.wiring import build_core, services_of, watching
 from benchmarks.seeding import a_hold

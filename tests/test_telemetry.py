@@ -12,7 +12,7 @@ from typing import Any
 
 import structlog
 
-from app.telemetry import FRAMES_MAX, VALUE_MAX
+from app.telemetry.processors import FRAMES_MAX, VALUE_MAX
 from tests.fixtures.logging import logged
 
 __all__ = ["logged"]
@@ -106,7 +106,7 @@ async def test_a_lost_task_is_told_without_its_error(logged: io.StringIO) -> Non
 def test_metrics_of_several_processes_are_one(tmp_path: Path) -> None:
     environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
     program = (
-        "from app.telemetry import HTTP_REQUESTS, render_metrics\n"
+        "from app.telemetry.metrics import HTTP_REQUESTS, render_metrics\n"
         "HTTP_REQUESTS.labels('GET', '/x', '200').inc()\n"
         "print(render_metrics().decode())"
     )

@@ -60,7 +60,7 @@ class Cancellation:
         self, tenant_id: TenantId, booking_id: BookingId, key: IdempotencyKey | None
     ) -> Answered[Booking]:
         """One cancelled before is answered as it is. Raises NotFound, IdempotencyKeyReused."""
-        answered, rows = await self._wishes.do(_Wish(tenant_id, booking_id, key))
+        answered, rows = await self._wishes.submit(_Wish(tenant_id, booking_id, key))
         await self._live.apply(rows)
         return answered
 

@@ -37,7 +37,7 @@ class Lookup:
         )
 
     async def ask(self, question: Question) -> Known:
-        return await self._questions.do(question)
+        return await self._questions.submit(question)
 
     async def _look(self, questions: Sequence[Question]) -> list[Known | Exception]:
         asked = {(question.tenant_id, question.key.key) for question in questions}

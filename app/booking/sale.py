@@ -108,7 +108,7 @@ class Sales:
         Raises BookedByAnother, FenceMoved, PinOfEarlierEpoch, OutcomeUnknown, and what a booking is
         refused for.
         """
-        return await self._sales.do(Sale(order, claim))
+        return await self._sales.submit(Sale(order, claim))
 
     async def _sell(
         self, sales: Sequence[Sale]

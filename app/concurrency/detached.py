@@ -1,8 +1,7 @@
-"""Changes that go on when nobody waits for them any more.
+"""Mutations that run to completion even if the client disconnects or times out.
 
-A change that was begun is finished whether or not its client is still there, so that a deadline or
-a dropped connection can never cut it between two systems. `DetachedTasks` knows every one that runs and
-gives them a bounded time at shutdown.
+A deadline or a dropped connection must never cut a change between two systems. `DetachedTasks` knows every
+task that runs, and gives them a bounded time at shutdown.
 """
 
 import asyncio
@@ -14,7 +13,8 @@ import structlog
 
 from app.concurrency.limiter import current_permit
 from app.errors import DomainError
-from app.telemetry import MUTATIONS_RUNNING, TickGauge
+from app.telemetry.metrics import MUTATIONS_RUNNING
+from app.telemetry.ticks import TickGauge
 
 T = TypeVar("T")
 
@@ -22,39 +22,39 @@ _log = structlog.get_logger()
 
 
 class DetachedTasks:
-    """How many there are is bounded by the admission: each keeps its request's turn."""
+    """The limiter bounds their number: each task keeps the permit of its request."""
 
     def __init__(self) -> None:
         self._running: set[asyncio.Task[Any]] = set()
-        self._level = TickGauge(MUTATIONS_RUNNING)
+        self._running_gauge = TickGauge(MUTATIONS_RUNNING)
 
     async def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Waits for the work; a cancelled wait leaves it running."""
-        turn = current_permit.get()
+        """Waits for the work. If the caller is cancelled, the work goes on."""
+        permit = current_permit.get()
         loop = asyncio.get_running_loop()
         task = loop.create_task(work)
-        over: asyncio.Future[None] = loop.create_future()
+        ended: asyncio.Future[None] = loop.create_future()
         self._running.add(task)
-        self._level.move(1)
-        if turn is not None:
-            turn.keep()
+        self._running_gauge.add(1)
+        if permit is not None:
+            permit.keep()
 
-        def ended(done: asyncio.Task[T]) -> None:
+        def end(done: asyncio.Task[T]) -> None:
             self._running.discard(done)
-            self._level.move(-1)
-            if turn is not None:
-                turn.release()
-            if over.done():  # nobody waits any more
-                _report(done)
+            self._running_gauge.add(-1)
+            if permit is not None:
+                permit.release()
+            if ended.done():  # the caller was cancelled
+                _log_failure(done)
             else:
-                over.set_result(None)
+                ended.set_result(None)
 
-        task.add_done_callback(ended)
-        await over  # and not the task, which would be cancelled with whoever waits for it
+        task.add_done_callback(end)
+        await ended  # and not the task, which would be cancelled with its caller
         return task.result()
 
     async def drain(self, seconds: float) -> None:
-        """Waits for what runs; what has not ended by then is cancelled."""
+        """Waits for the tasks under way; cancels those that have not ended after `seconds`."""
         if not self._running:
             return
         _, late = await asyncio.wait(tuple(self._running), timeout=seconds)
@@ -73,7 +73,7 @@ async def run_detached(work: Coroutine[Any, Any, T]) -> T:
 current_detached_tasks: ContextVar[DetachedTasks] = ContextVar("current_detached_tasks")
 
 
-def _report(task: asyncio.Task[Any]) -> None:
+def _log_failure(task: asyncio.Task[Any]) -> None:
     if task.cancelled():
         return
     error = task.exception()

@@ -11,7 +11,7 @@ from app.dev.errors import CannotStartError
 from app.dev.sample import top_up
 from app.errors import DomainError
 from app.settings import Settings
-from app.telemetry import configure_logging
+from app.telemetry.logging import configure_logging
 from app.wiring import Core, core_of, watching
 
 _OPEN_SECONDS = 60.0

@@ -57,7 +57,7 @@ class Extensions:
         """Raises ExtensionLimitReached, HoldNotActive, IdempotencyKeyReused, and HoldStoreUnavailable
         where the epoch is over.
         """
-        return await self._extensions.do(extension)
+        return await self._extensions.submit(extension)
 
     async def _write(
         self, extensions: Sequence[Extension]

@@ -49,7 +49,7 @@ class Catalogue:
     async def read_again(self, flight_ids: Iterable[FlightId]) -> dict[FlightId, Flight]:
         """The flights as their rows are now."""
         wanted = sorted(set(flight_ids))
-        read = await asyncio.gather(*map(self._reads.do, wanted))
+        read = await asyncio.gather(*map(self._reads.submit, wanted))
         return {flight.flight_id: flight for flight in read if flight is not None}
 
     async def _read(self, flight_ids: Sequence[FlightId]) -> list[Flight | Exception | None]:

@@ -1,4 +1,4 @@
-"""What the relay shows of itself; rendered by app/telemetry.py with everything else."""
+"""What the relay shows of itself; rendered by app/telemetry/metrics.py with everything else."""
 
 from prometheus_client import Counter, Gauge
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import app
-from app.telemetry import ALLOWED
+from app.telemetry.processors import ALLOWED
 
 ROOT = Path(app.__file__).parent
 LOGGERS = {"log", "_log", "logger", "_logger"}

@@ -1,4 +1,4 @@
-"""Work that nobody waits for ends well, goes on, and takes nothing with it."""
+"""Fire-and-forget work is drained and bounded; a periodic job goes on after a failure."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -10,21 +10,23 @@ from app.concurrency.background import Background, repeat
 from app.errors import DatabaseUnavailable
 
 
-async def test_what_is_started_is_awaited_at_the_end() -> None:
+async def test_a_drain_waits_for_the_tasks_under_way() -> None:
     done: list[int] = []
 
     async def work(number: int) -> None:
         await asyncio.sleep(0)
         done.append(number)
 
-    ours = Background()
+    background_tasks = Background()
     for number in range(5):
-        await ours.start("work", work(number))
-    await ours.drain(5)
+        await background_tasks.start("work", work(number))
+    await background_tasks.drain(5)
     assert sorted(done) == [0, 1, 2, 3, 4]
 
 
-async def test_a_failure_is_nobodys_and_a_full_house_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_failure_is_not_raised_and_work_beyond_the_bound_runs_inline(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(background, "TASKS_MAX", 1)
     blocked = asyncio.Event()
     done: list[str] = []
@@ -33,22 +35,22 @@ async def test_a_failure_is_nobodys_and_a_full_house_waits(monkeypatch: pytest.M
         done.append("failed")
         raise RuntimeError("no")
 
-    ours = Background()
-    await ours.start("blocked", blocked.wait())
-    await ours.start("failing", failing())
-    assert done == ["failed"], "with no place left it is done before start returns"
+    background_tasks = Background()
+    await background_tasks.start("blocked", blocked.wait())
+    await background_tasks.start("failing", failing())
+    assert done == ["failed"], "beyond the bound the work is done before start returns"
     blocked.set()
-    await ours.drain(5)
+    await background_tasks.drain(5)
 
 
-async def test_what_does_not_end_is_cut_off() -> None:
-    ours = Background()
-    await ours.start("endless", asyncio.Event().wait())
-    await asyncio.wait_for(ours.drain(0.01), 5)
+async def test_a_task_that_does_not_end_is_cancelled() -> None:
+    background_tasks = Background()
+    await background_tasks.start("endless", asyncio.Event().wait())
+    await asyncio.wait_for(background_tasks.drain(0.01), 5)
 
 
-@pytest.mark.parametrize("failure", [DatabaseUnavailable(), RuntimeError("a mistake of ours")])
-async def test_repeated_work_goes_on_after_a_failure(failure: Exception) -> None:
+@pytest.mark.parametrize("failure", [DatabaseUnavailable(), RuntimeError("a defect")])
+async def test_a_periodic_job_goes_on_after_a_failure(failure: Exception) -> None:
     stop, runs = asyncio.Event(), 0
 
     async def work() -> None:

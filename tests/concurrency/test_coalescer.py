@@ -1,4 +1,4 @@
-"""What is asked at once is done together; nobody waits for, fails by or hears the answer of another."""
+"""Concurrent items share a batch; no caller waits for, fails with or receives the answer of another."""
 
 import asyncio
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from app.errors import Overloaded
 
 
 class Bench:
-    """Work that is held back until the test lets it go on, and remembers what it was given."""
+    """Work that waits until the test sets `go`, and records its batches."""
 
     def __init__(self) -> None:
         self.batches: list[list[str]] = []
@@ -38,33 +38,33 @@ async def bench() -> Bench:
 
 
 async def under_way(bench: Bench, count: int) -> None:
-    while len(bench.batches) < count:  # noqa: ASYNC110 - turns of the loop are what is counted
+    while len(bench.batches) < count:  # noqa: ASYNC110 - ticks of the loop are what is counted
         await asyncio.sleep(0)
 
 
-async def test_one_alone_starts_at_once(bench: Bench) -> None:
-    assert await bench.coalescer().do("a") == "A"
+async def test_an_idle_coalescer_starts_at_once(bench: Bench) -> None:
+    assert await bench.coalescer().submit("a") == "A"
     assert bench.batches == [["a"]]
 
 
-async def test_what_comes_while_a_batch_is_under_way_goes_together_into_the_next(
+async def test_items_that_come_while_a_batch_is_under_way_share_the_next_batch(
     bench: Bench,
 ) -> None:
-    shared = bench.coalescer()
+    coalescer = bench.coalescer()
     bench.go.clear()
-    first = asyncio.create_task(shared.do("a"))
+    first = asyncio.create_task(coalescer.submit("a"))
     await under_way(bench, 1)
-    rest = [asyncio.create_task(shared.do(item)) for item in "bcd"]
+    rest = [asyncio.create_task(coalescer.submit(item)) for item in "bcd"]
     await asyncio.sleep(0)
     bench.go.set()
     assert await asyncio.gather(first, *rest) == ["A", "B", "C", "D"]
     assert bench.batches == [["a"], ["b", "c", "d"]]
 
 
-async def test_batches_are_bounded_and_so_many_run_at_once(bench: Bench) -> None:
-    shared = bench.coalescer(batch_max=2, batches_max=2)
+async def test_batches_are_bounded_in_size_and_number(bench: Bench) -> None:
+    coalescer = bench.coalescer(batch_max=2, batches_max=2)
     bench.go.clear()
-    asked = [asyncio.create_task(shared.do(item)) for item in "abcdefg"]
+    asked = [asyncio.create_task(coalescer.submit(item)) for item in "abcdefg"]
     await under_way(bench, 2)
     await asyncio.sleep(0)
     assert bench.batches == [["a", "b"], ["c", "d"]]
@@ -74,25 +74,27 @@ async def test_batches_are_bounded_and_so_many_run_at_once(bench: Bench) -> None
 
 
 async def test_a_bad_item_fails_alone(bench: Bench) -> None:
-    shared = bench.coalescer()
-    answers = await asyncio.gather(*map(shared.do, ("a", "bad", "c")), return_exceptions=True)
+    coalescer = bench.coalescer()
+    answers = await asyncio.gather(
+        *map(coalescer.submit, ("a", "bad", "c")), return_exceptions=True
+    )
     assert [str(answer) for answer in answers] == ["A", "bad", "C"]
     assert isinstance(answers[1], ValueError)
     assert bench.batches == [["a", "bad", "c"]]
 
 
-async def test_a_batch_that_fails_as_a_whole_is_split_until_the_bad_item_stands_alone(
+async def test_a_batch_that_fails_as_a_whole_is_split_until_the_bad_item_is_by_itself(
     bench: Bench,
 ) -> None:
     bench.failures = {"g": KeyError("g")}
-    shared = bench.coalescer()
-    answers = await asyncio.gather(*map(shared.do, "abcdefgh"), return_exceptions=True)
+    coalescer = bench.coalescer()
+    answers = await asyncio.gather(*map(coalescer.submit, "abcdefgh"), return_exceptions=True)
     assert [str(answer) for answer in answers] == ["A", "B", "C", "D", "E", "F", "'g'", "H"]
     pieces = [["a", "b"], ["c", "d"], ["e", "f"], ["g", "h"], ["g"], ["h"]]
     assert bench.batches == [list("abcdefgh"), *pieces]
 
 
-async def test_what_is_split_keeps_its_keys_and_nobody_else_waiting() -> None:
+async def test_a_split_batch_delays_only_items_of_its_keys() -> None:
     slow = asyncio.Event()
     seen: list[list[str]] = []
 
@@ -104,77 +106,79 @@ async def test_what_is_split_keeps_its_keys_and_nobody_else_waiting() -> None:
             await slow.wait()
         return [item.upper() for item in items]
 
-    shared: Coalescer[str, str] = Coalescer(work, lambda item: item[0])
-    asked = [asyncio.create_task(shared.do(item)) for item in ("s1", "a", "s2")]
+    coalescer: Coalescer[str, str] = Coalescer(work, lambda item: item[0])
+    asked = [asyncio.create_task(coalescer.submit(item)) for item in ("s1", "a", "s2")]
     assert await asked[1] == "A"
-    assert await shared.do("b") == "B"
+    assert await coalescer.submit("b") == "B"
     assert seen == [["s1", "a"], ["s1"], ["a"], ["b"]]
     slow.set()
     assert [await asked[0], await asked[2]] == ["S1", "S2"]
 
 
-async def test_a_failure_that_no_splitting_cures_is_everyones(bench: Bench) -> None:
-    bench.failures = {"b": OSError("away")}
-    answers = await asyncio.gather(*map(bench.coalescer().do, "ab"), return_exceptions=True)
-    assert [str(answer) for answer in answers] == ["away", "away"]
+async def test_a_failure_that_splitting_cannot_cure_answers_every_item(bench: Bench) -> None:
+    bench.failures = {"b": OSError("unreachable")}
+    answers = await asyncio.gather(*map(bench.coalescer().submit, "ab"), return_exceptions=True)
+    assert [str(answer) for answer in answers] == ["unreachable", "unreachable"]
     assert bench.batches == [["a", "b"]]
 
 
-async def test_work_goes_on_without_a_caller_who_gave_up(bench: Bench) -> None:
-    shared = bench.coalescer()
+async def test_work_under_way_goes_on_without_its_caller(bench: Bench) -> None:
+    coalescer = bench.coalescer()
     bench.go.clear()
-    gone, stays = (asyncio.create_task(shared.do(item)) for item in "ab")
+    leaving, staying = (asyncio.create_task(coalescer.submit(item)) for item in "ab")
     await under_way(bench, 1)
-    queued = asyncio.create_task(shared.do("c"))
-    dropped = asyncio.create_task(shared.do("d"))
+    queued = asyncio.create_task(coalescer.submit("c"))
+    dropped = asyncio.create_task(coalescer.submit("d"))
     await asyncio.sleep(0)
-    gone.cancel()
+    leaving.cancel()
     dropped.cancel()
     bench.go.set()
-    assert await stays == "B"
+    assert await staying == "B"
     assert await queued == "C"
-    assert bench.batches == [["a", "b"], ["c"]], "what was under way goes on; what waited does not"
+    assert bench.batches == [["a", "b"], ["c"]], (
+        "a batch under way is completed; a queued item is dropped"
+    )
 
 
-async def test_items_of_one_key_wait_for_each_other_in_order(bench: Bench) -> None:
-    shared = bench.coalescer(batches_max=4)
-    asked = [asyncio.create_task(shared.do(item)) for item in ("a1", "b1", "a2", "a3", "b2")]
+async def test_items_of_one_key_are_served_in_order(bench: Bench) -> None:
+    coalescer = bench.coalescer(batches_max=4)
+    asked = [asyncio.create_task(coalescer.submit(item)) for item in ("a1", "b1", "a2", "a3", "b2")]
     asked[2].cancel()
     await asyncio.gather(*asked, return_exceptions=True)
     assert bench.batches == [["a1", "b1"], ["a3", "b2"]]
-    assert await shared.do("a4") == "A4", "nothing of a key is left behind"
+    assert await coalescer.submit("a4") == "A4", "the key was released"
 
 
 async def test_a_full_queue_refuses_at_once(bench: Bench) -> None:
-    shared = bench.coalescer(batch_max=1, queue_max=2)
+    coalescer = bench.coalescer(batch_max=1, queue_max=2)
     bench.go.clear()
-    first = asyncio.create_task(shared.do("a"))
+    first = asyncio.create_task(coalescer.submit("a"))
     await under_way(bench, 1)
-    waiting = [asyncio.create_task(shared.do(item)) for item in ("b", "a2")]
+    waiting = [asyncio.create_task(coalescer.submit(item)) for item in ("b", "a2")]
     await asyncio.sleep(0)
     with pytest.raises(Overloaded):
-        await shared.do("c")
+        await coalescer.submit("c")
     bench.go.set()
     assert await asyncio.gather(first, *waiting) == ["A", "B", "A2"]
-    assert await shared.do("c") == "C"
+    assert await coalescer.submit("c") == "C"
 
 
-async def test_the_work_is_done_in_nobodys_name() -> None:
+async def test_the_work_runs_in_a_context_of_its_own() -> None:
     caller: ContextVar[str] = ContextVar("caller")
     seen: list[str] = []
 
     async def work(items: Sequence[str]) -> list[str | Exception]:
-        seen.append(caller.get("nobody"))
+        seen.append(caller.get("none"))
         return list(items)
 
-    shared: Coalescer[str, str] = Coalescer(work, lambda item: item)
+    coalescer: Coalescer[str, str] = Coalescer(work, lambda item: item)
     token = caller.set("first")
-    await shared.do("a")
+    await coalescer.submit("a")
     caller.reset(token)
-    assert seen == ["nobody"]
+    assert seen == ["none"]
 
 
-async def test_one_that_takes_longer_keeps_its_key_and_nobody_else_waiting() -> None:
+async def test_a_slow_item_delays_only_items_of_its_key() -> None:
     slow = asyncio.Event()
     seen: list[list[str]] = []
 
@@ -189,44 +193,44 @@ async def test_one_that_takes_longer_keeps_its_key_and_nobody_else_waiting() -> 
             for item in items
         ]
 
-    shared: Coalescer[str, str] = Coalescer(work, lambda item: item[0])
-    asked = [asyncio.create_task(shared.do(item)) for item in ("s1", "a", "s2", "b")]
+    coalescer: Coalescer[str, str] = Coalescer(work, lambda item: item[0])
+    asked = [asyncio.create_task(coalescer.submit(item)) for item in ("s1", "a", "s2", "b")]
     assert [await asked[1], await asked[3]] == ["A", "B"]
-    assert await shared.do("c") == "C"
+    assert await coalescer.submit("c") == "C"
     assert not asked[0].done()
     assert seen == [["s1", "a", "b"], ["c"]]
     slow.set()
     assert [await asked[0], await asked[2]] == ["S1", "S2"]
 
 
-async def test_a_key_may_be_of_one_item_alone(bench: Bench) -> None:
-    shared: Coalescer[str, str] = Coalescer(bench.work, lambda _: object())
+async def test_a_key_may_belong_to_one_item_alone(bench: Bench) -> None:
+    coalescer: Coalescer[str, str] = Coalescer(bench.work, lambda _: object())
     for _ in range(2):
-        assert await asyncio.gather(*map(shared.do, ("a", "a"))) == ["A", "A"]
+        assert await asyncio.gather(*map(coalescer.submit, ("a", "a"))) == ["A", "A"]
     assert bench.batches == [["a", "a"], ["a", "a"]]
 
 
-async def test_whoever_was_answered_may_ask_again_at_once() -> None:
+async def test_a_caller_that_was_answered_may_submit_again_at_once() -> None:
     async def work(items: Sequence[str]) -> list[str | Exception]:
         return list(items)
 
-    shared: Coalescer[str, str] = Coalescer(work, lambda item: item)
+    coalescer: Coalescer[str, str] = Coalescer(work, lambda item: item)
 
-    async def ask_twice() -> list[str]:
-        return [await shared.do("a"), await shared.do("b")]
+    async def submit_twice() -> list[str]:
+        return [await coalescer.submit("a"), await coalescer.submit("b")]
 
     async with asyncio.timeout(5):
-        assert await asyncio.create_task(ask_twice()) == ["a", "b"]
+        assert await asyncio.create_task(submit_twice()) == ["a", "b"]
 
 
-async def test_batches_that_end_together_leave_nobody_waiting(bench: Bench) -> None:
-    shared = bench.coalescer(batch_max=1, batches_max=2)
+async def test_batches_that_end_in_the_same_tick_leave_no_item_waiting(bench: Bench) -> None:
+    coalescer = bench.coalescer(batch_max=1, batches_max=2)
     bench.go.clear()
 
-    async def ask_twice(items: str) -> list[str]:
-        return [await shared.do(item) for item in items]
+    async def submit_twice(items: str) -> list[str]:
+        return [await coalescer.submit(item) for item in items]
 
-    asked = [asyncio.create_task(ask_twice(items)) for items in ("ab", "c")]
+    asked = [asyncio.create_task(submit_twice(items)) for items in ("ab", "c")]
     await under_way(bench, 2)
     bench.go.set()
     async with asyncio.timeout(5):

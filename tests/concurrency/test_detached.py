@@ -1,4 +1,4 @@
-"""A change that was begun is finished, or cut off by a shutdown that waited."""
+"""A change that was begun is finished, or cancelled by a shutdown that waited for it."""
 
 import asyncio
 import io
@@ -11,7 +11,7 @@ from app.errors import IdempotencyInFlight
 
 
 class Change:
-    """Runs until it is let go."""
+    """Runs until `go` is set."""
 
     def __init__(self, error: Exception | None = None) -> None:
         self.begun, self.go = asyncio.Event(), asyncio.Event()
@@ -26,14 +26,14 @@ class Change:
                 raise self._error
             self.outcome = "done"
         except asyncio.CancelledError:
-            self.outcome = "cut off"
+            self.outcome = "cancelled"
             raise
         return self.outcome
 
 
-async def abandoned(mutations: DetachedTasks, change: Change) -> None:
-    """Begins the change and cancels who waits for it."""
-    waiting = asyncio.create_task(mutations.run(change.run()))
+async def abandoned(tasks: DetachedTasks, change: Change) -> None:
+    """Begins the change and cancels its caller."""
+    waiting = asyncio.create_task(tasks.run(change.run()))
     await change.begun.wait()
     waiting.cancel()
     await asyncio.wait([waiting])
@@ -53,32 +53,32 @@ async def test_an_error_comes_back() -> None:
         await DetachedTasks().run(change.run())
 
 
-async def test_nobody_needs_to_wait() -> None:
-    mutations, change = DetachedTasks(), Change()
-    await abandoned(mutations, change)
+async def test_a_change_goes_on_without_its_caller() -> None:
+    tasks, change = DetachedTasks(), Change()
+    await abandoned(tasks, change)
     assert change.outcome == "running"
     change.go.set()
-    await mutations.drain(1)
+    await tasks.drain(1)
     assert change.outcome == "done"
 
 
-async def test_a_drain_is_bounded_and_cuts_off_what_is_left(logged: io.StringIO) -> None:
-    mutations, slow, quick = DetachedTasks(), Change(), Change()
-    await abandoned(mutations, slow)
-    await abandoned(mutations, quick)
+async def test_a_drain_is_bounded_and_cancels_what_is_left(logged: io.StringIO) -> None:
+    tasks, slow, quick = DetachedTasks(), Change(), Change()
+    await abandoned(tasks, slow)
+    await abandoned(tasks, quick)
     quick.go.set()
-    await asyncio.wait_for(mutations.drain(0.05), 1)
-    assert (quick.outcome, slow.outcome) == ("done", "cut off")
+    await asyncio.wait_for(tasks.drain(0.05), 1)
+    assert (quick.outcome, slow.outcome) == ("done", "cancelled")
     assert json.loads(logged.getvalue())["count"] == 1
-    await asyncio.wait_for(mutations.drain(60), 1)  # nothing is left to wait for
+    await asyncio.wait_for(tasks.drain(60), 1)  # nothing is left to wait for
 
 
-async def test_a_failure_that_nobody_waits_for_is_recorded(logged: io.StringIO) -> None:
+async def test_a_failure_without_a_caller_is_logged(logged: io.StringIO) -> None:
     for error in (ValueError("canary"), IdempotencyInFlight()):
-        mutations, change = DetachedTasks(), Change(error)
-        await abandoned(mutations, change)
+        tasks, change = DetachedTasks(), Change(error)
+        await abandoned(tasks, change)
         change.go.set()
-        await mutations.drain(1)
+        await tasks.drain(1)
         await asyncio.sleep(0)
     failed, refused = (json.loads(line) for line in logged.getvalue().splitlines())
     assert (failed["level"], failed["error_type"]) == ("error", "ValueError")

@@ -1,4 +1,4 @@
-"""Who shares an answer: those who asked before it was begun, and nobody who came later."""
+"""Which callers share an execution: with `join` also later ones, with `join_next` only earlier ones."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -8,15 +8,15 @@ import pytest
 
 from app.concurrency.single_flight import SingleFlight
 
-_WHOSE: ContextVar[str] = ContextVar("_WHOSE", default="nobody's")
+_CALLER: ContextVar[str] = ContextVar("_CALLER", default="of no caller")
 
 
 class Work:
-    """Counts how often it was begun; ends when it is let go, with its number."""
+    """Counts its executions; each returns its number when it is released."""
 
     def __init__(self) -> None:
         self.begun = 0
-        self.cut_off = 0
+        self.cancelled = 0
         self._begins: asyncio.Queue[int] = asyncio.Queue()
         self.gates: list[asyncio.Future[None]] = []
 
@@ -28,7 +28,7 @@ class Work:
         try:
             await self.gates[number - 1]
         except asyncio.CancelledError:
-            self.cut_off += 1
+            self.cancelled += 1
             raise
         return number
 
@@ -37,12 +37,12 @@ class Work:
             while self.begun < count:
                 await self._begins.get()
 
-    def let_go(self, number: int) -> None:
+    def release(self, number: int) -> None:
         self.gates[number - 1].set_result(None)
 
 
 @pytest.fixture
-def shared() -> SingleFlight[str, int]:
+def flights() -> SingleFlight[str, int]:
     return SingleFlight()
 
 
@@ -52,61 +52,69 @@ def work() -> Work:
 
 
 def asking(
-    shared: SingleFlight[str, int],
+    flights: SingleFlight[str, int],
     work: Callable[[], Awaitable[int]],
     count: int,
     key: str = "key",
 ) -> list["asyncio.Task[int]"]:
-    return [asyncio.create_task(shared.get(key, work)) for _ in range(count)]
+    return [asyncio.create_task(flights.join_next(key, work)) for _ in range(count)]
 
 
-async def test_who_asks_at_once_shares(shared: SingleFlight[str, int], work: Work) -> None:
-    asked = asking(shared, work, 5)
+def joining(
+    flights: SingleFlight[str, int], work: Callable[[], Awaitable[int]], count: int
+) -> list["asyncio.Task[int]"]:
+    return [asyncio.create_task(flights.join("key", work)) for _ in range(count)]
+
+
+async def test_concurrent_callers_share(flights: SingleFlight[str, int], work: Work) -> None:
+    asked = asking(flights, work, 5)
     await work.until_begun(1)
-    work.let_go(1)
+    work.release(1)
     assert await asyncio.gather(*asked) == [1] * 5
 
 
-async def test_who_asks_meanwhile_shares_the_next(
-    shared: SingleFlight[str, int], work: Work
+async def test_a_caller_that_comes_meanwhile_shares_the_next(
+    flights: SingleFlight[str, int], work: Work
 ) -> None:
-    """The answer under way may have read what was before the question."""
-    first = asking(shared, work, 1)
+    """The execution under way may have read what was true before the question."""
+    first = asking(flights, work, 1)
     await work.until_begun(1)
-    later = asking(shared, work, 3)
+    later = asking(flights, work, 3)
     await asyncio.sleep(0)
     assert work.begun == 1, "one at a time"
-    work.let_go(1)
+    work.release(1)
     assert await first[0] == 1
     await work.until_begun(2)
-    latest = asking(shared, work, 2)
+    latest = asking(flights, work, 2)
     await asyncio.sleep(0)
-    work.let_go(2)
+    work.release(2)
     assert await asyncio.gather(*later) == [2] * 3
     await work.until_begun(3)
-    work.let_go(3)
+    work.release(3)
     assert await asyncio.gather(*latest) == [3] * 2
 
 
-async def test_nothing_is_kept(shared: SingleFlight[str, int], work: Work) -> None:
+async def test_nothing_is_kept(flights: SingleFlight[str, int], work: Work) -> None:
     for number in (1, 2):
-        (asked,) = asking(shared, work, 1)
+        (asked,) = asking(flights, work, 1)
         await work.until_begun(number)
-        work.let_go(number)
+        work.release(number)
         assert await asked == number
 
 
-async def test_other_keys_do_not_wait(shared: SingleFlight[str, int], work: Work) -> None:
-    (one,) = asking(shared, work, 1, "one")
-    (other,) = asking(shared, work, 1, "other")
+async def test_other_keys_do_not_wait(flights: SingleFlight[str, int], work: Work) -> None:
+    (one,) = asking(flights, work, 1, "one")
+    (other,) = asking(flights, work, 1, "other")
     await work.until_begun(2)
-    work.let_go(2)
+    work.release(2)
     assert await other == 2
-    work.let_go(1)
+    work.release(1)
     assert await one == 1
 
 
-async def test_a_failure_is_all_of_theirs_and_not_the_nexts(shared: SingleFlight[str, int]) -> None:
+async def test_a_failure_is_raised_to_all_callers_and_not_to_the_next(
+    flights: SingleFlight[str, int],
+) -> None:
     failing = True
 
     async def work() -> int:
@@ -115,66 +123,130 @@ async def test_a_failure_is_all_of_theirs_and_not_the_nexts(shared: SingleFlight
             raise ValueError("no")
         return 7
 
-    asked = asking(shared, work, 3)
+    asked = asking(flights, work, 3)
     answers = await asyncio.gather(*asked, return_exceptions=True)
     assert [type(answer) for answer in answers] == [ValueError] * 3
     failing = False
-    assert await shared.get("key", work) == 7
+    assert await flights.join_next("key", work) == 7
 
 
-async def test_one_who_leaves_takes_nothing_from_the_others(
-    shared: SingleFlight[str, int], work: Work
+async def test_a_caller_that_leaves_does_not_end_the_execution(
+    flights: SingleFlight[str, int], work: Work
 ) -> None:
-    leaving, staying = asking(shared, work, 2)
+    leaving, staying = asking(flights, work, 2)
     await work.until_begun(1)
     leaving.cancel()
     await asyncio.wait([leaving])
-    work.let_go(1)
+    work.release(1)
     assert await staying == 1
-    assert work.cut_off == 0
+    assert work.cancelled == 0
 
 
-async def test_what_nobody_waits_for_is_cut_off(shared: SingleFlight[str, int], work: Work) -> None:
-    (leaving,) = asking(shared, work, 1)
+async def test_an_execution_without_a_caller_is_cancelled(
+    flights: SingleFlight[str, int], work: Work
+) -> None:
+    (leaving,) = asking(flights, work, 1)
     await work.until_begun(1)
     leaving.cancel()
-    (asked,) = asking(shared, work, 1)
+    (asked,) = asking(flights, work, 1)
     await work.until_begun(2)
-    assert work.cut_off == 1
-    work.let_go(2)
+    assert work.cancelled == 1
+    work.release(2)
     assert await asked == 2
 
 
-async def test_what_was_never_begun_is_dropped(shared: SingleFlight[str, int], work: Work) -> None:
-    (first,) = asking(shared, work, 1)
+async def test_an_execution_that_was_never_begun_is_dropped(
+    flights: SingleFlight[str, int], work: Work
+) -> None:
+    (first,) = asking(flights, work, 1)
     await work.until_begun(1)
-    (leaving,) = asking(shared, work, 1)
+    (leaving,) = asking(flights, work, 1)
     await asyncio.sleep(0)
     leaving.cancel()
     await asyncio.wait([leaving])
-    work.let_go(1)
+    work.release(1)
     assert await first == 1
-    (asked,) = asking(shared, work, 1)
+    (asked,) = asking(flights, work, 1)
     await work.until_begun(2)
-    work.let_go(2)
+    work.release(2)
     assert await asked == 2
 
 
-async def test_all_leave_before_it_begins(shared: SingleFlight[str, int], work: Work) -> None:
-    """Its task is made and has not had its first turn: who asks now shares nothing with it."""
-    leaving = shared.get("key", work)
+async def test_all_callers_leave_before_it_begins(
+    flights: SingleFlight[str, int], work: Work
+) -> None:
+    """Its task is made and has not run yet: a caller that comes now shares nothing with it."""
+    leaving = flights.join_next("key", work)
     leaving.send(None)
     with pytest.raises(asyncio.CancelledError):
         leaving.throw(asyncio.CancelledError())
-    (asked,) = asking(shared, work, 1)
+    (asked,) = asking(flights, work, 1)
     await work.until_begun(1)
-    work.let_go(1)
+    work.release(1)
     assert await asked == 1
 
 
-async def test_the_work_is_in_nobodys_context(shared: SingleFlight[str, str]) -> None:
+async def test_the_work_runs_in_a_context_of_its_own(flights: SingleFlight[str, str]) -> None:
     async def work() -> str:
-        return _WHOSE.get()
+        return _CALLER.get()
 
-    _WHOSE.set("mine")
-    assert await shared.get("key", work) == "nobody's"
+    _CALLER.set("mine")
+    assert await flights.join_next("key", work) == "of no caller"
+
+
+async def test_a_caller_may_join_the_execution_under_way(
+    flights: SingleFlight[str, int], work: Work
+) -> None:
+    first = joining(flights, work, 1)
+    await work.until_begun(1)
+    later = joining(flights, work, 3)
+    await asyncio.sleep(0)
+    work.release(1)
+    assert await asyncio.gather(*first, *later) == [1] * 4
+    (after,) = joining(flights, work, 1)
+    await work.until_begun(2)
+    work.release(2)
+    assert await after == 2, "nothing is kept"
+
+
+async def test_a_joined_execution_goes_on_without_the_caller_that_began_it(
+    flights: SingleFlight[str, int], work: Work
+) -> None:
+    (first,) = joining(flights, work, 1)
+    await work.until_begun(1)
+    (later,) = joining(flights, work, 1)
+    await asyncio.sleep(0)
+    first.cancel()
+    await asyncio.wait([first])
+    work.release(1)
+    assert await later == 1
+
+
+async def test_an_abandoned_execution_is_not_joined(
+    flights: SingleFlight[str, int], work: Work
+) -> None:
+    (leaving,) = joining(flights, work, 1)
+    await work.until_begun(1)
+    leaving.cancel()
+    (joined,) = joining(flights, work, 1)
+    await work.until_begun(2)
+    assert work.cancelled == 1
+    work.release(2)
+    assert await joined == 2
+
+
+async def test_a_forgotten_execution_answers_its_callers_and_no_later_one(
+    flights: SingleFlight[str, int], work: Work
+) -> None:
+    (before,) = joining(flights, work, 1)
+    await work.until_begun(1)
+    flights.forget("key")
+    (after,) = joining(flights, work, 1)
+    await work.until_begun(2)
+    work.release(1)
+    assert await before == 1
+    (joined,) = joining(flights, work, 1)
+    await asyncio.sleep(0)
+    work.release(2)
+    assert (await after, await joined) == (2, 2)
+    assert work.begun == 2

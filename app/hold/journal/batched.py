@@ -31,22 +31,22 @@ class BatchedJournal:
 
     async def append(self, promise: JournalEntry) -> bool:
         """Whether the row was written: its epoch stands, and its id was new. Raises OutcomeUnknown."""
-        return await self._appends.do(promise)
+        return await self._appends.submit(promise)
 
     async def read(self, hold_id: HoldId) -> JournalEntry | None:
         """Whoever's it is: for the protocol, never for an answer."""
-        return await self._reads.do(hold_id)
+        return await self._reads.submit(hold_id)
 
     async def read_own(self, tenant_id: TenantId, hold_id: HoldId) -> JournalEntry | None:
         """None also for one that was never promised."""
-        promise = await self._reads.do(hold_id)
+        promise = await self._reads.submit(hold_id)
         if promise is None or promise.tenant_id != tenant_id:
             return None
         return None if promise.state is JournalState.ABORTED else promise
 
     async def release(self, tenant_id: TenantId, hold_id: HoldId) -> JournalState | None:
         """HELD → RELEASED; where it stands then, or None where the tenant has no such row."""
-        return await self._releases.do((tenant_id, hold_id))
+        return await self._releases.submit((tenant_id, hold_id))
 
     async def _append(self, promises: Sequence[JournalEntry]) -> list[bool | Exception]:
         written = await self._database.run_statement(

@@ -62,7 +62,7 @@ class Scripts:
         if alone or len(redis_keys) + len(arguments) > SHARED_MAX:
             reply = await self._send_alone(asked)
         else:
-            reply = await self._calls.do(asked)
+            reply = await self._calls.submit(asked)
         answer = [part.decode() if isinstance(part, bytes) else part for part in reply]
         if echo is not None and answer.pop(0) != echo:
             raise HoldStoreUnavailable  # another request's answer: this connection is not to be believed

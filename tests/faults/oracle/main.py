@@ -21,7 +21,7 @@ from app.search.offer_token import OfferTokens
 from app.search.service import SearchService
 from app.settings import Settings
 from app.storage.database import WriteSession
-from app.telemetry import configure_logging
+from app.telemetry.logging import configure_logging
 from app.transport.http.application import Application
 from app.wiring import Services, database_of
 from tests.faults.oracle.holds import EPOCH, PostgresHolds

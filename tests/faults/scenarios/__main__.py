@@ -9,7 +9,7 @@ from pathlib import Path
 
 import uvloop
 
-from app.telemetry import configure_logging
+from app.telemetry.logging import configure_logging
 from tests.faults.scenarios.plays import SCENARIOS
 
 

@@ -16,14 +16,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.concurrency.detached import DetachedTasks, current_detached_tasks
 from app.errors import Overloaded
-from app.telemetry import (
-    HTTP_IN_FLIGHT,
-    HTTP_REQUESTS,
-    HTTP_SECONDS,
-    TickGauge,
-    log_context,
-    log_request,
-)
+from app.telemetry.logging import log_request
+from app.telemetry.metrics import HTTP_IN_FLIGHT, HTTP_REQUESTS, HTTP_SECONDS
+from app.telemetry.processors import log_context
+from app.telemetry.ticks import TickGauge
 from app.transport.http.context import RequestContext, begin, headers_of
 from app.transport.http.problems.problem import internal_error, problem_of, problem_response
 
@@ -135,7 +131,7 @@ class _Meters:
         self._in_flight = TickGauge(HTTP_IN_FLIGHT)
 
     def begin(self) -> None:
-        self._in_flight.move(1)
+        self._in_flight.add(1)
 
     def end(self, method: str, route: str, status: int, seconds: float) -> None:
         found = self._found.get((method, route, status))
@@ -147,7 +143,7 @@ class _Meters:
         counter, histogram = found
         counter.inc()
         histogram.observe(seconds)
-        self._in_flight.move(-1)
+        self._in_flight.add(-1)
 
 
 def _standing(scope: Scope, context: RequestContext) -> Sequence[tuple[bytes, bytes]]:

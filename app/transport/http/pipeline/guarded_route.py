@@ -131,7 +131,7 @@ class GuardedEndpoint:
         if scope["query_string"]:
             gates.check_parameters(request, self._parameters)
         gates.check_texts(request, raw, given, members_known=self._expects_body)
-        async with self._gates.admission.turn():
+        async with self._gates.admission.permit():
             sets = _unset_response() if self._arguments.takes_response else None
             returned = await self._call(**self._arguments.of(request, given, sets))
         if isinstance(returned, Response):

@@ -11,8 +11,9 @@ from fastapi import APIRouter
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.responses import JSONResponse, Response
 
+from app.concurrency.single_flight import SingleFlight
 from app.errors import DomainError
-from app.telemetry import render_metrics
+from app.telemetry.metrics import render_metrics
 from app.transport.http.problems.responses import documented
 from app.transport.http.wire.schemas import Readiness
 
@@ -74,25 +75,28 @@ def health_router(checks: Mapping[str, Check]) -> APIRouter:
 
 
 class Probe:
-    """Runs the checks together, once at a time."""
+    """Runs the checks at the same time, once for all who ask meanwhile, and remembers the answer briefly."""
 
     def __init__(self, checks: Mapping[str, Check]) -> None:
         self._checks = checks
-        self._lock = asyncio.Lock()
+        self._flight: SingleFlight[str, Readiness] = SingleFlight()
         self._answer: tuple[float, Readiness] | None = None
 
     async def ask(self) -> Readiness:
-        async with self._lock:
-            now = asyncio.get_running_loop().time()
-            if self._answer is None or now - self._answer[0] >= REMEMBERED_SECONDS:
-                states = await asyncio.gather(*map(_state, self._checks.values()))
-                healthy = all(state == "ok" for state in states)
-                readiness = Readiness(
-                    status="ok" if healthy else "unavailable",
-                    checks=dict(zip(self._checks, states, strict=True)),
-                )
-                self._answer = (asyncio.get_running_loop().time(), readiness)
+        now = asyncio.get_running_loop().time()
+        if self._answer is not None and now - self._answer[0] < REMEMBERED_SECONDS:
             return self._answer[1]
+        return await self._flight.join("readiness", self._run)
+
+    async def _run(self) -> Readiness:
+        states = await asyncio.gather(*map(_state, self._checks.values()))
+        healthy = all(state == "ok" for state in states)
+        readiness = Readiness(
+            status="ok" if healthy else "unavailable",
+            checks=dict(zip(self._checks, states, strict=True)),
+        )
+        self._answer = (asyncio.get_running_loop().time(), readiness)
+        return readiness
 
 
 async def _state(check: Check) -> str:

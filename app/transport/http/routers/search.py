@@ -131,7 +131,7 @@ def search_router(search: SearchService, cursors: Cursors) -> ScopedRouter:
             max_connections,
             return_date,
         )
-        page = await pages.get(
+        page = await pages.join_next(
             (caller.tenant_id, query, paging.after, paging.limit),
             lambda: _page(search, cursors, caller.tenant_id, query, paging),
         )

@@ -1,0 +1,1 @@
+"""What the program reports about itself: log lines and metrics."""
