@@ -53,11 +53,11 @@ check: .venv/installed-test ## check lint, format, types, import rules, migratio
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m app.dev.check_migrations
-	$(BIN)/python scripts/check_commits.py
 	$(BIN)/python docs/clients/openapi.py .venv/openapi.json
 	$(BIN)/openapi-spec-validator .venv/openapi.json
 	@if command -v npm >/dev/null && $(MAKE) --no-print-directory .venv/installed-redocly; then $(REDOCLY); \
 		else echo "left out: the strict OpenAPI rules, which need npm; make lint-openapi installs it"; fi
+	$(BIN)/python scripts/check_commit_messages.py
 
 lint-openapi: .venv/installed-outside .venv/installed-redocly ## check the OpenAPI document against the strictest public rules, with npm from a wheel
 	$(BIN)/python docs/clients/openapi.py .venv/openapi.json

@@ -1,8 +1,8 @@
 """Checks the style of commit messages: `area: imperative sentence`, as CONTRIBUTING.md describes it.
 
-Run as `python scripts/check_commits.py`: checks every commit after the one that added this file, and
-exits with 1 if a message breaks a rule. Without the history (no git checkout, a shallow clone) it
-prints one line and passes. It reads the local history only and needs no remote.
+Run as `python scripts/check_commit_messages.py`: checks every commit after the one that added this
+file, and exits with 1 if a message breaks a rule. Without the history (no git checkout, a shallow
+clone) it prints one line and passes. It reads the local history only and needs no remote.
 """
 
 import re

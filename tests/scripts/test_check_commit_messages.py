@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).parents[2] / "scripts" / "check_commits.py"
+SCRIPT = Path(__file__).parents[2] / "scripts" / "check_commit_messages.py"
 GOOD = "hold: keep the tombstone for a day"
 
 
