@@ -22,6 +22,7 @@ from app.dev.postgres import Postgres
 from app.dev.valkey import Valkey
 from app.hold.journal import store as journal
 from app.hold.model import Granted, JournalEntry, JournalState
+from app.hold.redis.life import Life
 from app.ids import FlightId, HoldId, TenantId
 from app.inventory.model import SeatLine
 from app.storage.database import WriteSession
@@ -45,10 +46,10 @@ _WITHOUT_PROOF: Final = text(
 
 
 class _Bench:
-    def __init__(self, core: Core, promise: JournalEntry, epoch: int) -> None:
+    def __init__(self, core: Core, promise: JournalEntry, life: Life) -> None:
         self.core = core
         self.promise = promise
-        self.epoch = epoch
+        self.life = life
         self._number = 0
 
     def ids(self, count: int) -> list[HoldId]:
@@ -57,9 +58,9 @@ class _Bench:
 
     async def grant(self, ids: Sequence[HoldId]) -> None:
         versions = {line.flight_id: 1 for line in self.promise.lines}
-        place, lines = self.core.holds_in_redis.place, self.promise.lines
+        place, lines = self.life.holds.place, self.promise.lines
         outcomes = await asyncio.gather(
-            *(place(self.epoch, hold_id, hold_id, "r", lines, versions) for hold_id in ids)
+            *(place(hold_id, hold_id, "r", lines, versions) for hold_id in ids)
         )
         assert all(isinstance(outcome, Granted) for outcome in outcomes)
 
@@ -79,9 +80,7 @@ class _Bench:
             journal._APPEND = proven
 
     async def pin(self, ids: Sequence[HoldId]) -> None:
-        await asyncio.gather(
-            *(self.core.holds_in_redis.pin(self.epoch, hold_id) for hold_id in ids)
-        )
+        await asyncio.gather(*(self.life.holds.pin(hold_id) for hold_id in ids))
 
     async def judge_by_fence(self, ids: Sequence[HoldId]) -> None:
         await self._judge(dict.fromkeys(ids, 1))
@@ -160,7 +159,7 @@ async def _bench_of(core: Core) -> _Bench:
     lines = tuple(
         SeatLine(FlightId(line.flight_id), line.cabin, line.position, 1) for line in promise.lines
     )
-    return _Bench(core, replace(promise, lines=lines), await core.epochs.current())
+    return _Bench(core, replace(promise, lines=lines), await core.epochs.life())
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import structlog
 
 from app.errors import DomainError, HoldStoreUnavailable
 from app.hold.epochs.current import CurrentEpoch
-from app.hold.redis.seats import RedisSeats
+from app.hold.redis.life import Life
 from app.ids import FlightId
 from app.inventory.model import CabinCounts, CabinName, Flight, InventoryRow
 from app.inventory.store import read_rows
@@ -23,9 +23,8 @@ CHUNK: Final = 500
 
 
 class LiveAvailability:
-    def __init__(self, database: Database, seats: RedisSeats, epochs: CurrentEpoch) -> None:
+    def __init__(self, database: Database, epochs: CurrentEpoch) -> None:
         self._database = database
-        self._seats = seats
         self._epochs = epochs
 
     async def counts(
@@ -37,10 +36,10 @@ class LiveAvailability:
         hold can be placed on the strength of it.
         """
         try:
-            found = await self._epochs.run(lambda epoch: self._seats.counts(epoch, cabins))
+            found = await self._epochs.run(lambda life: life.seats.counts(cabins))
             unknown = {cabins[i][0] for i, counts in enumerate(found) if counts is None}
             if unknown and await self._bring_up_to_date(unknown):
-                found = await self._epochs.run(lambda epoch: self._seats.counts(epoch, cabins))
+                found = await self._epochs.run(lambda life: life.seats.counts(cabins))
         except HoldStoreUnavailable:
             return await self._counts_without_holds(cabins)
         return found
@@ -83,8 +82,8 @@ class LiveAvailability:
         seconds at most, until an `apply` lifts the fence of this name.
         """
 
-        async def fence(epoch: int) -> int | None:
-            return epoch if await self._seats.fence(epoch, flight_id, name) else None
+        async def fence(life: Life) -> int | None:
+            return life.number if await life.seats.raise_write_barrier(flight_id, name) else None
 
         return await self._epochs.run(fence)
 
@@ -93,8 +92,8 @@ class LiveAvailability:
         for start in range(0, len(rows), CHUNK):
             chunk = rows[start : start + CHUNK]
 
-            async def apply(epoch: int, chunk: Sequence[InventoryRow] = chunk) -> None:
-                await self._seats.apply(epoch, chunk, lift_fence=lift_fence)
+            async def apply(life: Life, chunk: Sequence[InventoryRow] = chunk) -> None:
+                await life.seats.apply(chunk, lift_barrier=lift_fence)
 
             try:
                 await self._epochs.run(apply)

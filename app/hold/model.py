@@ -6,6 +6,7 @@ Instants of the hold store are datetimes here and whole microseconds in Redis; b
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from typing import Any, NamedTuple
 
 from app.ids import BookingId, FlightId, HoldId, TenantId
 from app.inventory.itinerary import PassengerCounts, Price, Segment
@@ -98,6 +99,18 @@ class JournalEntry:
     extensions_used: int = 0
     fence: int = 1
     state: JournalState = JournalState.HELD
+
+
+class LiveHold(NamedTuple):
+    """What Redis keeps of a live journal entry; a tuple, since a rebuild reads very many of them."""
+
+    hold_id: HoldId
+    lines: list[list[Any]]  # [[flight_id, cabin, position, seats], ...]
+    granted_at: datetime
+    expires_at: datetime
+    fence: int
+    extensions_used: int
+    request_hash: str
 
 
 @dataclass(frozen=True, slots=True)

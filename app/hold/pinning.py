@@ -16,7 +16,7 @@ from app.hold.errors import HoldExpired, HoldNotActive, no_such_hold
 from app.hold.expiry import mark_expired
 from app.hold.journal import store as journal
 from app.hold.model import JournalEntry, JournalState, MemoState, Pinned
-from app.hold.redis.holds import RedisHolds
+from app.hold.redis.life import Life
 from app.ids import HoldId
 from app.inventory import store as inventory_store
 from app.inventory.model import InventoryRow
@@ -42,19 +42,18 @@ class Claim:
 
 
 class Claims:
-    def __init__(self, database: Database, store: RedisHolds, epochs: CurrentEpoch) -> None:
+    def __init__(self, database: Database, epochs: CurrentEpoch) -> None:
         self._database = database
-        self._store = store
         self._epochs = epochs
 
     async def pin(self, hold_id: HoldId) -> Claim:
         """Raises HoldExpired or HoldNotActive by the journal's word, never by Redis's alone."""
 
-        async def pin(epoch: int) -> Claim | tuple[int, MemoState]:
-            outcome = await self._store.pin(epoch, hold_id)
+        async def pin(life: Life) -> Claim | tuple[int, MemoState]:
+            outcome = await life.holds.pin(hold_id)
             if isinstance(outcome, Pinned):
-                return Claim(hold_id, epoch, outcome.fence)
-            return epoch, outcome
+                return Claim(hold_id, life.number, outcome.fence)
+            return life.number, outcome
 
         outcome = await self._patiently(pin)
         if outcome is None:
@@ -64,7 +63,7 @@ class Claims:
         epoch, state = outcome
         raise await self.refusal(epoch, hold_id, state)
 
-    async def _patiently(self, pin: Callable[[int], Awaitable[T]]) -> T | None:
+    async def _patiently(self, pin: Callable[[Life], Awaitable[T]]) -> T | None:
         """None where no epoch is open. One whose hold store is away is ended within a few seconds."""
         loop = asyncio.get_running_loop()
         until = loop.time() + PATIENCE_SECONDS
@@ -87,13 +86,9 @@ class Claims:
 
     async def finish(self, hold_id: HoldId, rows: Sequence[InventoryRow]) -> None:
         """After the commit; whatever becomes of this call, the journal has the truth."""
-
-        async def finish(epoch: int) -> None:
-            await self._store.finish(epoch, hold_id, rows)
-
         for left in reversed(range(FINISHES_MAX)):
             try:
-                await self._epochs.run(finish)
+                await self._epochs.run(lambda life: life.holds.finish(hold_id, rows))
                 break
             except HoldStoreUnavailable:
                 if left == 0:
@@ -105,20 +100,20 @@ class Claims:
         ExpiryBatches for a booking under way by locking its journal row; what it reads then is final.
         """
 
-        async def settle(epoch: int) -> None:
+        async def settle(life: Life) -> None:
             settled = await self._database.run_in_transaction(
-                lambda session: _settle_in_journal(session, epoch, hold_id)
+                lambda session: _settle_in_journal(session, life.number, hold_id)
             )
             if settled is None:
                 raise HoldStoreUnavailable
             promise, rows = settled
             match promise.state:
                 case JournalState.HELD:
-                    await self._store.unpin(epoch, hold_id, promise.fence)
+                    await life.holds.unpin(hold_id, promise.fence)
                 case JournalState.CONFIRMED:
-                    await self._store.finish(epoch, hold_id, rows)
+                    await life.holds.finish(hold_id, rows)
                 case ended:
-                    await self._store.end(epoch, hold_id, ended)
+                    await life.holds.end(hold_id, ended)
 
         await self._epochs.run(settle)
 

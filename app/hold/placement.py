@@ -35,7 +35,8 @@ from app.hold.model import (
     Stale,
 )
 from app.hold.pricing import Itinerary, itinerary
-from app.hold.redis.holds import RedisHolds, request_digest
+from app.hold.redis.holds import request_digest
+from app.hold.redis.life import Life
 from app.hold.views import original_answer
 from app.idempotency.model import Answered, IdempotencyKey
 from app.ids import FlightId, HoldId, TenantId, first_id, hold_id
@@ -91,7 +92,6 @@ class Placement:
     def __init__(
         self,
         database: Database,
-        store: RedisHolds,
         promises: BatchedJournal,
         live: LiveAvailability,
         epochs: CurrentEpoch,
@@ -100,7 +100,6 @@ class Placement:
         clock: Clock,
     ) -> None:
         self._database = database
-        self._store = store
         self._promises = promises
         self._live = live
         self._epochs = epochs
@@ -171,10 +170,9 @@ class Placement:
     ) -> tuple[int, PlaceOutcome]:
         request = request_digest(key.request_hash)
 
-        async def place(epoch: int) -> tuple[int, PlaceOutcome]:
-            return epoch, await self._store.place(
-                epoch, asked, first, request, plan.lines, plan.versions
-            )
+        async def place(life: Life) -> tuple[int, PlaceOutcome]:
+            outcome = await life.holds.place(asked, first, request, plan.lines, plan.versions)
+            return life.number, outcome
 
         return await self._epochs.run(place)
 
@@ -211,9 +209,9 @@ class Placement:
             case JournalState.HELD:
                 pass
             case JournalState.CONFIRMED:  # undo what the script may have granted afresh
-                await self._epochs.run(lambda e: self._store.finish(e, row.hold_id, rows))
+                await self._epochs.run(lambda life: life.holds.finish(row.hold_id, rows))
             case ended:
-                await self._epochs.run(lambda e: self._store.end(e, row.hold_id, ended))
+                await self._epochs.run(lambda life: life.holds.end(row.hold_id, ended))
         if row.state is JournalState.ABORTED:
             return _Next.ATTEMPT
         return _replay(row, promise.request_hash)

@@ -31,7 +31,7 @@ from app.hold.model import (
 )
 from app.hold.pinning import Claims
 from app.hold.placement import Placement
-from app.hold.redis.holds import RedisHolds
+from app.hold.redis.life import Life
 from app.hold.views import STATES_OF, HoldViews
 from app.idempotency import store as idempotency
 from app.idempotency.model import Answered, IdempotencyKey, Record
@@ -45,7 +45,6 @@ class HoldService:
     def __init__(
         self,
         database: Database,
-        store: RedisHolds,
         promises: BatchedJournal,
         extensions: Extensions,
         epochs: CurrentEpoch,
@@ -54,14 +53,13 @@ class HoldService:
         background: Background,
     ) -> None:
         self._database = database
-        self._store = store
         self._promises = promises
         self._extensions = extensions
         self._epochs = epochs
         self._claims = claims
         self._placement = placement
         self._background = background
-        self._views = HoldViews(database, store, epochs)
+        self._views = HoldViews(database, epochs)
 
     async def place(
         self, tenant_id: TenantId, request: HoldRequest, key: IdempotencyKey
@@ -130,8 +128,8 @@ class HoldService:
             (now,) = await self._views.current([promise])
             raise HoldExpired if now.status is HoldStatus.EXPIRED else ExtensionLimitReached
 
-        async def extend(epoch: int) -> tuple[int, Extended | MemoState]:
-            return epoch, await self._store.extend(epoch, hold_id)
+        async def extend(life: Life) -> tuple[int, Extended | MemoState]:
+            return life.number, await life.holds.extend(hold_id)
 
         epoch, outcome = await self._epochs.run(extend)
         if isinstance(outcome, MemoState):
@@ -156,7 +154,7 @@ class HoldService:
             await self._background.start("end_hold", self._end_later(hold_id, state))
 
     async def _end(self, hold_id: HoldId, state: JournalState) -> None:
-        await self._epochs.run(lambda epoch: self._store.end(epoch, hold_id, state))
+        await self._epochs.run(lambda life: life.holds.end(hold_id, state))
 
     async def _end_later(self, hold_id: HoldId, state: JournalState) -> None:
         for attempt in range(1, ENDINGS_MAX + 1):

@@ -21,7 +21,7 @@ from app.hold.model import (
     MemoReading,
     MemoState,
 )
-from app.hold.redis.holds import RedisHolds
+from app.hold.redis.life import Life
 from app.ids import HoldId, booking_id
 from app.storage.database import Database, WriteSession
 
@@ -41,9 +41,8 @@ STATES_OF: dict[HoldStatus | None, tuple[JournalState, ...]] = {
 
 
 class HoldViews:
-    def __init__(self, database: Database, store: RedisHolds, epochs: CurrentEpoch) -> None:
+    def __init__(self, database: Database, epochs: CurrentEpoch) -> None:
         self._database = database
-        self._store = store
         self._epochs = epochs
 
     async def current(self, promises: Sequence[JournalEntry]) -> list[Hold]:
@@ -61,8 +60,8 @@ class HoldViews:
         return [_view(promise, glimpses.get(promise.hold_id)) for promise in promises]
 
     async def _glimpse(self, held: list[HoldId]) -> tuple[int, dict[HoldId, MemoReading]]:
-        async def read_memos(epoch: int) -> tuple[int, dict[HoldId, MemoReading]]:
-            return epoch, await self._store.read_memos(epoch, held)
+        async def read_memos(life: Life) -> tuple[int, dict[HoldId, MemoReading]]:
+            return life.number, await life.holds.read_memos(held)
 
         return await self._epochs.run(read_memos)
 

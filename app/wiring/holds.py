@@ -17,17 +17,15 @@ from app.concurrency.background import Background, repeat
 from app.concurrency.coalescer import BATCH_MAX
 from app.errors import HoldStoreUnavailable
 from app.hold.availability import LiveAvailability
-from app.hold.epochs.current import CurrentEpoch
+from app.hold.epochs.current import CurrentEpoch, ExpectedIncarnation
 from app.hold.epochs.guardian import RecoveryGuardian
 from app.hold.extension import Extensions
 from app.hold.journal.batched import BatchedJournal
 from app.hold.pinning import Claims
 from app.hold.placement import OpenOffer, Placement
 from app.hold.redis.epochs import RedisEpochs
-from app.hold.redis.holds import RedisHolds
-from app.hold.redis.inspection import Inspection
+from app.hold.redis.life import Life
 from app.hold.redis.scripts import Scripts
-from app.hold.redis.seats import RedisSeats
 from app.hold.repairs.jobs import RepairJobs, repair_jobs
 from app.hold.repairs.reconciler import Reconciler
 from app.hold.repairs.repair import Repair
@@ -46,10 +44,8 @@ class Core:
     clock: Clock
     database: Database
     redis: Redis
-    holds_in_redis: RedisHolds
     journal: BatchedJournal
     extensions: Extensions
-    seats_in_redis: RedisSeats
     epochs_in_redis: RedisEpochs
     epochs: CurrentEpoch
     guardian: RecoveryGuardian
@@ -64,7 +60,6 @@ class Core:
         """`open_offer` reads signed offers; search, which signs them, stands above holds."""
         placement = Placement(
             self.database,
-            self.holds_in_redis,
             self.journal,
             self.availability,
             self.epochs,
@@ -74,7 +69,6 @@ class Core:
         )
         return HoldService(
             self.database,
-            self.holds_in_redis,
             self.journal,
             self.extensions,
             self.epochs,
@@ -86,8 +80,8 @@ class Core:
     async def check_hold_store(self) -> None:
         """For readiness: the present epoch is open in Redis."""
 
-        async def check(epoch: int) -> None:
-            if await self.epochs_in_redis.open_epoch_number() != epoch:
+        async def check(life: Life) -> None:
+            if await self.epochs_in_redis.open_number() != life.number:
                 raise HoldStoreUnavailable
 
         await self.epochs.run(check)
@@ -128,37 +122,26 @@ def core_on(
     batch_max: int = BATCH_MAX,
 ) -> Core:
     """`who` names this process among all that use the two."""
-    epochs = CurrentEpoch(database)
-    redis = server.connect(epochs.expected_incarnation)
-    scripts = Scripts(redis, batch_max=batch_max)
-    store, seats = RedisHolds(scripts, hold_ttl), RedisSeats(scripts)
-    claims, epoch_store = Claims(database, store, epochs), RedisEpochs(scripts)
+    incarnation = ExpectedIncarnation()
+    redis = server.connect(incarnation.get)
+    epochs_in_redis = RedisEpochs(Scripts(redis, batch_max=batch_max), hold_ttl)
+    epochs = CurrentEpoch(database, epochs_in_redis, incarnation)
+    claims = Claims(database, epochs)
     guardian = RecoveryGuardian(database, server, redis, epochs, hold_ttl, clock, who)
-    jobs = repair_jobs(database, store, seats, scripts, epochs, claims, clock)
+    jobs = repair_jobs(database, epochs, claims, clock)
     return Core(
         clock=clock,
         database=database,
         redis=redis,
-        holds_in_redis=store,
         journal=BatchedJournal(database, batch_max=batch_max),
         extensions=Extensions(database, clock, batch_max=batch_max),
-        seats_in_redis=seats,
-        epochs_in_redis=epoch_store,
+        epochs_in_redis=epochs_in_redis,
         epochs=epochs,
         guardian=guardian,
         repairs=jobs,
-        repair=Repair(
-            database,
-            store,
-            epoch_store,
-            Inspection(scripts),
-            epochs,
-            claims,
-            jobs[Reconciler],
-            guardian,
-        ),
+        repair=Repair(database, epochs, claims, jobs[Reconciler], guardian),
         pins=claims,
-        availability=LiveAvailability(database, seats, epochs),
+        availability=LiveAvailability(database, epochs),
         catalogue=Catalogue(database, batch_max=batch_max),
         background=Background(),
     )

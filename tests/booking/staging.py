@@ -43,7 +43,7 @@ class Interrupted(Claims):
     """The real claims; once, right before or after the pin, something else happens."""
 
     def __init__(self, core: Core, before: Step | None, after: Step | None) -> None:
-        super().__init__(core.database, core.holds_in_redis, core.epochs)
+        super().__init__(core.database, core.epochs)
         self._before, self._after = before, after
 
     async def pin(self, hold_id: HoldId) -> Claim:
@@ -148,8 +148,8 @@ async def fail_half_way(
 
 
 async def memo_of(core: Core, hold: Hold) -> MemoState:
-    epoch = await core.epochs.current()
-    return (await core.holds_in_redis.read_memos(epoch, [hold.hold_id]))[hold.hold_id].state
+    life = await core.epochs.life()
+    return (await life.holds.read_memos([hold.hold_id]))[hold.hold_id].state
 
 
 async def nothing_was_left(rows: Rows) -> bool:

@@ -241,7 +241,7 @@ async def test_a_hold_that_redis_lost_sight_of_is_not_refused(
     core: Core, place: Place, rows: Rows
 ) -> None:
     hold = await place()
-    epoch = await core.epochs.current()
+    epoch = await core.epochs.number()
     await core.redis.delete(f"{{hf}}:{epoch}:h:{hold.hold_id}")
     with pytest.raises(HoldStoreUnavailable):
         await service(core).confirm(DEMO, wanted(hold), key())

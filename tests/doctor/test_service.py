@@ -11,7 +11,6 @@ from redis.asyncio import Redis
 from app.doctor.model import Finding, Level, danger, is_dangerous, ok, verdict, warning
 from app.doctor.rules import Deployment, of_both, of_ourselves, of_postgres, of_redis
 from app.doctor.store import PostgresSeen, RedisSeen, see_redis
-from app.hold.redis.keys import Keys
 from app.ids import FlightId
 from app.wiring import Core
 from tests.builders.flights import flight
@@ -119,7 +118,7 @@ async def test_drift_is_told_and_mended_on_request(
     assert well.out.splitlines()[-1].startswith("fine")
     assert "ok       drift: Redis and PostgreSQL agree" in well.out
 
-    flight_key = Keys(await core.epochs.current()).flight(SOUTH)
+    flight_key = (await core.epochs.life()).keys.flight(SOUTH)
     await core.redis.hset(flight_key, "economy:held", "7,0")
     ill = await doctor("--json", **where)  # type: ignore[arg-type]
     assert ill.code == 1
@@ -142,11 +141,11 @@ async def test_a_hold_that_ran_out_may_stay_until_the_journal_was_told(
     core = await start_core(ttl=timedelta(milliseconds=1))
     await sell_from(core, flight(flight_id=SOUTH))
     held = (await core.holds(no_offers).place(DEMO, request((SOUTH, "Y")), key())).value
-    epoch = await core.epochs.current()
-    while held.hold_id not in await core.holds_in_redis.taken_back(epoch):
-        await core.holds_in_redis.take_back_expired(epoch)
+    life = await core.epochs.life()
+    while held.hold_id not in await life.holds.unrecorded_expiries():
+        await life.holds.expire_due()
     assert (await see_redis(empty_redis)).lasting_tombstones == 0
-    names = Keys(epoch)
+    names = life.keys
     await core.redis.srem(names.ended, held.hold_id)
     assert (await see_redis(empty_redis)).lasting_tombstones == 1
     await core.redis.pexpire(names.memo(held.hold_id), 60_000)

@@ -159,7 +159,7 @@ async def test_a_process_that_is_cut_off_alone_ends_nothing(
     alone = build_core(
         empty_database, f"redis://127.0.0.1:{free_port()}/0", hold_ttl=timedelta(minutes=10)
     )
-    before, suspicions = await core.epochs.current(), 0
+    before, suspicions = await core.epochs.number(), 0
     until = asyncio.get_running_loop().time() + guardian.AWAY_SECONDS + 1
     while asyncio.get_running_loop().time() < until:
         with pytest.raises(HoldStoreUnavailable):
@@ -205,16 +205,16 @@ async def test_old_data_under_living_connections_is_noticed_and_not_believed(
     old = await everything(keeper)
     for _ in range(3):
         await place(holds, 2)
-    before = await core.epochs.current()
+    before = await core.epochs.number()
     await core.guardian.ensure_open()
-    assert await core.epochs.current() == before
+    assert await core.epochs.number() == before
 
     await put_back(keeper, old)
     for _ in range(granted_since):
         await place(holds)  # a seat too many, in this second
     await core.guardian.ensure_open()
 
-    assert await core.epochs.current() == before + 1
+    assert await core.epochs.number() == before + 1
     with pytest.raises(SoldOut):
         await place(holds)
     await keeper.aclose()

@@ -112,7 +112,7 @@ async def test_the_first_answer_stands_though_the_seats_are_gone_and_redis_forgo
     asked, same = request((SOUTH, "M"), adults=6), key()
     first = await holds.place(DEMO, asked, same)
     await holds.release(DEMO, first.value.hold_id)
-    epoch = await core.epochs.current()
+    epoch = await core.epochs.number()
     await core.redis.delete(f"{{hf}}:{epoch}:h:{first.value.hold_id}")
     taken = await place(holds, request((SOUTH, "M"), adults=6))
 
@@ -129,7 +129,7 @@ async def test_a_late_duplicate_of_a_released_hold_takes_no_seat(
     asked, same = request((SOUTH, "Y")), key()
     first = await holds.place(DEMO, asked, same)
     await holds.release(DEMO, first.value.hold_id)
-    epoch = await core.epochs.current()
+    epoch = await core.epochs.number()
     await core.redis.delete(f"{{hf}}:{epoch}:h:{first.value.hold_id}")  # the tombstone is gone
 
     again = await holds.place(DEMO, asked, same)
@@ -221,9 +221,7 @@ async def test_an_extension_that_was_cut_off_is_completed_by_asking_again(
     core: Core, holds: HoldService
 ) -> None:
     hold = await place(holds, request((SOUTH, "Y")))
-    await core.holds_in_redis.extend(
-        await core.epochs.current(), hold.hold_id
-    )  # and then the process ended
+    await (await core.epochs.life()).holds.extend(hold.hold_id)  # and then the process ended
     extended = await holds.extend(DEMO, hold.hold_id, None)
     assert extended.value.expires_at == hold.expires_at + timedelta(minutes=10)
 
@@ -285,7 +283,9 @@ async def test_a_promise_that_comes_after_its_seats_were_given_up_is_not_made(
             while await core.redis.scard(f"{{hf}}:{promises[0].epoch}:ended") or not appended:
                 await core.repairs[Expirer].run_once()
                 (seen,) = (
-                    await core.holds_in_redis.read_memos(promises[0].epoch, [promises[0].hold_id])
+                    await core.epochs_in_redis.life(promises[0].epoch).holds.read_memos(
+                        [promises[0].hold_id]
+                    )
                 ).values()
                 if seen.state is MemoState.EXPIRED:
                     appended.append(promises[0].hold_id)

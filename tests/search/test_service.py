@@ -114,7 +114,7 @@ async def test_search_answers_while_the_hold_store_is_away(shop: Shop) -> None:
     await shop.hold(A, "Q")
     assert await shop.seats() == [(A, "M", 4)]
     await execute(shop, "UPDATE redis_epoch SET mode = 'rebuilding'")
-    shop.core.epochs.forget(await shop.core.epochs.current())
+    shop.core.epochs.forget(await shop.core.epochs.number())
     assert await shop.seats() == [(A, "Q", 1)]
     assert facts(await shop.search.offer(DEMO, offer.offer_id)) == (A, "Q", 1)
     assert await shop.seats(query(destination="LIM")) == []

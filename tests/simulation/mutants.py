@@ -143,7 +143,7 @@ async def _all_if_any(self: BatchedJournal, promises: Any) -> Any:
 
 
 async def _unpin_without_asking(self: Claims, hold: Any) -> None:
-    await self._epochs.run(lambda epoch: self._store.unpin(epoch, hold, 1 << 30))
+    await self._epochs.run(lambda life: life.holds.unpin(hold, 1 << 30))
 
 
 async def _on_redis_word(*_: Any) -> Exception:

@@ -20,7 +20,7 @@ from app.booking import tables as booking_tables
 from app.booking.model import Booking, BookingStatus, Payment
 from app.booking.store import NewBooking
 from app.hold.epochs import transition
-from app.hold.epochs.current import CurrentEpoch
+from app.hold.epochs.current import read_row
 from app.hold.epochs.suspicion import Suspicions
 from app.hold.journal import scans
 from app.hold.journal import store as journal
@@ -461,9 +461,9 @@ async def test_the_epoch_and_its_doubts_are_read_alike(empty_database: str) -> N
             for database in (real, simulated.database()):
                 suspicions = Suspicions(database)
                 said = await suspicions.raise_(wait)
-                row = await CurrentEpoch(database).read()
+                row = await read_row(database)
                 await suspicions.clear()
-                answers.append((said, row, await CurrentEpoch(database).read()))
+                answers.append((said, row, await read_row(database)))
             assert answers[0] == answers[1]
     finally:
         await real.close()

@@ -15,6 +15,8 @@ from typing import TypeVar
 from sqlalchemy import text
 
 from app.errors import HoldStoreUnavailable
+from app.hold.redis.epochs import RedisEpochs
+from app.hold.redis.life import Life
 from app.hold.redis.scripts import EpochMoved
 from app.storage.database import Database
 
@@ -39,29 +41,56 @@ class EpochRow:
     is_suspected: bool = False  # some process got no answer from the hold store
 
 
+class ExpectedIncarnation:
+    """The incarnation that new connections must find; None only before the first epoch was read.
+
+    It stays while the row is forgotten: work that read its epoch earlier is still running, and a server
+    that came back with old data knows that epoch's number too.
+    """
+
+    def __init__(self) -> None:
+        self.value: str | None = None
+
+    def get(self) -> str | None:
+        return self.value
+
+
 class CurrentEpoch:
-    """`run` gives work the present epoch; `alarm` is set when the data behind it seems to be gone."""
+    """Gives work the open epoch (`run`); `alarm` is set when the data behind it seems to be lost."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(
+        self, database: Database, redis: RedisEpochs, incarnation: ExpectedIncarnation
+    ) -> None:
+        """The connections of `redis` expect `incarnation`, which is kept up to date here."""
         self._database = database
+        self._redis = redis
+        self._incarnation = incarnation
         self._row: EpochRow | None = None
-        self._learned_at = -math.inf  # by the loop's clock, before it was asked for
-        self._incarnation: str | None = None  # outlasts the row: see expected_incarnation
+        self._life: Life | None = (
+            None  # of the row read last: one for each epoch, not for each request
+        )
+        self._learned_at = -math.inf  # by the loop's clock, before the row was read
         self.alarm = asyncio.Event()
-        self.is_silent = False  # it gives no answer: nobody waits for one in vain
+        self.is_silent = False  # Redis does not answer: requests fail at once instead of waiting
 
-    async def run(self, work: Callable[[int], Awaitable[T]]) -> T:
-        """Runs `work(epoch)`, again where the epoch had moved; HoldStoreUnavailable where none is open."""
+    async def run(self, work: Callable[[Life], Awaitable[T]]) -> T:
+        """Runs `work` in the open epoch, again where that had moved.
+
+        Raises HoldStoreUnavailable where none is open.
+        """
         for _ in range(TRIES_MAX):
-            number = await self.current()
+            life = await self.life()
             try:
-                return await work(number)
+                return await work(life)
             except EpochMoved:
-                self.forget(number)
+                self.forget(life.number)
         self.alarm.set()
         raise HoldStoreUnavailable
 
-    async def current(self) -> int:
+    async def number(self) -> int:
+        return (await self.life()).number
+
+    async def life(self) -> Life:
         if self.is_silent:
             self.alarm.set()
             raise HoldStoreUnavailable
@@ -72,7 +101,10 @@ class CurrentEpoch:
             self._row = None
             self.alarm.set()
             raise HoldStoreUnavailable
-        return row.number
+        life = self._life
+        if life is None or life.number != row.number:
+            life = self._life = self._redis.life(row.number)
+        return life
 
     def is_certain(self, number: int) -> bool:
         """No later epoch has opened: what was granted before this moment, this epoch's data can know."""
@@ -80,14 +112,6 @@ class CurrentEpoch:
         if row is None or row.number != number:
             return False
         return asyncio.get_running_loop().time() - self._learned_at < BELIEF_SECONDS
-
-    def expected_incarnation(self) -> str | None:
-        """For new connections: whose data they must find; None only before the first was learned.
-
-        Stays while the row is forgotten: work that learned its epoch before is still on its way, and a
-        server that came back with old data knows that epoch's number too.
-        """
-        return self._incarnation
 
     def forget(self, number: int) -> None:
         if self._row is not None and self._row.number == number:
@@ -99,16 +123,20 @@ class CurrentEpoch:
         self._row = row if row.is_open else None
         if row.is_open:
             self._learned_at = asked_at
-            self._incarnation = row.incarnation
+            self._incarnation.value = row.incarnation
         return row
 
     async def read(self) -> EpochRow:
-        async with self._database.reading() as session:
-            row = (await session.execute(_READ)).one()
-        return EpochRow(
-            row.epoch,
-            row.incarnation,
-            row.mode == "redis",
-            row.cut.astimezone(UTC),
-            row.is_suspected,
-        )
+        return await read_row(self._database)
+
+
+async def read_row(database: Database) -> EpochRow:
+    async with database.reading() as session:
+        row = (await session.execute(_READ)).one()
+    return EpochRow(
+        row.epoch,
+        row.incarnation,
+        row.mode == "redis",
+        row.cut.astimezone(UTC),
+        row.is_suspected,
+    )

@@ -18,7 +18,6 @@ from app.hold.epochs.current import EpochRow
 from app.hold.journal import scans
 from app.hold.model import Grant, MemoState
 from app.hold.redis.epochs import RedisEpochs
-from app.hold.redis.holds import RedisHolds
 from app.hold.redis.scripts import EpochMoved, Scripts
 from app.storage.database import Database
 from app.storage.redis import incarnation_of
@@ -46,9 +45,7 @@ class FailureDetector:
         """`probe` accepts any incarnation."""
         self._database = database
         self._probe = probe
-        scripts = Scripts(probe)
-        self._epoch_store = RedisEpochs(scripts)
-        self._holds = RedisHolds(scripts, timedelta(0))
+        self._redis = RedisEpochs(Scripts(probe), timedelta(0))
 
     async def probe(self, row: EpochRow, seconds: float) -> Probe:
         """Raises HoldStoreUnavailable, or what an unreachable server raises, TimeoutError too."""
@@ -66,7 +63,7 @@ class FailureDetector:
             return Fault.ENDED
         if row.incarnation != incarnation:
             return Fault.REPLACED
-        if await self._epoch_store.open_epoch_number() != row.number:
+        if await self._redis.open_number() != row.number:
             return Fault.EMPTIED
         try:
             return None if await self._is_whole(row, grants) else Fault.WENT_BACK
@@ -74,12 +71,13 @@ class FailureDetector:
             return Fault.EMPTIED
 
     async def _is_whole(self, row: EpochRow, grants: Sequence[Grant]) -> bool:
-        clock = await self._epoch_store.clock()
+        clock = await self._redis.clock()
         if clock is None or clock < max([row.cut, *(grant.granted_at for grant in grants)]):
             return False
         if not grants:
             return True
-        seen = await self._holds.read_memos(row.number, [grant.hold_id for grant in grants])
+        life = self._redis.life(row.number)
+        seen = await life.holds.read_memos([grant.hold_id for grant in grants])
         unknown = [
             grant
             for grant in grants

@@ -22,9 +22,7 @@ from app.hold.epochs.loader import Loader
 from app.hold.epochs.suspicion import Suspicions
 from app.hold.epochs.transition import EpochTransition
 from app.hold.redis.epochs import RedisEpochs
-from app.hold.redis.holds import RedisHolds
 from app.hold.redis.scripts import EpochMoved, Scripts
-from app.hold.redis.seats import RedisSeats
 from app.storage.database import Database
 from app.storage.redis import UNREACHABLE, HoldServer
 
@@ -134,7 +132,11 @@ class RecoveryGuardian:
             try:
                 since = self._clock() - DEPARTED_FOR
                 rebuild = _Rebuild(
-                    self._database, self._transition, Scripts(client), incarnation, self._ttl, since
+                    self._database,
+                    self._transition,
+                    RedisEpochs(Scripts(client), self._ttl),
+                    incarnation,
+                    since,
                 )
                 opened = await rebuild.run(seen)
             finally:
@@ -146,7 +148,7 @@ class RecoveryGuardian:
         """Nobody waits for it: what it leaves behind, the next rebuild takes along."""
         client = self._server.connect(lambda: incarnation)
         try:
-            await RedisEpochs(Scripts(client)).discard_earlier_epochs(opened)
+            await RedisEpochs(Scripts(client), self._ttl).delete_keys_before(opened)
         except _PASSING as error:
             _log.warning("discard_failed", epoch=opened, error_type=type(error).__name__)
         finally:
@@ -166,15 +168,13 @@ class _Rebuild:
         self,
         database: Database,
         gate: EpochTransition,
-        scripts: Scripts,
+        redis: RedisEpochs,
         incarnation: str,
-        ttl: timedelta,
         since: datetime,
     ) -> None:
         self._database = database
         self._transition = gate
-        self._epoch_store = RedisEpochs(scripts)
-        self._stores = self._epoch_store, RedisSeats(scripts), RedisHolds(scripts, ttl)
+        self._redis = redis
         self._incarnation = incarnation
         self._since = since  # flights that left before take no part
         self.leaves_keys = True  # of earlier epochs
@@ -185,19 +185,20 @@ class _Rebuild:
         epoch, cut = await self._transition.end_epoch(seen.number)
         ended_at = asyncio.get_running_loop().time()
         _log.info("rebuild_begun", epoch=epoch)
-        has_failed = await self._epoch_store.open_epoch_number() is None  # or it is empty
-        if not await self._epoch_store.begin_loading(epoch):
+        life = self._redis.life(epoch)
+        has_failed = await self._redis.open_number() is None  # or it is empty
+        if not await life.loading.begin():
             raise HoldStoreUnavailable("A newer rebuild has begun.")
         if has_failed:  # what each attempt leaves behind must not add up
-            await self._epoch_store.discard_earlier_epochs(epoch)
+            await self._redis.delete_keys_before(epoch)
             self.leaves_keys = False
-        loading = Loader(self._database, self._stores, epoch, self._since, self._keep_lease)
+        loading = Loader(self._database, life, self._since, self._keep_lease)
         await loading.load()
         if seen.incarnation is not None:  # else there was none that anybody believes in
             await self._outlast_belief(ended_at)
         await self._transition.publish(epoch, self._incarnation)
         await loading.correct()
-        await self._epoch_store.open_epoch(epoch, max(cut, loading.last_granted_at))
+        await life.loading.open(max(cut, loading.last_granted_at))
         _log.info("rebuild_done", epoch=epoch, count=len(loading.loaded))
         return epoch
 

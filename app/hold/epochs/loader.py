@@ -20,11 +20,9 @@ from app.errors import HoldStoreUnavailable
 from app.hold.epochs.load_batches import ExpiryBatches
 from app.hold.journal import scans
 from app.hold.journal import store as journal
-from app.hold.journal.scans import LiveHold
-from app.hold.model import JournalEntry, JournalState
-from app.hold.redis.epochs import HOLDS_AT_ONCE, RedisEpochs
-from app.hold.redis.holds import RedisHolds
-from app.hold.redis.seats import RedisSeats
+from app.hold.model import JournalEntry, JournalState, LiveHold
+from app.hold.redis.life import Life
+from app.hold.redis.loading import HOLDS_MAX
 from app.ids import HoldId
 from app.inventory import pages
 from app.inventory import store as inventory_store
@@ -50,14 +48,12 @@ class Loader:
     def __init__(
         self,
         database: Database,
-        stores: tuple[RedisEpochs, RedisSeats, RedisHolds],
-        epoch: int,
+        life: Life,
         since: datetime,
         keep_lease: Call,
     ) -> None:
         self._database = database
-        self._epoch_store, self._seats, self._store = stores
-        self._epoch = epoch
+        self._life = life
         self._since = since  # of flights that left before nothing is loaded
         self._keep_lease = keep_lease
         self._parts = itertools.count(1)
@@ -80,7 +76,7 @@ class Loader:
                 await self._keep_lease()
                 still_live.update(ids)
                 missing = [hold_id for hold_id in ids if hold_id not in self.loaded]
-                for some in _in_parts(missing, HOLDS_AT_ONCE):
+                for some in _in_parts(missing, HOLDS_MAX):
                     await self._add(await scans.live_among(session, some))
                 after = ids[-1]
         gone = sorted(self.loaded - still_live)
@@ -95,7 +91,7 @@ class Loader:
                 digest = sha256(page.text.encode()).digest()
                 if digest not in self._written:
                     self._written.add(digest)
-                    yield partial(self._seats.load, self._epoch, page.text)
+                    yield partial(self._life.loading.load_rows, page.text)
                 after = page.last
                 if until == pages.LAST:
                     self._ends_of_pages.append(after)
@@ -123,13 +119,13 @@ class Loader:
     async def _sums(self, waits: ExpiryBatches) -> AsyncIterator[Call]:
         for some in waits.parts():
             await self._keep_lease()
-            yield self._part(waits=some)
+            yield self._part(sums=some)
 
     def _part(self, **what: Any) -> Call:
-        return partial(self._epoch_store.load_part, self._epoch, next(self._parts), **what)
+        return partial(self._life.loading.load_part, next(self._parts), **what)
 
     async def _add(self, holds: Sequence[LiveHold]) -> None:
-        await _patiently(partial(self._epoch_store.load_holds, self._epoch, holds))
+        await _patiently(partial(self._life.loading.load_holds, holds))
         self.loaded.update(hold.hold_id for hold in holds)
         granted = (hold.granted_at for hold in holds)
         self.last_granted_at = max(self.last_granted_at, *granted)
@@ -150,9 +146,9 @@ class Loader:
         if promise.state is JournalState.CONFIRMED:
             flight_ids = {line.flight_id for line in promise.lines}
             own = [row for row in rows if row.flight_id in flight_ids]
-            await self._store.finish(self._epoch, hold_id, own, loading=True)
+            await self._life.holds.finish(hold_id, own, loading=True)
         else:
-            await self._store.end(self._epoch, hold_id, promise.state, loading=True)
+            await self._life.holds.end(hold_id, promise.state, loading=True)
 
 
 def _in_parts(things: Sequence[T], size: int) -> Iterable[Sequence[T]]:

@@ -5,12 +5,12 @@ It only reads. Takes a session, never commits.
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sqlalchemy import text
 
 from app.hold.journal.rows import json_of, states_by_id
-from app.hold.model import DIGEST_LENGTH, Grant, JournalState
+from app.hold.model import DIGEST_LENGTH, Grant, JournalState, LiveHold
 from app.ids import HoldId, TenantId, first_id
 from app.storage.database import ReadSession
 
@@ -82,18 +82,6 @@ _NEWEST_GRANTS = text(
     WHERE near.state = 'HELD' AND near.epoch = :epoch
     """
 )
-
-
-class LiveHold(NamedTuple):
-    """As much of a live promise as Redis keeps. There are very many of them at once, so a tuple."""
-
-    hold_id: HoldId
-    lines: list[list[Any]]  # [[flight_id, cabin, position, seats], ...]
-    granted_at: datetime
-    expires_at: datetime
-    fence: int
-    extensions_used: int
-    request_hash: str
 
 
 class Memos(NamedTuple):

@@ -32,13 +32,13 @@ AGAIN_MAX: Final = 50  # calls, where more had run out than one takes back
 
 
 class RedisHolds:
-    def __init__(self, scripts: Scripts, ttl: timedelta) -> None:
+    def __init__(self, scripts: Scripts, names: Keys, ttl: timedelta) -> None:
         self._scripts = scripts
+        self._keys = names
         self._ttl_us = ttl // timedelta(microseconds=1)
 
     async def place(
         self,
-        epoch: int,
         hold_id: HoldId,
         first: HoldId,
         request: str,
@@ -48,13 +48,12 @@ class RedisHolds:
         """All lines or none. `first` is the id of the key's first attempt, `versions` are those of
         the flights' terms that were priced.
         """
-        names = Keys(epoch)
-        redis_keys = [keys.EPOCH, keys.CLOCK, names.memo(hold_id), names.fresh]
-        redis_keys += [names.flight(line.flight_id) for line in lines]
+        redis_keys = [keys.EPOCH, keys.CLOCK, self._keys.memo(hold_id), self._keys.fresh]
+        redis_keys += [self._keys.flight(line.flight_id) for line in lines]
         arguments: list[Argument] = [
-            epoch,
+            self._keys.epoch,
             hold_id,
-            names.prefix,
+            self._keys.prefix,
             self._ttl_us,
             TAKE_BACK_MAX,
             request,
@@ -63,7 +62,7 @@ class RedisHolds:
         ]  # fmt: skip - as the script's header lists them
         arguments += [versions[line.flight_id] for line in lines]
         for _ in range(AGAIN_MAX):
-            answer = await self._scripts.ask("place_hold", redis_keys, arguments, hold_id)
+            answer = await self._scripts.run("place_hold", redis_keys, arguments, hold_id)
             match answer:
                 case ["GRANTED", expires_at, granted_at]:
                     return Granted(_instant(expires_at), _instant(granted_at))
@@ -88,12 +87,11 @@ class RedisHolds:
                     raise unknown_answer("place_hold", answer)
         raise HoldStoreUnavailable("Too many holds are running out at once; retry shortly.")
 
-    async def extend(self, epoch: int, hold_id: HoldId) -> Extended | MemoState:
-        names = Keys(epoch)
-        answer = await self._scripts.ask(
+    async def extend(self, hold_id: HoldId) -> Extended | MemoState:
+        answer = await self._scripts.run(
             "extend_hold",
-            [keys.EPOCH, keys.CLOCK, names.memo(hold_id)],
-            [epoch, hold_id, names.prefix, self._ttl_us],
+            [keys.EPOCH, keys.CLOCK, self._keys.memo(hold_id)],
+            [self._keys.epoch, hold_id, self._keys.prefix, self._ttl_us],
             hold_id,
         )
         match answer:
@@ -104,12 +102,11 @@ class RedisHolds:
             case _:
                 raise unknown_answer("extend_hold", answer)
 
-    async def pin(self, epoch: int, hold_id: HoldId) -> Pinned | MemoState:
-        names = Keys(epoch)
-        answer = await self._scripts.ask(
+    async def pin(self, hold_id: HoldId) -> Pinned | MemoState:
+        answer = await self._scripts.run(
             "pin_hold",
-            [keys.EPOCH, keys.CLOCK, names.memo(hold_id), names.pinned],
-            [epoch, hold_id, names.prefix],
+            [keys.EPOCH, keys.CLOCK, self._keys.memo(hold_id), self._keys.pinned],
+            [self._keys.epoch, hold_id, self._keys.prefix],
             hold_id,
         )
         match answer:
@@ -120,49 +117,45 @@ class RedisHolds:
             case _:
                 raise unknown_answer("pin_hold", answer)
 
-    async def unpin(self, epoch: int, hold_id: HoldId, fence: int) -> None:
+    async def unpin(self, hold_id: HoldId, fence: int) -> None:
         """`fence` was raised in the journal, and committed there, before this is called."""
-        names = Keys(epoch)
-        await self._scripts.ask(
+        await self._scripts.run(
             "unpin_hold",
-            [keys.EPOCH, names.memo(hold_id), names.pinned],
-            [epoch, hold_id, names.prefix, fence],
+            [keys.EPOCH, self._keys.memo(hold_id), self._keys.pinned],
+            [self._keys.epoch, hold_id, self._keys.prefix, fence],
             hold_id,
         )
 
     async def finish(
-        self, epoch: int, hold_id: HoldId, rows: Sequence[InventoryRow], *, loading: bool = False
+        self, hold_id: HoldId, rows: Sequence[InventoryRow], *, loading: bool = False
     ) -> None:
         """The hold is sold, and `rows` are what Postgres says of its cabins, read with the sale."""
-        names = Keys(epoch)
-        arguments: list[Argument] = [epoch, hold_id, names.prefix]
+        arguments: list[Argument] = [self._keys.epoch, hold_id, self._keys.prefix]
         for row in rows:
             arguments += row_arguments(row)
-        await self._scripts.ask(
+        await self._scripts.run(
             "finish_hold",
-            [guard(loading=loading), names.memo(hold_id), names.pinned]
-            + [names.flight(row.flight_id) for row in rows],
+            [guard(loading=loading), self._keys.memo(hold_id), self._keys.pinned]
+            + [self._keys.flight(row.flight_id) for row in rows],
             arguments,
             hold_id,
         )
 
-    async def end(
-        self, epoch: int, hold_id: HoldId, state: JournalState, *, loading: bool = False
-    ) -> None:
+    async def end(self, hold_id: HoldId, state: JournalState, *, loading: bool = False) -> None:
         """The hold is over, as the journal says; leaves a tombstone even for an unknown one."""
-        names = Keys(epoch)
-        await self._scripts.ask(
+        await self._scripts.run(
             "end_hold",
-            [guard(loading=loading), names.memo(hold_id), names.pinned],
-            [epoch, hold_id, names.prefix, state.value],
+            [guard(loading=loading), self._keys.memo(hold_id), self._keys.pinned],
+            [self._keys.epoch, hold_id, self._keys.prefix, state.value],
             hold_id,
         )
 
-    async def read_memos(self, epoch: int, hold_ids: Sequence[HoldId]) -> dict[HoldId, MemoReading]:
+    async def read_memos(self, hold_ids: Sequence[HoldId]) -> dict[HoldId, MemoReading]:
         """What each hold is, all at one reading of the clock."""
-        names = Keys(epoch)
-        answer = await self._scripts.ask(
-            "read_holds", [keys.EPOCH, keys.CLOCK, *map(names.memo, hold_ids)], [epoch]
+        answer = await self._scripts.run(
+            "read_holds",
+            [keys.EPOCH, keys.CLOCK, *map(self._keys.memo, hold_ids)],
+            [self._keys.epoch],
         )
         now = _instant(answer[1])
         pairs = zip(answer[2::2], answer[3::2], strict=True)
@@ -171,49 +164,47 @@ class RedisHolds:
             for hold_id, (state, expires_at) in zip(hold_ids, pairs, strict=True)
         }
 
-    async def take_back_expired(self, epoch: int) -> bool:
+    async def expire_due(self) -> bool:
         """One round over all flights; True where there may be more."""
-        names = Keys(epoch)
-        answer = await self._scripts.ask(
+        answer = await self._scripts.run(
             "expire_holds",
-            [keys.EPOCH, keys.CLOCK, names.due],
-            [epoch, names.prefix, TAKE_BACK_MAX],
+            [keys.EPOCH, keys.CLOCK, self._keys.due],
+            [self._keys.epoch, self._keys.prefix, TAKE_BACK_MAX],
         )
         return bool(int(answer[1]) >= TAKE_BACK_MAX)
 
-    async def taken_back(self, epoch: int) -> list[HoldId]:
+    async def unrecorded_expiries(self) -> list[HoldId]:
         """Some of the holds that scripts took back and the journal may not know of yet."""
-        members = await self._scripts.send(
-            self._scripts.client.srandmember(Keys(epoch).ended, TAKE_BACK_MAX)
+        members = await self._scripts.command(
+            self._scripts.client.srandmember(self._keys.ended, TAKE_BACK_MAX)
         )
         return [HoldId(member.decode()) for member in members]
 
-    async def left_pinned(self, epoch: int, pinned_for: timedelta) -> list[HoldId]:
+    async def pinned_longer_than(self, pinned_for: timedelta) -> list[HoldId]:
         """Some of the holds that have been in a booking's hands for so long, oldest first."""
-        return await self._older_than(Keys(epoch).pinned, pinned_for)
+        return await self._older_than(self._keys.pinned, pinned_for)
 
-    async def fresh(self, epoch: int, granted_for: timedelta) -> list[HoldId]:
+    async def unverified_grants(self, granted_for: timedelta) -> list[HoldId]:
         """Some of the holds granted so long ago that their journal rows must be there, oldest first."""
-        return await self._older_than(Keys(epoch).fresh, granted_for)
+        return await self._older_than(self._keys.fresh, granted_for)
 
-    async def forget_fresh(self, epoch: int, hold_ids: Sequence[HoldId]) -> None:
-        await self._scripts.send(self._scripts.client.zrem(Keys(epoch).fresh, *hold_ids))
+    async def forget_verified(self, hold_ids: Sequence[HoldId]) -> None:
+        await self._scripts.command(self._scripts.client.zrem(self._keys.fresh, *hold_ids))
 
     async def _older_than(self, key: str, age: timedelta) -> list[HoldId]:
-        seconds, rest = await self._scripts.send(self._scripts.client.time())
+        seconds, rest = await self._scripts.command(self._scripts.client.time())
         before = seconds * 1_000_000 + rest - age // timedelta(microseconds=1)
-        members = await self._scripts.send(
+        members = await self._scripts.command(
             self._scripts.client.zrangebyscore(key, "-inf", before, 0, TAKE_BACK_MAX)
         )
         return [HoldId(member.decode()) for member in members]
 
-    async def forget_taken_back(self, epoch: int, hold_ids: Sequence[HoldId]) -> None:
+    async def forget_expired(self, hold_ids: Sequence[HoldId]) -> None:
         """The journal was told that these ran out."""
-        names = Keys(epoch)
-        await self._scripts.ask(
+        await self._scripts.run(
             "forget_taken_back",
-            [keys.EPOCH, names.ended, *map(names.memo, hold_ids)],
-            [epoch, *hold_ids],
+            [keys.EPOCH, self._keys.ended, *map(self._keys.memo, hold_ids)],
+            [self._keys.epoch, *hold_ids],
         )
 
 

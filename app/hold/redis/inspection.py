@@ -14,10 +14,10 @@ from app.inventory.model import CabinName, InventoryRow
 from app.storage.lua import Argument
 
 COUNT_MAX: Final = 2000  # holds that one call counts: some milliseconds
-MEND_MAX: Final = 20_000  # holds of one flight, for who asked to have it mended
+REPAIR_MAX: Final = 20_000  # holds of one flight, for who asked to have it mended
 CHUNK: Final = 200
 SCAN_COUNT: Final = 1000
-TELLING_SECONDS: Final = 900
+DRIFT_SECONDS: Final = 900
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,22 +43,23 @@ class HoldSeen:
 UNKNOWN: Final = HoldSeen(MemoState.UNKNOWN, is_found=True, seats=())
 
 
-class Inspection:
-    def __init__(self, scripts: Scripts) -> None:
+class RedisInspection:
+    def __init__(self, scripts: Scripts, names: Keys) -> None:
         self._scripts = scripts
+        self._keys = names
 
     async def flights(
-        self, epoch: int, flight_ids: Sequence[FlightId]
+        self, flight_ids: Sequence[FlightId]
     ) -> dict[FlightId, dict[CabinName, CabinSeen]]:
         """In as many calls as their holds ask for."""
-        names, found = Keys(epoch), dict[FlightId, dict[CabinName, CabinSeen]]()
+        found = dict[FlightId, dict[CabinName, CabinSeen]]()
         left = list(flight_ids)
         while left:
             part = left[:CHUNK]
-            answer = await self._scripts.ask(
+            answer = await self._scripts.run(
                 "inspect_flights",
-                [keys.EPOCH, names.pinned, *map(names.flight, part)],
-                [epoch, names.prefix, COUNT_MAX, *part],
+                [keys.EPOCH, self._keys.pinned, *map(self._keys.flight, part)],
+                [self._keys.epoch, self._keys.prefix, COUNT_MAX, *part],
             )
             looked_at = part[: len(answer) - 1]
             for flight_id, packed in zip(looked_at, answer[1:], strict=True):
@@ -66,24 +67,24 @@ class Inspection:
             left = left[len(looked_at) :]
         return found
 
-    async def holds(self, epoch: int, hold_ids: Sequence[HoldId]) -> dict[HoldId, HoldSeen]:
-        names, found = Keys(epoch), dict[HoldId, HoldSeen]()
+    async def holds(self, hold_ids: Sequence[HoldId]) -> dict[HoldId, HoldSeen]:
+        found = dict[HoldId, HoldSeen]()
         for start in range(0, len(hold_ids), CHUNK):
             part = hold_ids[start : start + CHUNK]
-            answer = await self._scripts.ask(
+            answer = await self._scripts.run(
                 "inspect_holds",
-                [keys.EPOCH, keys.CLOCK, names.pinned, *map(names.memo, part)],
-                [epoch, names.prefix, *part],
+                [keys.EPOCH, keys.CLOCK, self._keys.pinned, *map(self._keys.memo, part)],
+                [self._keys.epoch, self._keys.prefix, *part],
             )
             found.update(zip(part, map(_hold, answer[1:]), strict=True))
         return found
 
-    async def remembered(self, epoch: int) -> AsyncIterator[list[HoldId]]:
+    async def hold_ids(self) -> AsyncIterator[list[HoldId]]:
         """Every hold that has a memo, in parts; one may come twice."""
-        client, prefix = self._scripts.client, Keys(epoch).memo(HoldId(""))
+        client, prefix = self._scripts.client, self._keys.memo(HoldId(""))
         cursor = 0
         while True:
-            cursor, found = await self._scripts.send(
+            cursor, found = await self._scripts.command(
                 client.scan(cursor, match=f"{prefix}*", count=SCAN_COUNT)
             )
             if found:
@@ -91,46 +92,48 @@ class Inspection:
             if cursor == 0:
                 return
 
-    async def mend(
+    async def repair_flight(
         self,
-        epoch: int,
         flight_id: FlightId,
         rows: Sequence[InventoryRow],
         hold_ids: Sequence[HoldId],
     ) -> None:
         """The flight says what `rows` say and what its live holds add up to; `hold_ids` are found again."""
-        names = Keys(epoch)
-        arguments: list[Argument] = [epoch, flight_id, names.prefix, MEND_MAX, len(rows)]
+        arguments: list[Argument] = [
+            self._keys.epoch,
+            flight_id,
+            self._keys.prefix,
+            REPAIR_MAX,
+            len(rows),
+        ]
         for row in rows:
             arguments += row_arguments(row)
-        answer = await self._scripts.ask(
+        answer = await self._scripts.run(
             "mend_flight",
-            [keys.EPOCH, keys.CLOCK, names.pinned, names.flight(flight_id)],
+            [keys.EPOCH, keys.CLOCK, self._keys.pinned, self._keys.flight(flight_id)],
             [*arguments, *hold_ids],
         )
         if answer != ["MENDED"]:
             raise HoldStoreUnavailable("A flight has more holds than can be counted at once.")
 
-    async def may_compare(self, epoch: int, seconds: float) -> bool:
+    async def take_comparison_lease(self, seconds: float) -> bool:
         """One process at a time, and for that long."""
-        command = self._scripts.client.set(
-            Keys(epoch).comparing, 1, nx=True, px=int(seconds * 1000)
-        )
-        return bool(await self._scripts.send(command))
+        command = self._scripts.client.set(self._keys.comparing, 1, nx=True, px=int(seconds * 1000))
+        return bool(await self._scripts.command(command))
 
-    async def goes_on_comparing(self, epoch: int, seconds: float) -> None:
-        await self._scripts.send(
-            self._scripts.client.pexpire(Keys(epoch).comparing, int(seconds * 1000))
+    async def renew_comparison_lease(self, seconds: float) -> None:
+        await self._scripts.command(
+            self._scripts.client.pexpire(self._keys.comparing, int(seconds * 1000))
         )
 
-    async def tell(self, epoch: int, found: str) -> None:
+    async def publish_drift(self, drift: str) -> None:
         """What the process that compared found, for all others to show."""
-        await self._scripts.send(
-            self._scripts.client.set(Keys(epoch).drift, found, ex=TELLING_SECONDS)
+        await self._scripts.command(
+            self._scripts.client.set(self._keys.drift, drift, ex=DRIFT_SECONDS)
         )
 
-    async def told(self, epoch: int) -> str | None:
-        found = await self._scripts.send(self._scripts.client.get(Keys(epoch).drift))
+    async def published_drift(self) -> str | None:
+        found = await self._scripts.command(self._scripts.client.get(self._keys.drift))
         return None if found is None else found.decode()
 
 

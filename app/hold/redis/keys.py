@@ -29,6 +29,7 @@ class Keys:
         "drift",
         "due",
         "ended",
+        "epoch",
         "fresh",
         "marking",
         "parts",
@@ -37,19 +38,16 @@ class Keys:
     )
 
     def __init__(self, epoch: int) -> None:
+        self.epoch = epoch
         self.prefix = f"{TAG}:{epoch}:"
         self.due = self.prefix + "due"  # flights by the earliest expiry of a hold on them
-        self.fresh = (
-            self.prefix + "fresh"
-        )  # holds by their grant, until the journal was seen to have them
-        self.ended = self.prefix + "ended"  # holds taken back, until the journal says so too
-        self.pinned = (
-            self.prefix + "pinned"
-        )  # holds in a booking's hands, by the time they were pinned
+        self.fresh = self.prefix + "fresh"  # holds by grant, until their journal rows were seen
+        self.ended = self.prefix + "ended"  # expired holds, until the journal has them as EXPIRED
+        self.pinned = self.prefix + "pinned"  # pinned holds, by the time they were pinned
         self.parts = self.prefix + "parts"  # numbers of what was loaded, so that it is loaded once
-        self.all_granted = self.prefix + "granted:all"  # each key granted of late is marked
-        self.marking = self.prefix + "marking"  # there while a process sees to that
-        self.comparing = self.prefix + "comparing"  # there while a process compares the two stores
+        self.all_granted = self.prefix + "granted:all"  # the key filter is complete
+        self.marking = self.prefix + "marking"  # lease of the process that fills the key filter
+        self.comparing = self.prefix + "comparing"  # lease of the process that compares the stores
         self.drift = self.prefix + "drift"  # what it found
 
     def flight(self, flight_id: FlightId) -> str:

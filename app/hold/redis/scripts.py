@@ -45,22 +45,22 @@ class Scripts:
         self.client = client
         self._scripts, self._bundle = _shipped()
         self._calls: Coalescer[_Asked, list[Any]] = Coalescer(
-            self._send, _whose, batch_max=batch_max
+            self._run_batch, _whose, batch_max=batch_max
         )
 
-    async def ask(
+    async def run(
         self,
         script: str,
         redis_keys: Sequence[str],
         arguments: Sequence[Argument],
         echo: HoldId | None = None,
         *,
-        alone: bool = False,
+        is_batched: bool = True,
     ) -> list[Any]:
         """`alone`: takes so long that nobody else should wait for it in the same call."""
         asked = _Asked(script, redis_keys, arguments, echo)
-        if alone or len(redis_keys) + len(arguments) > SHARED_MAX:
-            reply = await self._send_alone(asked)
+        if not is_batched or len(redis_keys) + len(arguments) > SHARED_MAX:
+            reply = await self._run_single(asked)
         else:
             reply = await self._calls.submit(asked)
         answer = [part.decode() if isinstance(part, bytes) else part for part in reply]
@@ -70,21 +70,23 @@ class Scripts:
             raise EpochMoved
         return answer
 
-    async def _send(self, batch: Sequence[_Asked]) -> "list[list[Any] | asyncio.Task[list[Any]]]":
+    async def _run_batch(
+        self, batch: Sequence[_Asked]
+    ) -> "list[list[Any] | asyncio.Task[list[Any]]]":
         """One that failed among others is judged by what becomes of it alone, and keeps none waiting."""
         if len(batch) == 1:
-            return [await self._send_alone(batch[0])]
+            return [await self._run_single(batch[0])]
         replies = await _twice(lambda: self._bundle.run(self.client, batch))
         return [
-            reply if reply is not None else asyncio.create_task(self._send_alone(asked))
+            reply if reply is not None else asyncio.create_task(self._run_single(asked))
             for asked, reply in zip(batch, replies, strict=True)
         ]
 
-    async def _send_alone(self, asked: _Asked) -> list[Any]:
+    async def _run_single(self, asked: _Asked) -> list[Any]:
         script = self._scripts[asked.script]
         return await _twice(lambda: script.run(self.client, asked.keys, asked.arguments))
 
-    async def send(self, command: Any) -> Any:
+    async def command(self, command: Any) -> Any:
         try:
             return await command
         except WrongIncarnation as error:

@@ -15,15 +15,15 @@ from app.ids import FlightId
 from app.inventory.model import CabinCounts, CabinName, InventoryRow
 from app.storage.lua import Argument
 
-FENCE_LASTS: Final = timedelta(seconds=10)
+BARRIER_LASTS: Final = timedelta(seconds=10)
 COUNTS_MAX: Final = 8192  # numbers of cabins as they were read: most come again unchanged
-UNSAID_MAX: Final = (
+UNRECORDED_MAX: Final = (
     2000  # holds taken back that the journal does not know of: more is no time to count
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class TakenSeats:
     """Seats of a cabin, class by class, that are sold, held, or ran out and were not yet told of."""
 
     version: int  # of the row that Redis counted by
@@ -31,78 +31,78 @@ class Taken:
 
 
 class RedisSeats:
-    def __init__(self, scripts: Scripts) -> None:
+    def __init__(self, scripts: Scripts, names: Keys) -> None:
         self._scripts = scripts
+        self._keys = names
 
     async def counts(
-        self, epoch: int, cabins: Sequence[tuple[FlightId, CabinName]]
+        self, cabins: Sequence[tuple[FlightId, CabinName]]
     ) -> list[CabinCounts | None]:
         """The live numbers of each cabin named, in order; None where Redis does not know it."""
-        names = Keys(epoch)
         if not cabins:
             return []
-        answer = await self._scripts.ask(
+        answer = await self._scripts.run(
             "read_availability",
-            [keys.EPOCH, *(names.flight(flight_id) for flight_id, _ in cabins)],
-            [epoch, *(cabin.value for _, cabin in cabins)],
+            [keys.EPOCH, *(self._keys.flight(flight_id) for flight_id, _ in cabins)],
+            [self._keys.epoch, *(cabin.value for _, cabin in cabins)],
         )
         return [_counts(packed) for packed in answer[1:]]
 
-    async def taken(
-        self, epoch: int, cabins: Sequence[tuple[FlightId, CabinName]]
-    ) -> list[Taken | None]:
+    async def taken_seats(
+        self, cabins: Sequence[tuple[FlightId, CabinName]]
+    ) -> list[TakenSeats | None]:
         """What each cabin's ceilings must not go below, in order; None where that cannot be said."""
-        names = Keys(epoch)
-        answer = await self._scripts.ask(
+        answer = await self._scripts.run(
             "read_taken",
-            [keys.EPOCH, names.ended, *(names.flight(flight_id) for flight_id, _ in cabins)],
-            [epoch, names.prefix, UNSAID_MAX, *(cabin.value for _, cabin in cabins)],
+            [
+                keys.EPOCH,
+                self._keys.ended,
+                *(self._keys.flight(flight_id) for flight_id, _ in cabins),
+            ],
+            [
+                self._keys.epoch,
+                self._keys.prefix,
+                UNRECORDED_MAX,
+                *(cabin.value for _, cabin in cabins),
+            ],
         )
         if answer == ["UNSURE"]:
             return [None] * len(cabins)
         pairs = zip(answer[1::2], answer[2::2], strict=True)
         return [
-            Taken(int(version), _numbers(seats)) if version else None for version, seats in pairs
+            TakenSeats(int(version), _numbers(seats)) if version else None
+            for version, seats in pairs
         ]
 
     async def apply(
         self,
-        epoch: int,
         rows: Sequence[InventoryRow],
         *,
-        lift_fence: str = "",
+        lift_barrier: str = "",
     ) -> None:
         """Takes over each row iff it is newer than what is here."""
-        names = Keys(epoch)
-        arguments: list[Argument] = [epoch, lift_fence]
+        arguments: list[Argument] = [self._keys.epoch, lift_barrier]
         for row in rows:
             arguments += row_arguments(row)
-        await self._scripts.ask(
+        await self._scripts.run(
             "apply_inventory",
-            [keys.EPOCH, *(names.flight(row.flight_id) for row in rows)],
+            [keys.EPOCH, *(self._keys.flight(row.flight_id) for row in rows)],
             arguments,
         )
 
-    async def load(self, epoch: int, packed: str) -> None:
-        """As `apply`, while the epoch is loaded; `packed` is what app/inventory/pages.py reads."""
-        await self._scripts.ask(
-            "load_rows", [keys.LOADING], [epoch, Keys(epoch).prefix, packed], alone=True
-        )
-
-    async def fence(self, epoch: int, flight_id: FlightId, name: str) -> bool:
+    async def raise_write_barrier(self, flight_id: FlightId, name: str) -> bool:
         """Keeps holds off the flight for a moment; False where seats of it are held. Replaces any
         other fence, which its own name then no longer lifts.
         """
-        names = Keys(epoch)
         for _ in range(AGAIN_MAX):
-            answer = await self._scripts.ask(
+            answer = await self._scripts.run(
                 "fence_flight",
-                [keys.EPOCH, keys.CLOCK, names.flight(flight_id)],
+                [keys.EPOCH, keys.CLOCK, self._keys.flight(flight_id)],
                 [
-                    epoch,
+                    self._keys.epoch,
                     flight_id,
-                    names.prefix,
-                    FENCE_LASTS // timedelta(microseconds=1),
+                    self._keys.prefix,
+                    BARRIER_LASTS // timedelta(microseconds=1),
                     TAKE_BACK_MAX,
                     name,
                 ],

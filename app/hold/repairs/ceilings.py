@@ -14,7 +14,8 @@ from typing import Final
 
 from app.hold.epochs.current import CurrentEpoch
 from app.hold.journal.store import prove_epoch
-from app.hold.redis.seats import RedisSeats, Taken
+from app.hold.redis.life import Life
+from app.hold.redis.seats import TakenSeats
 from app.ids import FlightId
 from app.inventory import store as inventory_store
 from app.inventory.model import CabinName
@@ -27,9 +28,8 @@ _Key = tuple[FlightId, CabinName]
 
 
 class CeilingReducer:
-    def __init__(self, database: Database, seats: RedisSeats, epochs: CurrentEpoch) -> None:
+    def __init__(self, database: Database, epochs: CurrentEpoch) -> None:
         self._database = database
-        self._seats = seats
         self._epochs = epochs
 
     async def run_once(self) -> int:
@@ -47,8 +47,8 @@ class CeilingReducer:
         return tightened
 
     async def _tighten(self, cabins: Sequence[_Key]) -> int:
-        async def count(epoch: int) -> tuple[int, list[Taken | None]]:
-            return epoch, await self._seats.taken(epoch, cabins)
+        async def count(life: Life) -> tuple[int, list[TakenSeats | None]]:
+            return life.number, await life.seats.taken_seats(cabins)
 
         epoch, counted = await self._epochs.run(count)
         tightened = 0
@@ -57,7 +57,9 @@ class CeilingReducer:
                 tightened += await self._lower(epoch, flight_id, cabin, taken)
         return tightened
 
-    async def _lower(self, epoch: int, flight_id: FlightId, cabin: CabinName, taken: Taken) -> bool:
+    async def _lower(
+        self, epoch: int, flight_id: FlightId, cabin: CabinName, taken: TakenSeats
+    ) -> bool:
         async def work(session: WriteSession) -> bool:
             if not await prove_epoch(session, epoch):
                 return False

@@ -11,7 +11,7 @@ late for the rebuild to read it: in another epoch the latest facts are followed 
 from typing import Any, Final
 
 from app.hold.epochs.current import CurrentEpoch
-from app.hold.redis.seats import RedisSeats
+from app.hold.redis.life import Life
 from app.ids import FlightId
 from app.inventory import store as inventory_store
 from app.outbox import store as outbox
@@ -24,9 +24,8 @@ ROUNDS_MAX: Final = 50
 
 
 class InventorySync:
-    def __init__(self, database: Database, seats: RedisSeats, epochs: CurrentEpoch) -> None:
+    def __init__(self, database: Database, epochs: CurrentEpoch) -> None:
         self._database = database
-        self._seats = seats
         self._epochs = epochs
         self._epoch: int | None = None  # in which facts are followed
         self._position: int | None = None
@@ -35,7 +34,7 @@ class InventorySync:
         """How many facts were followed."""
         followed = 0
         for _ in range(ROUNDS_MAX):
-            epoch = await self._epochs.current()
+            epoch = await self._epochs.number()
             if epoch != self._epoch:
                 self._epoch, self._position = epoch, None
             entries = await self._next()
@@ -58,10 +57,10 @@ class InventorySync:
         async with self._database.reading() as session:
             rows = await inventory_store.read_rows(session, flight_ids)
 
-        async def apply(epoch: int) -> int:
+        async def apply(life: Life) -> int:
             if rows:
-                await self._seats.apply(epoch, rows)
-            return epoch
+                await life.seats.apply(rows)
+            return life.number
 
         return await self._epochs.run(apply)
 

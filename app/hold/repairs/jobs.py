@@ -12,10 +12,6 @@ from typing import Protocol, TypeVar
 from app.clock import Clock
 from app.hold.epochs.current import CurrentEpoch
 from app.hold.pinning import Claims
-from app.hold.redis.holds import RedisHolds
-from app.hold.redis.inspection import Inspection
-from app.hold.redis.scripts import Scripts
-from app.hold.redis.seats import RedisSeats
 from app.hold.repairs.ceilings import CeilingReducer
 from app.hold.repairs.expirer import Expirer
 from app.hold.repairs.inventory_sync import InventorySync
@@ -59,33 +55,14 @@ class RepairJobs:
         raise KeyError(kind.__name__)
 
 
-def repair_jobs(
-    database: Database,
-    holds: RedisHolds,
-    seats: RedisSeats,
-    scripts: Scripts,
-    epochs: CurrentEpoch,
-    pins: Claims,
-    clock: Clock,
-) -> RepairJobs:
-    inspection = Inspection(scripts)
+def repair_jobs(database: Database, epochs: CurrentEpoch, pins: Claims, clock: Clock) -> RepairJobs:
     return RepairJobs(
-        Job("expirer", 0.5, Expirer(database, holds, epochs)),
-        Job("resolver", 1, Resolver(pins, holds, epochs)),
-        Job("sweeper", 1, Sweeper(database, holds, epochs)),
-        Job("inventory_sync", 1, InventorySync(database, seats, epochs)),
-        Job("ceiling_reducer", 5, CeilingReducer(database, seats, epochs)),
+        Job("expirer", 0.5, Expirer(database, epochs)),
+        Job("resolver", 1, Resolver(pins, epochs)),
+        Job("sweeper", 1, Sweeper(database, epochs)),
+        Job("inventory_sync", 1, InventorySync(database, epochs)),
+        Job("ceiling_reducer", 5, CeilingReducer(database, epochs)),
         Job("retention", 600, Retention(database, clock)),
-        Job(
-            "reconciler",
-            60,
-            Reconciler(database, inspection, epochs, clock),
-            is_cancelled_at_shutdown=True,
-        ),
-        Job(
-            "key_filter",
-            1,
-            IdempotencyKeyFilter(database, scripts, epochs),
-            is_cancelled_at_shutdown=True,
-        ),
+        Job("reconciler", 60, Reconciler(database, epochs, clock), is_cancelled_at_shutdown=True),
+        Job("key_filter", 1, IdempotencyKeyFilter(database, epochs), is_cancelled_at_shutdown=True),
     )

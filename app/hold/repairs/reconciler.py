@@ -23,7 +23,8 @@ from app.clock import Clock
 from app.hold.epochs.current import CurrentEpoch
 from app.hold.journal import scans
 from app.hold.model import JournalState, MemoState
-from app.hold.redis.inspection import CabinSeen, HoldSeen, Inspection
+from app.hold.redis.inspection import CabinSeen, HoldSeen
+from app.hold.redis.life import Life
 from app.ids import FlightId, HoldId
 from app.inventory import pages
 from app.inventory import store as inventory_store
@@ -40,7 +41,7 @@ PAUSE_SECONDS: Final = 0.005  # between parts, for who waits for the outcome
 RESTS_PER_PART: Final = 9  # and so many times what the part took, where nobody waits
 REST_SECONDS_MAX: Final = 1.0
 DEPARTED_FOR: Final = timedelta(days=1)
-AfterPart = Callable[[int, float], Awaitable[None]]
+AfterPart = Callable[[Life, float], Awaitable[None]]
 _ALIVE: Final = (MemoState.HELD, MemoState.PINNED)
 
 DRIFT_SEATS = Gauge(
@@ -72,22 +73,21 @@ class Drift:
 
 
 class Reconciler:
-    def __init__(
-        self, database: Database, inspection: Inspection, epochs: CurrentEpoch, clock: Clock
-    ) -> None:
+    def __init__(self, database: Database, epochs: CurrentEpoch, clock: Clock) -> None:
         self._database = database
-        self._inspection = inspection
         self._epochs = epochs
         self._clock = clock
 
     async def run_once(self, grace: timedelta = GRACE) -> None:
         """Compares, or shows what another process has found."""
-        may = await self._epochs.run(lambda e: self._inspection.may_compare(e, LEASE_SECONDS))
+        may = await self._epochs.run(
+            lambda life: life.inspection.take_comparison_lease(LEASE_SECONDS)
+        )
         if may:
             drifts = await self.compare(grace, self._let_requests_by)
             seats = seats_of(drifts)
             told = ",".join(str(seats[kind]) for kind in Kind)
-            await self._epochs.run(lambda epoch: self._inspection.tell(epoch, told))
+            await self._epochs.run(lambda life: life.inspection.publish_drift(told))
             for drift in drifts[:10]:
                 _log.error(
                     "inventory_drift",
@@ -96,7 +96,7 @@ class Reconciler:
                     count=drift.seats,
                     reason=drift.what,
                 )
-        told_by_any = await self._epochs.run(self._inspection.told)
+        told_by_any = await self._epochs.run(lambda life: life.inspection.published_drift())
         if told_by_any is not None:
             for kind, number in zip(Kind, told_by_any.split(","), strict=True):
                 DRIFT_SEATS.labels(kind.value).set(int(number))
@@ -109,55 +109,55 @@ class Reconciler:
         `after_part` is awaited after each part of the first, with the epoch and the seconds it took.
         """
         after_part = after_part or _pause
-        suspects = await self._epochs.run(lambda epoch: self._first_reading(epoch, after_part))
+        suspects = await self._epochs.run(lambda life: self._first_reading(life, after_part))
         if not suspects:
             return []
         await asyncio.sleep(grace.total_seconds())
-        again = await self._epochs.run(lambda epoch: self._second_reading(epoch, suspects))
+        again = await self._epochs.run(lambda life: self._second_reading(life, suspects))
         before = set(suspects)
         return [drift for drift in dict.fromkeys(again) if drift in before]
 
-    async def _let_requests_by(self, epoch: int, seconds: float) -> None:
+    async def _let_requests_by(self, life: Life, seconds: float) -> None:
         """Among millions the parts follow each other for minutes: a tenth of that is reading."""
-        await self._inspection.goes_on_comparing(epoch, LEASE_SECONDS)
+        await life.inspection.renew_comparison_lease(LEASE_SECONDS)
         await asyncio.sleep(min(RESTS_PER_PART * seconds, REST_SECONDS_MAX))
 
-    async def _first_reading(self, epoch: int, after_part: AfterPart) -> list[Drift]:
+    async def _first_reading(self, life: Life, after_part: AfterPart) -> list[Drift]:
         suspects: dict[Drift, None] = {}
         began = monotonic()
-        async with aclosing(self._parts(epoch)) as parts:
+        async with aclosing(self._parts(life)) as parts:
             async for found in parts:
                 suspects.update(dict.fromkeys(found))
                 if len(suspects) >= SUSPECTS_MAX:
                     break
-                await after_part(epoch, monotonic() - began)
+                await after_part(life, monotonic() - began)
                 began = monotonic()
         return list(suspects)[:SUSPECTS_MAX]
 
-    async def _parts(self, epoch: int) -> AsyncGenerator[list[Drift]]:
+    async def _parts(self, life: Life) -> AsyncGenerator[list[Drift]]:
         """All flights, then the holds that the journal has, then those that Redis has."""
         since, key = self._clock() - DEPARTED_FOR, pages.FIRST
         while rows := await self._rows(since, key):
-            yield await self._flights(epoch, rows)
+            yield await self._flights(life, rows)
             key = rows[-1].flight_id, rows[-1].cabin.value
         after = ""
         while hold_ids := await self._live_ids(after):
-            seen = await self._inspection.holds(epoch, hold_ids)
+            seen = await life.inspection.holds(hold_ids)
             yield await self._promised(hold_ids, seen)
             after = hold_ids[-1]
-        async for hold_ids in self._inspection.remembered(epoch):
-            yield await self._remembered(epoch, hold_ids)
+        async for hold_ids in life.inspection.hold_ids():
+            yield await self._remembered(life, hold_ids)
 
-    async def _second_reading(self, epoch: int, suspects: Sequence[Drift]) -> list[Drift]:
+    async def _second_reading(self, life: Life, suspects: Sequence[Drift]) -> list[Drift]:
         flight_ids = {drift.flight_id for drift in suspects if drift.hold_id is None}
         hold_ids = sorted({drift.hold_id for drift in suspects if drift.hold_id is not None})
         async with self._database.reading() as session:
             rows = await inventory_store.read_rows(session, flight_ids)
             states = await scans.states(session, hold_ids)
-        seen = await self._inspection.holds(epoch, hold_ids)
+        seen = await life.inspection.holds(hold_ids)
         live = [i for i in hold_ids if states.get(i) is JournalState.HELD]
         return [
-            *await self._flights(epoch, rows),
+            *await self._flights(life, rows),
             *await self._promised(live, seen),
             *_unpromised(hold_ids, seen, states),
         ]
@@ -170,9 +170,9 @@ class Reconciler:
         async with self._database.reading() as session:
             return await scans.live_ids(session, after, PAGE)
 
-    async def _flights(self, epoch: int, rows: Collection[InventoryRow]) -> list[Drift]:
+    async def _flights(self, life: Life, rows: Collection[InventoryRow]) -> list[Drift]:
         flight_ids = sorted({row.flight_id for row in rows})
-        seen = await self._inspection.flights(epoch, flight_ids)
+        seen = await life.inspection.flights(flight_ids)
         return [
             drift
             for row in rows
@@ -196,16 +196,16 @@ class Reconciler:
             for flight, _, _, seats in hold.lines
         ]
 
-    async def _remembered(self, epoch: int, hold_ids: Sequence[HoldId]) -> list[Drift]:
+    async def _remembered(self, life: Life, hold_ids: Sequence[HoldId]) -> list[Drift]:
         """Holds that Redis keeps, and the journal does not have HELD."""
         async with self._database.reading() as session:
             states = await scans.states(session, hold_ids)
         # What the journal has HELD was looked at from the other side.
         others = [i for i in hold_ids if states.get(i) is not JournalState.HELD]
-        return _unpromised(others, await self._inspection.holds(epoch, others), states)
+        return _unpromised(others, await life.inspection.holds(others), states)
 
 
-async def _pause(epoch: int, seconds: float) -> None:
+async def _pause(life: Life, seconds: float) -> None:
     await asyncio.sleep(PAUSE_SECONDS)
 
 

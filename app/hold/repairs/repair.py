@@ -17,9 +17,8 @@ from app.hold.journal import scans
 from app.hold.journal import store as journal
 from app.hold.model import JournalState, MemoState
 from app.hold.pinning import Claims
-from app.hold.redis.epochs import HOLDS_AT_ONCE, RedisEpochs
-from app.hold.redis.holds import RedisHolds
-from app.hold.redis.inspection import Inspection
+from app.hold.redis.life import Life
+from app.hold.redis.loading import HOLDS_MAX
 from app.hold.repairs.reconciler import GRACE, Drift, Reconciler
 from app.ids import FlightId, HoldId
 from app.inventory import store as inventory_store
@@ -37,18 +36,12 @@ class Repair:
     def __init__(
         self,
         database: Database,
-        store: RedisHolds,
-        epoch_store: RedisEpochs,
-        inspection: Inspection,
         epochs: CurrentEpoch,
         claims: Claims,
         reconciler: Reconciler,
         guardian: RecoveryGuardian,
     ) -> None:
         self._database = database
-        self._store = store
-        self._epoch_store = epoch_store
-        self._inspection = inspection
         self._epochs = epochs
         self._claims = claims
         self._reconciler = reconciler
@@ -57,7 +50,7 @@ class Repair:
     async def mend(self, drifts: Sequence[Drift], grace: timedelta = GRACE) -> Repaired:
         """`grace` is the reconciler's, which looks again afterwards."""
         try:
-            await self._epochs.run(lambda epoch: self._mend(epoch, drifts))
+            await self._epochs.run(lambda life: self._mend(life, drifts))
             left = await self._reconciler.compare(grace)
         except HoldStoreUnavailable:
             left = list(drifts)
@@ -67,41 +60,41 @@ class Repair:
         left = await self._reconciler.compare(grace)
         return Repaired(len(drifts), len(left), with_new_epoch=True)
 
-    async def _mend(self, epoch: int, drifts: Sequence[Drift]) -> None:
+    async def _mend(self, life: Life, drifts: Sequence[Drift]) -> None:
         hold_ids = sorted({drift.hold_id for drift in drifts if drift.hold_id is not None})
         flight_ids = {drift.flight_id for drift in drifts}
-        live = await self._mend_holds(epoch, hold_ids)
+        live = await self._mend_holds(life, hold_ids)
         async with self._database.reading() as session:
             rows = await inventory_store.read_rows(session, flight_ids)
         for flight_id in sorted(flight_ids):
             of_flight = [row for row in rows if row.flight_id == flight_id]
-            await self._inspection.mend(epoch, FlightId(flight_id), of_flight, live)
+            await life.inspection.repair_flight(FlightId(flight_id), of_flight, live)
 
-    async def _mend_holds(self, epoch: int, hold_ids: Sequence[HoldId]) -> list[HoldId]:
+    async def _mend_holds(self, life: Life, hold_ids: Sequence[HoldId]) -> list[HoldId]:
         """Those that are live, in Redis as in the journal."""
-        states = await self._judged(epoch, hold_ids)
+        states = await self._judged(life, hold_ids)
         promised = [i for i in hold_ids if states.get(i) is JournalState.HELD]
         async with self._database.reading() as session:
             holds = await scans.live_among(session, promised)
-        for start in range(0, len(holds), HOLDS_AT_ONCE):
-            await self._epoch_store.load_holds(epoch, holds[start : start + HOLDS_AT_ONCE])
+        for start in range(0, len(holds), HOLDS_MAX):
+            await life.loading.load_holds(holds[start : start + HOLDS_MAX])
         for hold_id in hold_ids:
             state = states.get(hold_id)
             if state is JournalState.CONFIRMED:
                 await self._claims.settle(hold_id)
             elif state is not None and state is not JournalState.HELD:
-                await self._store.end(epoch, hold_id, state)
+                await life.holds.end(hold_id, state)
         return promised
 
-    async def _judged(self, epoch: int, hold_ids: Sequence[HoldId]) -> dict[HoldId, JournalState]:
+    async def _judged(self, life: Life, hold_ids: Sequence[HoldId]) -> dict[HoldId, JournalState]:
         """As the journal has them, once it was told what Redis alone can say and what nobody promised."""
-        seen = await self._inspection.holds(epoch, hold_ids)
+        seen = await life.inspection.holds(hold_ids)
         expired = [i for i in hold_ids if seen[i].state is MemoState.EXPIRED]
 
         async def judge(session: WriteSession) -> dict[HoldId, JournalState]:
-            if await journal.prove_epoch(session, epoch):
-                await mark_expired(session, epoch, expired)
-                await journal.abort_missing(session, epoch, list(hold_ids))
+            if await journal.prove_epoch(session, life.number):
+                await mark_expired(session, life.number, expired)
+                await journal.abort_missing(session, life.number, list(hold_ids))
             return await scans.states(session, hold_ids)
 
         return await self._database.run_in_transaction(judge)

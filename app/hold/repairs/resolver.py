@@ -13,7 +13,6 @@ import structlog
 from app.errors import DomainError
 from app.hold.epochs.current import CurrentEpoch
 from app.hold.pinning import Claims
-from app.hold.redis.holds import RedisHolds
 
 _log = structlog.get_logger(__name__)
 
@@ -21,15 +20,16 @@ PINNED_FOR: Final = timedelta(seconds=5)  # longer than any request lasts: most 
 
 
 class Resolver:
-    def __init__(self, claims: Claims, store: RedisHolds, epochs: CurrentEpoch) -> None:
+    def __init__(self, claims: Claims, epochs: CurrentEpoch) -> None:
         self._claims = claims
-        self._store = store
         self._epochs = epochs
 
     async def run_once(self, pinned_for: timedelta = PINNED_FOR) -> int:
         """How many were settled; one that cannot be settled now does not keep the others from it."""
         settled = 0
-        for hold_id in await self._epochs.run(lambda e: self._store.left_pinned(e, pinned_for)):
+        for hold_id in await self._epochs.run(
+            lambda life: life.holds.pinned_longer_than(pinned_for)
+        ):
             try:
                 await self._claims.settle(hold_id)
                 settled += 1

@@ -15,7 +15,8 @@ from app.hold.epochs.current import CurrentEpoch
 from app.hold.journal import scans
 from app.hold.journal import store as journal
 from app.hold.model import JournalState, MemoState
-from app.hold.redis.holds import TAKE_BACK_MAX, RedisHolds
+from app.hold.redis.holds import TAKE_BACK_MAX
+from app.hold.redis.life import Life
 from app.ids import HoldId
 from app.inventory.model import InventoryRow
 from app.inventory.store import read_rows
@@ -29,23 +30,24 @@ _ALIVE: Final = (MemoState.HELD, MemoState.PINNED)
 
 
 class Sweeper:
-    def __init__(self, database: Database, store: RedisHolds, epochs: CurrentEpoch) -> None:
+    def __init__(self, database: Database, epochs: CurrentEpoch) -> None:
         self._database = database
-        self._store = store
         self._epochs = epochs
 
     async def run_once(self, granted_for: timedelta = GRANTED_FOR) -> int:
         """How many holds were ended in Redis."""
         ended = 0
         for _ in range(ROUNDS_MAX):
-            looked_at, swept = await self._epochs.run(lambda e: self._sweep_fresh(e, granted_for))
+            looked_at, swept = await self._epochs.run(
+                lambda life: self._sweep_fresh(life, granted_for)
+            )
             ended += swept
             if looked_at < TAKE_BACK_MAX:
                 break
         return ended + await self._epochs.run(self._sweep_ended)
 
-    async def _sweep_fresh(self, epoch: int, granted_for: timedelta) -> tuple[int, int]:
-        hold_ids = await self._store.fresh(epoch, granted_for)
+    async def _sweep_fresh(self, life: Life, granted_for: timedelta) -> tuple[int, int]:
+        hold_ids = await life.holds.unverified_grants(granted_for)
         if not hold_ids:
             return 0, 0
         async with self._database.reading() as session:
@@ -53,36 +55,36 @@ class Sweeper:
         missing = [hold_id for hold_id in hold_ids if hold_id not in found]
         if missing:
             aborted = await self._database.run_in_transaction(
-                lambda session: _abort(session, epoch, missing)
+                lambda session: _abort(session, life.number, missing)
             )
             found = {**found, **aborted}
-        swept = await self._end(epoch, await self._alive(epoch, found))
+        swept = await self._end(life, await self._alive(life, found))
         seen = [hold_id for hold_id in hold_ids if hold_id in found]
         if seen:  # what could not be judged now is looked for again
-            await self._store.forget_fresh(epoch, seen)
+            await life.holds.forget_verified(seen)
         return len(seen), swept
 
-    async def _sweep_ended(self, epoch: int) -> int:
+    async def _sweep_ended(self, life: Life) -> int:
         async with self._database.reading() as session:
             ended = await scans.just_ended(session, ENDED_WITHIN_SECONDS, ENDED_MAX)
-        return await self._end(epoch, await self._alive(epoch, ended))
+        return await self._end(life, await self._alive(life, ended))
 
     async def _alive(
-        self, epoch: int, states: Mapping[HoldId, JournalState]
+        self, life: Life, states: Mapping[HoldId, JournalState]
     ) -> dict[HoldId, JournalState]:
         """Those that the journal says have ended, and that Redis still counts."""
         ended = {i: state for i, state in states.items() if state is not JournalState.HELD}
         if not ended:
             return {}
-        seen = await self._store.read_memos(epoch, list(ended))
+        seen = await life.holds.read_memos(list(ended))
         return {i: state for i, state in ended.items() if seen[i].state in _ALIVE}
 
-    async def _end(self, epoch: int, states: Mapping[HoldId, JournalState]) -> int:
+    async def _end(self, life: Life, states: Mapping[HoldId, JournalState]) -> int:
         for hold_id, state in states.items():
             if state is JournalState.CONFIRMED:
-                await self._store.finish(epoch, hold_id, await self._rows_of(hold_id))
+                await life.holds.finish(hold_id, await self._rows_of(hold_id))
             else:
-                await self._store.end(epoch, hold_id, state)
+                await life.holds.end(hold_id, state)
         return len(states)
 
     async def _rows_of(self, hold_id: HoldId) -> list[InventoryRow]:

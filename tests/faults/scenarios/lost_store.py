@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from app.hold.model import MemoState
+from app.hold.redis.life import Life
 from app.ids import HoldId
 from app.wiring import Core
 from tests.faults.scenarios.audit import assert_sound, states_of
@@ -86,10 +87,8 @@ async def _assert_live(stack: Stack, core: Core, hold_ids: set[str]) -> None:
     for some in parts(sorted(hold_ids), READ_TOGETHER):
         named = [HoldId(hold_id) for hold_id in some]
 
-        async def read_memos(epoch: int, named: list[HoldId] = named) -> set[MemoState]:
-            return {
-                one.state for one in (await core.holds_in_redis.read_memos(epoch, named)).values()
-            }
+        async def read_memos(life: Life, named: list[HoldId] = named) -> set[MemoState]:
+            return {one.state for one in (await life.holds.read_memos(named)).values()}
 
         assert await core.epochs.run(read_memos) == {MemoState.HELD}
         assert set((await states_of(stack, some)).values()) == {"HELD"}

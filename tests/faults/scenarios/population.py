@@ -65,7 +65,7 @@ async def populate(core: Core, flights: int, holds: int, *, reserved: int) -> Po
 
 
 async def _held(core: Core, on_sale: list[Flight], numbers: Sequence[int]) -> list[JournalEntry]:
-    epoch = await core.epochs.current()
+    life = await core.epochs.life()
 
     async def grant(number: int) -> JournalEntry:
         key = f"crowd-{number}"
@@ -74,7 +74,7 @@ async def _held(core: Core, on_sale: list[Flight], numbers: Sequence[int]) -> li
         lines = tuple(SeatLine(one.flight_id, CabinName.ECONOMY, 1, 1) for one in taken)
         its_id = hold_id(_DEMO, key, 1)
         versions = {one.flight_id: 1 for one in taken}
-        granted = await core.holds_in_redis.place(epoch, its_id, its_id, "a" * 16, lines, versions)
+        granted = await life.holds.place(its_id, its_id, "a" * 16, lines, versions)
         assert isinstance(granted, Granted), granted
         return JournalEntry(
             hold_id=its_id,
@@ -87,7 +87,7 @@ async def _held(core: Core, on_sale: list[Flight], numbers: Sequence[int]) -> li
             segments=segments,
             passengers=_ONE,
             price=price(segments, _ONE),
-            epoch=epoch,
+            epoch=life.number,
             granted_at=granted.granted_at,
             expires_at=granted.expires_at,
             first_expires_at=granted.expires_at,

@@ -21,8 +21,8 @@ from app.hold.model import Hold, HoldStatus
 from app.hold.redis import keys
 from app.hold.redis.epochs import RedisEpochs
 from app.hold.redis.keys import Keys
+from app.hold.redis.loading import RedisLoading
 from app.hold.redis.scripts import EpochMoved
-from app.hold.redis.seats import RedisSeats
 from app.hold.service import HoldService
 from app.ids import FlightId
 from app.inventory.model import CabinName
@@ -83,13 +83,13 @@ async def test_an_empty_redis_is_loaded_and_every_promise_stands(start_core: Sta
     async with at_work(core) as holds:
         kept, released = await place(holds, 3), await place(holds, 2)
         await holds.release(DEMO, released.hold_id)
-        before = await core.epochs.current()
+        before = await core.epochs.number()
         await core.redis.flushall()
         with pytest.raises(HoldStoreUnavailable):
             await place(holds)
         await when_open(core)
 
-        assert await core.epochs.current() == before + 1
+        assert await core.epochs.number() == before + 1
         assert await open_seats(core) == 7
         assert (await holds.get(DEMO, kept.hold_id)).status is HoldStatus.ACTIVE
         assert (await holds.get(DEMO, kept.hold_id)).expires_at == kept.expires_at
@@ -108,13 +108,13 @@ async def test_a_restarted_redis_with_old_data_is_not_believed(
     await sell_from(core, TEN_SEATS)
     async with at_work(core) as holds:
         kept = await place(holds, 3)
-        epoch = await core.epochs.current()
+        epoch = await core.epochs.number()
         assert await core.redis.delete(f"{keys.TAG}:{epoch}:h:{kept.hold_id}") == 1
         await core.redis.hset(f"{keys.TAG}:{epoch}:f:{SOUTH}", "economy:held", "0")
         await server.stop()
         await server.start()  # on the same port, with the same data
         await when_open(core)
-        assert await core.epochs.current() == epoch + 1
+        assert await core.epochs.number() == epoch + 1
         assert await open_seats(core) == 7
         assert (await holds.get(DEMO, kept.hold_id)).status is HoldStatus.ACTIVE
 
@@ -128,7 +128,7 @@ async def test_old_data_is_not_believed_by_those_who_connect_at_once(
     await sell_from(core, TEN_SEATS)
     holds = core.holds(no_offers)
     await place(holds, 10)
-    epoch = await core.epochs.current()
+    epoch = await core.epochs.number()
     await core.redis.hset(f"{keys.TAG}:{epoch}:f:{SOUTH}", "economy:held", "0")
     await server.stop()
     await server.start()
@@ -146,10 +146,10 @@ async def test_two_processes_rebuild_once_and_both_go_on(start_core: StartCore) 
     await sell_from(one, TEN_SEATS)
     async with at_work(one) as holds, at_work(two) as others:
         await place(holds, 2)
-        before = await one.epochs.current()
+        before = await one.epochs.number()
         await one.redis.flushall()
         await asyncio.gather(when_open(one), when_open(two))
-        assert await one.epochs.current() == await two.epochs.current() == before + 1
+        assert await one.epochs.number() == await two.epochs.number() == before + 1
         await place(others, 8)
         with pytest.raises(SoldOut):
             await place(holds)
@@ -190,9 +190,7 @@ async def test_what_had_run_out_before_the_loss_is_not_revived(start_core: Start
     await core.redis.flushall()
     await core.guardian.ensure_open()
 
-    (read_memos,) = (
-        await core.holds_in_redis.read_memos(await core.epochs.current(), [first.hold_id])
-    ).values()
+    (read_memos,) = (await (await core.epochs.life()).holds.read_memos([first.hold_id])).values()
     assert read_memos.state == "UNKNOWN", (
         "it was cut off at the epoch's end, not loaded beside its heir"
     )
@@ -223,13 +221,13 @@ async def test_keys_of_ended_epochs_are_let_go(
 ) -> None:
     """Once: after the next is open, or before it is loaded where an attempt may have failed before."""
     core = await start_core()
-    discard, times = RedisEpochs.discard_earlier_epochs, list[int]()
+    discard, times = RedisEpochs.delete_keys_before, list[int]()
 
     async def counted(self: RedisEpochs, epoch: int) -> None:
         times.append(epoch)
         await discard(self, epoch)
 
-    monkeypatch.setattr(RedisEpochs, "discard_earlier_epochs", counted)
+    monkeypatch.setattr(RedisEpochs, "delete_keys_before", counted)
     await sell_from(core, TEN_SEATS)
     await place(core.holds(no_offers))
     if not is_there:
@@ -237,10 +235,10 @@ async def test_keys_of_ended_epochs_are_let_go(
     await core.guardian.start_over()
     async with asyncio.timeout(10):
         while True:
-            if await epochs_of(core) == {None, await core.epochs.current()}:
+            if await epochs_of(core) == {None, await core.epochs.number()}:
                 break
             await asyncio.sleep(0.02)
-    assert times == [await core.epochs.current()]
+    assert times == [await core.epochs.number()]
 
 
 async def test_what_attempts_leave_behind_does_not_add_up(start_core: StartCore) -> None:
@@ -248,9 +246,9 @@ async def test_what_attempts_leave_behind_does_not_add_up(start_core: StartCore)
     core = await start_core()
     await sell_from(core, TEN_SEATS)
     await place(core.holds(no_offers))
-    ended = await core.epochs.current()
+    ended = await core.epochs.number()
     for attempt in range(1, 4):
-        assert await core.epochs_in_redis.begin_loading(ended + attempt)
+        assert await core.epochs_in_redis.life(ended + attempt).loading.begin()
         await core.redis.hset(Keys(ended + attempt).flight(FlightId(SOUTH)), "version", "1")
     await core.redis.hset(f"{keys.TAG}:{ended}:f:gone", "version", "1")
 
@@ -277,13 +275,13 @@ async def test_a_rebuilder_that_was_overtaken_lets_go_of_nothing_newer(
     core = await start_core()
     await sell_from(core, TEN_SEATS)
     await place(core.holds(no_offers), 10)
-    overtaken = await core.epochs.current()
+    overtaken = await core.epochs.number()
     await core.redis.delete(keys.EPOCH)
     await core.guardian.ensure_open()
 
-    await core.epochs_in_redis.discard_earlier_epochs(overtaken)
+    await core.epochs_in_redis.delete_keys_before(overtaken)
 
-    assert await core.epochs.current() > overtaken
+    assert await core.epochs.number() > overtaken
     assert await open_seats(core) == 0
     with pytest.raises(SoldOut):
         await place(core.holds(no_offers))
@@ -292,12 +290,12 @@ async def test_a_rebuilder_that_was_overtaken_lets_go_of_nothing_newer(
 async def test_a_rebuilder_that_was_overtaken_opens_nothing(start_core: StartCore) -> None:
     core = await start_core()
     await sell_from(core, TEN_SEATS)
-    epoch = await core.epochs.current()
-    assert not await core.epochs_in_redis.begin_loading(epoch), "claimed before"
-    assert await core.epochs_in_redis.begin_loading(epoch + 5)
-    assert not await core.epochs_in_redis.begin_loading(epoch + 4)
+    epoch = await core.epochs.number()
+    assert not await core.epochs_in_redis.life(epoch).loading.begin(), "claimed before"
+    assert await core.epochs_in_redis.life(epoch + 5).loading.begin()
+    assert not await core.epochs_in_redis.life(epoch + 4).loading.begin()
     with pytest.raises(EpochMoved):
-        await core.epochs_in_redis.open_epoch(epoch + 4, TEN_SEATS.departing_at.utc)
+        await core.epochs_in_redis.life(epoch + 4).loading.open(TEN_SEATS.departing_at.utc)
 
 
 async def test_what_ran_out_is_ended_page_by_page(start_core: StartCore) -> None:
@@ -373,11 +371,11 @@ async def test_only_what_changed_is_written_twice(
     core = await start_core()
     await sell_from(core, *(flight(flight_id=f"flt_{n}") for n in range(1, 8)))
     written: list[list[str]] = []
-    load, load_all = RedisSeats.load, Loader.load
+    load, load_all = RedisLoading.load_rows, Loader.load
 
-    async def spied(self: RedisSeats, epoch: int, packed: str) -> None:
+    async def spied(self: RedisLoading, packed: str) -> None:
         written.append([row.partition("|")[0] for row in packed.splitlines()])
-        await load(self, epoch, packed)
+        await load(self, packed)
 
     async def and_then(self: Loader) -> None:
         await load_all(self)
@@ -385,14 +383,14 @@ async def test_only_what_changed_is_written_twice(
         await put_flights(core.database, flight(flight_id="flt_25"))
         await execute(core, "UPDATE inventory SET version = 7 WHERE flight_id = 'flt_6'")
 
-    monkeypatch.setattr(RedisSeats, "load", spied)
+    monkeypatch.setattr(RedisLoading, "load_rows", spied)
     monkeypatch.setattr(Loader, "load", and_then)
     await core.redis.flushall()
     await core.guardian.ensure_open()
 
     assert written[:4] == [[f"flt_{n}", f"flt_{n + 1}"] for n in (1, 3, 5)] + [["flt_7"]]
     assert written[4:] == [[], ["flt_25", "flt_3"], ["flt_4"], ["flt_5", "flt_6"]]
-    names = Keys(await core.epochs.current())
+    names = (await core.epochs.life()).keys
     versions = [
         await core.redis.hget(names.flight(FlightId(f"flt_{n}")), "economy:version")
         for n in (25, 6)
@@ -402,7 +400,7 @@ async def test_only_what_changed_is_written_twice(
 
 async def data_of(core: Core) -> dict[str, object]:
     """What the present epoch's keys hold, but for marks, and holds whose rows nobody has looked for."""
-    names = Keys(await core.epochs.current())
+    names = (await core.epochs.life()).keys
     found: dict[str, object] = {}
     async for raw in core.redis.scan_iter(match=f"{names.prefix}*"):
         key = raw.decode()

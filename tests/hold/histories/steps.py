@@ -11,7 +11,7 @@ import pytest
 from app.hold.journal import store as journal
 from app.hold.model import Granted, Hold, JournalEntry
 from app.hold.pinning import Claim
-from app.hold.redis.epochs import RedisEpochs
+from app.hold.redis.loading import RedisLoading
 from app.hold.service import HoldService
 from app.idempotency.model import IdempotencyKey
 from app.ids import HoldId
@@ -63,10 +63,10 @@ async def append(core: Core, promises: Sequence[JournalEntry]) -> set[HoldId]:
 
 async def regrant(core: Core, promise: JournalEntry) -> Granted:
     """A late duplicate's script call, by a process that never gets any further."""
-    epoch = await core.epochs.current()
+    life = await core.epochs.life()
     versions = {line.flight_id: 1 for line in promise.lines}
     its_id = promise.hold_id
-    granted = await core.holds_in_redis.place(epoch, its_id, its_id, "r", promise.lines, versions)
+    granted = await life.holds.place(its_id, its_id, "r", promise.lines, versions)
     assert isinstance(granted, Granted)
     return granted
 
@@ -87,11 +87,11 @@ async def let_lease_run_out(core: Core) -> None:
 
 def after_loading(monkeypatch: pytest.MonkeyPatch, then: Callable[[], Awaitable[None]]) -> None:
     """Once, when a rebuild has written holds that it read in its snapshot, `then` happens."""
-    load_part, waiting = RedisEpochs.load_part, [then]
+    load_part, waiting = RedisLoading.load_part, [then]
 
-    async def load(self: RedisEpochs, epoch: int, number: int, **what: Any) -> None:
-        await load_part(self, epoch, number, **what)
+    async def load(self: RedisLoading, number: int, **what: Any) -> None:
+        await load_part(self, number, **what)
         if waiting:
             await waiting.pop()()
 
-    monkeypatch.setattr(RedisEpochs, "load_part", load)
+    monkeypatch.setattr(RedisLoading, "load_part", load)

@@ -33,7 +33,7 @@ async def test_a_failed_booking_cannot_let_go_of_what_its_retry_has_pinned(
     assert first.epoch is not None
     assert first.fence is not None
 
-    await failed.holds_in_redis.unpin(first.epoch, hold.hold_id, first.fence)
+    await failed.epochs_in_redis.life(first.epoch).holds.unpin(hold.hold_id, first.fence)
     await clock_passes(hold.expires_at)
     await failed.repairs[Expirer].run_once()
 

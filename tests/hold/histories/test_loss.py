@@ -177,7 +177,7 @@ async def test_a_rebuilder_that_slept_writes_nothing_into_a_newer_epoch(
         old_rows = await pages.packed_rows(session, utc_now(), pages.FIRST, pages.LAST, 10)
     assert memos is not None
     assert old_rows is not None
-    epoch = await asleep.epochs.current()
+    epoch = await asleep.epochs.number()
 
     async def overtake() -> None:
         await let_lease_run_out(awake)
@@ -189,13 +189,14 @@ async def test_a_rebuilder_that_slept_writes_nothing_into_a_newer_epoch(
     with pytest.raises((HoldStoreUnavailable, EpochMoved)):
         await lose_and_rebuild(asleep)
 
-    assert await awake.epochs.current() == epoch + 2
+    assert await awake.epochs.number() == epoch + 2
+    slept = asleep.epochs_in_redis.life(epoch + 1)
     for step in (
-        asleep.seats_in_redis.load(epoch + 1, old_rows.text),
-        asleep.epochs_in_redis.load_part(epoch + 1, 99, memos=memos.text),
-        asleep.epochs_in_redis.load_holds(epoch + 1, [live]),
-        asleep.holds_in_redis.end(epoch + 1, hold.hold_id, JournalState.RELEASED, loading=True),
-        asleep.epochs_in_redis.open_epoch(epoch + 1, live.granted_at),
+        slept.loading.load_rows(old_rows.text),
+        slept.loading.load_part(99, memos=memos.text),
+        slept.loading.load_holds([live]),
+        slept.holds.end(hold.hold_id, JournalState.RELEASED, loading=True),
+        slept.loading.open(live.granted_at),
     ):
         with pytest.raises(EpochMoved):
             await step
@@ -232,7 +233,7 @@ async def test_a_rebuilder_that_slept_does_not_declare_another_s_epoch_ready(
     """The newer one has not read again what was booked meanwhile: until then bookings need no pin."""
     asleep, awake = await start_core(), await start_core()
     await hold_one(await on_sale(asleep, 1))
-    epoch = await asleep.epochs.current()
+    epoch = await asleep.epochs.number()
     was_overtaken, may_go_on = asyncio.Event(), asyncio.Event()
     newer: list[asyncio.Task[None]] = []
 
@@ -269,7 +270,7 @@ async def test_an_extension_that_redis_did_not_hear_of_is_not_in_the_journal(
     holds = await on_sale(core, 1)
     hold = await hold_one(holds)
 
-    async def lost(self: RedisHolds, epoch: int, hold_id: HoldId) -> None:
+    async def lost(self: RedisHolds, hold_id: HoldId) -> None:
         raise HoldStoreUnavailable
 
     with monkeypatch.context() as away:

@@ -62,14 +62,14 @@ async def test_an_epoch_is_ended_behind_a_crowd_of_appenders(
 ) -> None:
     """A share lock passes an update that waits; without the gate the newcomers would starve it."""
     await hold_one(await on_sale(core, 1))
-    epoch = await core.epochs.current()
+    epoch = await core.epochs.number()
     async with appenders(empty_database, epoch), asyncio.timeout(10):
         await lose_and_rebuild(core)
     (took,) = await rows(
         "SELECT extract(epoch FROM bumped_at - (SELECT max(granted_at) FROM hold_journal)) AS s"
         " FROM redis_epoch"
     )
-    assert await core.epochs.current() == epoch + 1
+    assert await core.epochs.number() == epoch + 1
     assert took["s"] < 8
 
 

@@ -138,7 +138,7 @@ def lowered(limit: int) -> CabinChange:
 
 async def test_a_hold_that_redis_lost_sight_of_is_not_shown_as_ended(core: Core) -> None:
     hold = await hold_one(await on_sale(core, 1))
-    epoch = await core.epochs.current()
+    epoch = await core.epochs.number()
     await core.redis.delete(f"{{hf}}:{epoch}:h:{hold.hold_id}")
     for ask in (book, extend, read):
         with pytest.raises(HoldStoreUnavailable):

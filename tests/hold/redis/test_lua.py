@@ -26,11 +26,10 @@ from app.hold.model import (
 from app.hold.redis import keys
 from app.hold.redis import scripts as scripts_module
 from app.hold.redis.epochs import RedisEpochs
-from app.hold.redis.holds import RedisHolds
-from app.hold.redis.inspection import Inspection
 from app.hold.redis.keys import Keys
+from app.hold.redis.life import Life
 from app.hold.redis.scripts import EpochMoved, Scripts
-from app.hold.redis.seats import RedisSeats, Taken
+from app.hold.redis.seats import RedisSeats, TakenSeats
 from app.ids import FlightId, HoldId
 from app.inventory.model import CabinName, InventoryRow, SeatLine, open_seats
 from app.storage.lua import Argument, Script
@@ -44,16 +43,6 @@ ROWS = "flt_1|economy|1|9|0|1\nflt_2|first|1|4,3|2,0|1"
 UNTIL = 4_000_000_000_000_000
 MEMO = f"hold_a flt_1|economy|1|2 {UNTIL} 1 1 0 r"
 WAITS: list[Argument] = [FLIGHT, "economy", 1, 2, UNTIL, 2, UNTIL, "hold_a"]
-
-
-class Stores(RedisHolds):
-    """All scripts over one connection."""
-
-    def __init__(self, client: Redis, ttl: timedelta) -> None:
-        scripts = Scripts(client)
-        super().__init__(scripts, ttl)
-        self.seats, self.epochs = RedisSeats(scripts), RedisEpochs(scripts)
-        self.inspection = Inspection(scripts)
 
 
 def row(
@@ -87,22 +76,24 @@ async def client(server: str) -> AsyncIterator[Redis]:
 
 async def opened(
     client: Redis, *rows: InventoryRow, ttl: timedelta = timedelta(minutes=10)
-) -> Stores:
-    store = Stores(client, ttl)
+) -> Life:
+    life = RedisEpochs(Scripts(client), ttl).life(EPOCH)
     await client.set(keys.EPOCH, EPOCH)
-    await store.seats.apply(EPOCH, rows)
-    return store
+    await life.seats.apply(rows)
+    return life
 
 
 async def held(client: Redis, flight_id: FlightId = FLIGHT) -> tuple[int, ...]:
-    (counts,) = await RedisSeats(Scripts(client)).counts(EPOCH, [(flight_id, CabinName.ECONOMY)])
+    (counts,) = await RedisSeats(Scripts(client), Keys(EPOCH)).counts(
+        [(flight_id, CabinName.ECONOMY)]
+    )
     assert counts is not None
     return counts.held
 
 
-async def place(store: Stores, name: str, *lines: SeatLine) -> object:
+async def place(life: Life, name: str, *lines: SeatLine) -> object:
     versions = {line.flight_id: 1 for line in lines}
-    return await store.place(EPOCH, HoldId(name), HoldId(name), "r", lines, versions)
+    return await life.holds.place(HoldId(name), HoldId(name), "r", lines, versions)
 
 
 async def test_the_arithmetic_is_the_same_in_lua(client: Redis) -> None:
@@ -112,11 +103,11 @@ async def test_the_arithmetic_is_the_same_in_lua(client: Redis) -> None:
         flight_id = FlightId(f"flt_case{case}")
         limits = tuple(chance.randint(0, 9) for _ in range(chance.randint(1, 8)))
         sold = tuple(chance.randint(0, 2) for _ in limits)
-        store = await opened(client, row(limits, sold=sold, flight_id=flight_id))
+        life = await opened(client, row(limits, sold=sold, flight_id=flight_id))
         taken = list(sold)
         for step in range(12):
             position, seats = chance.randint(1, len(limits)), chance.randint(1, 3)
-            outcome = await place(store, f"hold_{case}_{step}", line(position, seats, flight_id))
+            outcome = await place(life, f"hold_{case}_{step}", line(position, seats, flight_id))
             if open_seats(limits, taken)[position - 1] >= seats:
                 assert isinstance(outcome, Granted), (limits, taken, position, seats)
                 taken[position - 1] += seats
@@ -127,70 +118,70 @@ async def test_the_arithmetic_is_the_same_in_lua(client: Redis) -> None:
 
 
 async def test_all_lines_or_none(client: Redis) -> None:
-    store = await opened(client, row((5,)), row((1,), flight_id=OTHER))
+    life = await opened(client, row((5,)), row((1,), flight_id=OTHER))
     for lines in ((line(1, 2), line(1, 2, OTHER)), (line(1, 2, OTHER), line(1, 2))):
-        assert isinstance(await place(store, "hold_a", *lines), Full)
+        assert isinstance(await place(life, "hold_a", *lines), Full)
         assert await held(client) == await held(client, OTHER) == (0,)
-    assert isinstance(await place(store, "hold_b", line(1, 1), line(1, 1, OTHER)), Granted)
+    assert isinstance(await place(life, "hold_b", line(1, 1), line(1, 1, OTHER)), Granted)
     assert await held(client) == await held(client, OTHER) == (1,)
 
 
 async def test_two_lines_in_one_cabin_are_counted_together(client: Redis) -> None:
-    store = await opened(client, row((5, 3)))
-    assert isinstance(await place(store, "hold_a", line(1, 3), line(2, 3)), Full)
-    assert isinstance(await place(store, "hold_b", line(1, 2), line(2, 3)), Granted)
+    life = await opened(client, row((5, 3)))
+    assert isinstance(await place(life, "hold_a", line(1, 3), line(2, 3)), Full)
+    assert isinstance(await place(life, "hold_b", line(1, 2), line(2, 3)), Granted)
     assert await held(client) == (2, 3)
 
 
 async def test_asked_again_it_says_what_became_of_it(client: Redis) -> None:
-    store = await opened(client, row((5,)))
-    granted = await place(store, "hold_a", line(1, 2))
+    life = await opened(client, row((5,)))
+    granted = await place(life, "hold_a", line(1, 2))
     assert isinstance(granted, Granted)
-    again = await place(store, "hold_a", line(1, 2))
+    again = await place(life, "hold_a", line(1, 2))
     assert again == Remembered(MemoState.HELD, granted.expires_at, granted.granted_at, "r")
     assert await held(client) == (2,)
-    await store.end(EPOCH, HoldId("hold_a"), JournalState.RELEASED)
-    after = await place(store, "hold_a", line(1, 2))
+    await life.holds.end(HoldId("hold_a"), JournalState.RELEASED)
+    after = await place(life, "hold_a", line(1, 2))
     assert isinstance(after, Remembered)
     assert after.state is MemoState.RELEASED
     assert await held(client) == (0,)
 
 
 async def test_a_release_before_its_hold_leaves_a_tombstone(client: Redis) -> None:
-    store = await opened(client, row((5,)))
-    await store.end(EPOCH, HoldId("hold_a"), JournalState.RELEASED)
-    late = await place(store, "hold_a", line(1, 2))
+    life = await opened(client, row((5,)))
+    await life.holds.end(HoldId("hold_a"), JournalState.RELEASED)
+    late = await place(life, "hold_a", line(1, 2))
     assert isinstance(late, Remembered)
     assert await held(client) == (0,)
 
 
 async def test_what_ran_out_is_taken_back_by_whoever_asks(client: Redis) -> None:
-    store = await opened(
+    life = await opened(
         client, row((2,)), row((2,), flight_id=OTHER), ttl=timedelta(milliseconds=30)
     )
-    assert isinstance(await place(store, "hold_a", line(1, 2), line(1, 2, OTHER)), Granted)
-    outcome = await place(store, "hold_b", line(1, 2))
+    assert isinstance(await place(life, "hold_a", line(1, 2), line(1, 2, OTHER)), Granted)
+    outcome = await place(life, "hold_b", line(1, 2))
     while isinstance(outcome, Full):
         assert outcome.next_release_at is not None
-        outcome = await place(store, "hold_b", line(1, 2))
+        outcome = await place(life, "hold_b", line(1, 2))
     assert isinstance(outcome, Granted)
     assert await held(client) == (2,)
     assert await held(client, OTHER) == (0,), "the other flight's seats came back with it"
-    assert await store.taken_back(EPOCH) == ["hold_a"]
+    assert await life.holds.unrecorded_expiries() == ["hold_a"]
 
 
 async def test_no_clock_runs_behind_a_hold_that_was_taken_back(client: Redis) -> None:
     """Else the next grant may look older than that hold's end, and a rebuild, which goes by the latest
     grant, revives it.
     """
-    store = await opened(client, row((1,)), ttl=timedelta(milliseconds=20))
+    life = await opened(client, row((1,)), ttl=timedelta(milliseconds=20))
     ways: dict[str, Callable[[], Awaitable[object]]] = {
-        "hold_a": lambda: store.pin(EPOCH, HoldId("hold_a")),
-        "hold_b": lambda: store.take_back_expired(EPOCH),
-        "hold_c": lambda: place(store, "hold_d", line(1, 2)),
+        "hold_a": lambda: life.holds.pin(HoldId("hold_a")),
+        "hold_b": lambda: life.holds.expire_due(),
+        "hold_c": lambda: place(life, "hold_d", line(1, 2)),
     }
     for name, take_back in ways.items():
-        granted = await place(store, name, line(1, 1))
+        granted = await place(life, name, line(1, 1))
         assert isinstance(granted, Granted)
         while await client_time(client) <= granted.expires_at:
             pass
@@ -204,50 +195,50 @@ async def test_no_clock_runs_behind_a_hold_that_was_taken_back(client: Redis) ->
 async def test_more_than_one_call_takes_back_is_asked_again_and_never_called_full(
     client: Redis,
 ) -> None:
-    store = await opened(client, row((450,)))
+    life = await opened(client, row((450,)))
     for number in range(450):
-        assert isinstance(await place(store, f"hold_{number}", line(1, 1)), Granted)
+        assert isinstance(await place(life, f"hold_{number}", line(1, 1)), Granted)
     await client.set(keys.CLOCK, int((await client.time())[0] + 3600) * 1_000_000)
-    assert isinstance(await place(store, "hold_last", line(1, 450)), Granted)
+    assert isinstance(await place(life, "hold_last", line(1, 450)), Granted)
     assert await held(client) == (450,)
 
 
 async def test_a_pinned_hold_is_out_of_reach_of_time(client: Redis) -> None:
-    store = await opened(client, row((1,)))
+    life = await opened(client, row((1,)))
     hold = HoldId("hold_a")
-    await place(store, hold, line(1, 1))
-    assert await store.pin(EPOCH, hold) == Pinned(1)
+    await place(life, hold, line(1, 1))
+    assert await life.holds.pin(hold) == Pinned(1)
     await client.set(keys.CLOCK, int((await client.time())[0] + 3600) * 1_000_000)
-    assert isinstance(await place(store, "hold_b", line(1, 1)), Full)
-    await store.take_back_expired(EPOCH)
-    assert await store.pin(EPOCH, hold) == Pinned(1), "repeatable"
-    await store.unpin(EPOCH, hold, 1)
-    assert await store.pin(EPOCH, hold) == Pinned(1), "an equal fence moves nothing"
-    await store.unpin(EPOCH, hold, 2)
-    assert isinstance(await place(store, "hold_b", line(1, 1)), Granted), "free by its own time"
-    assert await store.pin(EPOCH, hold) is MemoState.EXPIRED
+    assert isinstance(await place(life, "hold_b", line(1, 1)), Full)
+    await life.holds.expire_due()
+    assert await life.holds.pin(hold) == Pinned(1), "repeatable"
+    await life.holds.unpin(hold, 1)
+    assert await life.holds.pin(hold) == Pinned(1), "an equal fence moves nothing"
+    await life.holds.unpin(hold, 2)
+    assert isinstance(await place(life, "hold_b", line(1, 1)), Granted), "free by its own time"
+    assert await life.holds.pin(hold) is MemoState.EXPIRED
 
 
 async def test_a_sale_moves_seats_from_held_to_sold_once(client: Redis) -> None:
-    store = await opened(client, row((5,)))
+    life = await opened(client, row((5,)))
     hold = HoldId("hold_a")
-    await place(store, hold, line(1, 2))
-    await store.pin(EPOCH, hold)
+    await place(life, hold, line(1, 2))
+    await life.holds.pin(hold)
     for _ in range(2):
-        await store.finish(EPOCH, hold, [row((5,), sold=(2,), version=2)])
-        (counts,) = await store.seats.counts(EPOCH, [(FLIGHT, CabinName.ECONOMY)])
+        await life.holds.finish(hold, [row((5,), sold=(2,), version=2)])
+        (counts,) = await life.seats.counts([(FLIGHT, CabinName.ECONOMY)])
         assert counts is not None
         assert (counts.sold, counts.held, counts.open) == ((2,), (0,), (3,))
-    await store.end(EPOCH, hold, JournalState.RELEASED)
-    assert (await store.read_memos(EPOCH, [hold]))[hold].state is MemoState.SOLD, "never undone"
+    await life.holds.end(hold, JournalState.RELEASED)
+    assert (await life.holds.read_memos([hold]))[hold].state is MemoState.SOLD, "never undone"
 
 
 async def test_rows_are_taken_over_by_version_alone(client: Redis) -> None:
-    store = await opened(client, row((5,), sold=(2,), version=4))
-    await place(store, "hold_a", line(1, 1))
+    life = await opened(client, row((5,), sold=(2,), version=4))
+    await place(life, "hold_a", line(1, 1))
     for version, limits, sold in ((3, (9,), (0,)), (4, (8,), (1,)), (5, (6,), (3,))):
-        await store.seats.apply(EPOCH, [row(limits, sold=sold, version=version)])
-        (counts,) = await store.seats.counts(EPOCH, [(FLIGHT, CabinName.ECONOMY)])
+        await life.seats.apply([row(limits, sold=sold, version=version)])
+        (counts,) = await life.seats.counts([(FLIGHT, CabinName.ECONOMY)])
         assert counts is not None
         newer = version > 4
         assert (counts.limits, counts.sold) == ((limits, sold) if newer else ((5,), (2,)))
@@ -255,40 +246,41 @@ async def test_rows_are_taken_over_by_version_alone(client: Redis) -> None:
 
 
 async def test_an_extension_is_given_once(client: Redis) -> None:
-    store = await opened(client, row((5,)))
-    granted = await place(store, "hold_a", line(1, 1))
+    life = await opened(client, row((5,)))
+    granted = await place(life, "hold_a", line(1, 1))
     assert isinstance(granted, Granted)
     for _ in range(2):
-        extended = await store.extend(EPOCH, HoldId("hold_a"))
+        extended = await life.holds.extend(HoldId("hold_a"))
         assert isinstance(extended, Extended)
         assert extended.expires_at == granted.expires_at + timedelta(minutes=10)
-    assert await store.extend(EPOCH, HoldId("hold_x")) is MemoState.UNKNOWN
+    assert await life.holds.extend(HoldId("hold_x")) is MemoState.UNKNOWN
 
 
 async def test_no_script_speaks_for_another_epoch(client: Redis) -> None:
-    store = await opened(client, row((5,)))
-    await place(store, "hold_a", line(1, 1))
+    life = await opened(client, row((5,)))
+    await place(life, "hold_a", line(1, 1))
     hold = HoldId("hold_a")
     before = await everything(client)
+    other = RedisEpochs(Scripts(client), timedelta(minutes=10)).life(EPOCH - 1)
     for call in (
-        store.place(EPOCH - 1, HoldId("hold_b"), HoldId("hold_b"), "r", [line(1, 1)], {FLIGHT: 1}),
-        store.pin(EPOCH - 1, hold),
-        store.unpin(EPOCH - 1, hold, 9),
-        store.extend(EPOCH - 1, hold),
-        store.end(EPOCH - 1, hold, JournalState.RELEASED),
-        store.finish(EPOCH - 1, hold, [row((9,), version=9)]),
-        store.seats.apply(EPOCH - 1, [row((9,), version=9)]),
-        store.seats.fence(EPOCH - 1, FLIGHT, "one"),
-        store.take_back_expired(EPOCH - 1),
-        store.read_memos(EPOCH - 1, [hold]),
-        store.seats.counts(EPOCH - 1, [(FLIGHT, CabinName.ECONOMY)]),
-        store.seats.load(EPOCH - 1, ROWS),
-        store.epochs.load_part(EPOCH - 1, 1, memos=MEMO, waits=WAITS),
-        store.epochs.load_holds(EPOCH - 1, []),
-        store.inspection.flights(EPOCH - 1, [FLIGHT]),
-        store.inspection.holds(EPOCH - 1, [hold]),
-        store.inspection.mend(EPOCH - 1, FLIGHT, [row((9,), version=9)], [hold]),
-        store.epochs.open_epoch(EPOCH - 1, (await client_time(client))),
+        other.holds.place(HoldId("hold_b"), HoldId("hold_b"), "r", [line(1, 1)], {FLIGHT: 1}),
+        other.holds.pin(hold),
+        other.holds.unpin(hold, 9),
+        other.holds.extend(hold),
+        other.holds.end(hold, JournalState.RELEASED),
+        other.holds.finish(hold, [row((9,), version=9)]),
+        other.seats.apply([row((9,), version=9)]),
+        other.seats.raise_write_barrier(FLIGHT, "one"),
+        other.holds.expire_due(),
+        other.holds.read_memos([hold]),
+        other.seats.counts([(FLIGHT, CabinName.ECONOMY)]),
+        other.loading.load_rows(ROWS),
+        other.loading.load_part(1, memos=MEMO, sums=WAITS),
+        other.loading.load_holds([]),
+        other.inspection.flights([FLIGHT]),
+        other.inspection.holds([hold]),
+        other.inspection.repair_flight(FLIGHT, [row((9,), version=9)], [hold]),
+        other.loading.open(await client_time(client)),
     ):
         with pytest.raises(EpochMoved):
             await call
@@ -297,38 +289,38 @@ async def test_no_script_speaks_for_another_epoch(client: Redis) -> None:
 
 async def test_a_part_that_comes_again_does_nothing(client: Redis) -> None:
     """Nor does it when its hold has ended since."""
-    store = await opened(client, row((5,)))
+    life = await opened(client, row((5,)))
     await client.set(keys.LOADING, EPOCH)
     hold = HoldId("hold_a")
     for ended in (False, True):
-        await store.epochs.load_part(EPOCH, 1, memos=MEMO)
-        await store.epochs.load_part(EPOCH, 2, waits=WAITS)
-        (seen,) = (await store.read_memos(EPOCH, [hold])).values()
+        await life.loading.load_part(1, memos=MEMO)
+        await life.loading.load_part(2, sums=WAITS)
+        (seen,) = (await life.holds.read_memos([hold])).values()
         assert (seen.state, await held(client)) == (
             (MemoState.RELEASED, (0,)) if ended else (MemoState.HELD, (2,))
         )
-        await store.end(EPOCH, hold, JournalState.RELEASED)
-    await store.epochs.load_part(EPOCH, 3, waits=WAITS)
+        await life.holds.end(hold, JournalState.RELEASED)
+    await life.loading.load_part(3, sums=WAITS)
     assert await held(client) == (2,), "another part is another's"
 
 
 async def test_a_part_that_broke_off_is_not_said_to_be_written(client: Redis) -> None:
-    store = await opened(client, row((5,)))
+    life = await opened(client, row((5,)))
     await client.set(keys.LOADING, EPOCH)
     await client.set(Keys(EPOCH).expiries(FLIGHT), "no set")
     for _ in range(2):
         with pytest.raises(HoldStoreUnavailable):
-            await store.epochs.load_part(EPOCH, 1, waits=WAITS)
+            await life.loading.load_part(1, sums=WAITS)
 
 
 async def test_rows_are_loaded_by_version(client: Redis) -> None:
-    store = await opened(client, row((5,), version=2))
+    life = await opened(client, row((5,), version=2))
     await client.set(keys.LOADING, EPOCH)
-    await place(store, "hold_a", line(1, 2))
+    await place(life, "hold_a", line(1, 2))
     for text, limits in ((ROWS, (5,)), (ROWS.replace("|1|9|", "|3|9|"), (9,))):
-        await store.seats.load(EPOCH, text)
-        here, other = await store.seats.counts(
-            EPOCH, [(FLIGHT, CabinName.ECONOMY), (OTHER, CabinName.FIRST)]
+        await life.loading.load_rows(text)
+        here, other = await life.seats.counts(
+            [(FLIGHT, CabinName.ECONOMY), (OTHER, CabinName.FIRST)]
         )
         assert here is not None
         assert other is not None
@@ -337,65 +329,65 @@ async def test_rows_are_loaded_by_version(client: Redis) -> None:
 
 
 async def test_terms_that_changed_and_fences_stop_a_hold(client: Redis) -> None:
-    store = await opened(client, row((5,)))
-    stale = await store.place(
-        EPOCH, HoldId("hold_a"), HoldId("hold_a"), "r", [line(1, 1)], {FLIGHT: 2}
+    life = await opened(client, row((5,)))
+    stale = await life.holds.place(
+        HoldId("hold_a"), HoldId("hold_a"), "r", [line(1, 1)], {FLIGHT: 2}
     )
     assert isinstance(stale, Stale)
-    assert await store.seats.fence(EPOCH, FLIGHT, "one")
-    assert not isinstance(await place(store, "hold_a", line(1, 1)), Granted)
-    assert await store.seats.fence(EPOCH, FLIGHT, "other")
-    await store.seats.apply(EPOCH, [row((5,), version=2)], lift_fence="one")
-    assert not isinstance(await place(store, "hold_a", line(1, 1)), Granted), "the other stands"
-    await store.seats.apply(EPOCH, [row((5,), version=2)], lift_fence="other")
-    assert isinstance(await place(store, "hold_a", line(1, 1)), Granted)
-    assert not await store.seats.fence(EPOCH, FLIGHT, "third"), "seats are held"
+    assert await life.seats.raise_write_barrier(FLIGHT, "one")
+    assert not isinstance(await place(life, "hold_a", line(1, 1)), Granted)
+    assert await life.seats.raise_write_barrier(FLIGHT, "other")
+    await life.seats.apply([row((5,), version=2)], lift_barrier="one")
+    assert not isinstance(await place(life, "hold_a", line(1, 1)), Granted), "the other stands"
+    await life.seats.apply([row((5,), version=2)], lift_barrier="other")
+    assert isinstance(await place(life, "hold_a", line(1, 1)), Granted)
+    assert not await life.seats.raise_write_barrier(FLIGHT, "third"), "seats are held"
 
 
 @pytest.mark.parametrize(
     "ask",
     [
-        lambda store, hold_id: store.extend(EPOCH, hold_id),
-        lambda store, hold_id: store.read_memos(EPOCH, [hold_id]),
-        lambda store, hold_id: store.inspection.holds(EPOCH, [hold_id]),
+        lambda life, hold_id: life.holds.extend(hold_id),
+        lambda life, hold_id: life.holds.read_memos([hold_id]),
+        lambda life, hold_id: life.inspection.holds([hold_id]),
     ],
     ids=["extend", "read", "inspect"],
 )
 async def test_a_hold_that_is_said_to_have_run_out_is_not_extended_by_a_clock_that_goes_back(
-    client: Redis, ask: Callable[[Stores, HoldId], Awaitable[object]]
+    client: Redis, ask: Callable[[Life, HoldId], Awaitable[object]]
 ) -> None:
     """The journal is about to be told. Clocks cannot be put back here: what keeps them is looked at."""
-    store, hold_id = (
+    life, hold_id = (
         await opened(client, row((5,)), ttl=timedelta(milliseconds=50)),
         HoldId("hold_a"),
     )
-    granted = await place(store, hold_id, line(1, 1))
+    granted = await place(life, hold_id, line(1, 1))
     assert isinstance(granted, Granted)
     await asyncio.sleep(0.06)
     assert int(await client.get(keys.CLOCK) or 0) < microseconds(granted.expires_at)
-    assert "EXPIRED" in str(await ask(store, hold_id))
+    assert "EXPIRED" in str(await ask(life, hold_id))
     assert int(await client.get(keys.CLOCK) or 0) >= microseconds(granted.expires_at)
 
 
 async def test_nothing_lives_for_ever_but_what_is_alive(client: Redis) -> None:
-    store = await opened(client, row((5,)), ttl=timedelta(milliseconds=500))
-    await place(store, "hold_a", line(1, 1))
+    life = await opened(client, row((5,)), ttl=timedelta(milliseconds=500))
+    await place(life, "hold_a", line(1, 1))
     for name in ("hold_b", "hold_c", "hold_d"):
-        await place(store, name, line(1, 1))
+        await place(life, name, line(1, 1))
     names = Keys(EPOCH)
     assert await client.pttl(names.memo(HoldId("hold_a"))) == -1, "a live hold has no key's age"
-    await store.end(EPOCH, HoldId("hold_b"), JournalState.RELEASED)
-    await store.pin(EPOCH, HoldId("hold_c"))
-    await store.finish(EPOCH, HoldId("hold_c"), [row((5,), sold=(1,), version=2)])
+    await life.holds.end(HoldId("hold_b"), JournalState.RELEASED)
+    await life.holds.pin(HoldId("hold_c"))
+    await life.holds.finish(HoldId("hold_c"), [row((5,), sold=(1,), version=2)])
     await asyncio.sleep(0.6)
-    assert await store.pin(EPOCH, HoldId("hold_d")) is MemoState.EXPIRED
+    assert await life.holds.pin(HoldId("hold_d")) is MemoState.EXPIRED
     while await client.exists(names.due):
-        await store.take_back_expired(EPOCH)
-    untold = [names.memo(hold_id) for hold_id in await store.taken_back(EPOCH)]
+        await life.holds.expire_due()
+    untold = [names.memo(hold_id) for hold_id in await life.holds.unrecorded_expiries()]
     assert len(untold) == 2
     assert {await client.pttl(memo) for memo in untold} == {-1}, "the journal is not told yet"
-    await store.forget_taken_back(EPOCH, await store.taken_back(EPOCH))
-    await store.forget_fresh(EPOCH, await store.fresh(EPOCH, timedelta(0)))
+    await life.holds.forget_expired(await life.holds.unrecorded_expiries())
+    await life.holds.forget_verified(await life.holds.unverified_grants(timedelta(0)))
     left = {key: await client.pttl(key) for key in await everything(client)}
     lasting = {key for key, age in left.items() if age == -1}
     marks = names.granted_on(int(time.time()) // 86_400)  # let go of by a later day
@@ -407,13 +399,13 @@ async def test_nothing_lives_for_ever_but_what_is_alive(client: Redis) -> None:
 
 async def test_lines_are_kept_until_the_journal_was_told_and_no_longer(client: Redis) -> None:
     """What a tombstone says is its state; what it held counts for as long as a rebuild may revive it."""
-    store = await opened(client, row((9,)), ttl=timedelta(milliseconds=300))
+    life = await opened(client, row((9,)), ttl=timedelta(milliseconds=300))
     for name in ("hold_released", "hold_sold", "hold_expired"):
-        await place(store, name, line(1, 2))
-    await store.end(EPOCH, HoldId("hold_released"), JournalState.RELEASED)
-    await store.finish(EPOCH, HoldId("hold_sold"), [row((9,), sold=(2,), version=2)])
-    while await store.taken_back(EPOCH) == []:
-        await store.take_back_expired(EPOCH)
+        await place(life, name, line(1, 2))
+    await life.holds.end(HoldId("hold_released"), JournalState.RELEASED)
+    await life.holds.finish(HoldId("hold_sold"), [row((9,), sold=(2,), version=2)])
+    while await life.holds.unrecorded_expiries() == []:
+        await life.holds.expire_due()
 
     async def kept() -> dict[str, bool]:
         names = ("hold_released", "hold_sold", "hold_expired")
@@ -424,41 +416,41 @@ async def test_lines_are_kept_until_the_journal_was_told_and_no_longer(client: R
 
     cabin = (FLIGHT, CabinName.ECONOMY)
     assert await kept() == {"hold_released": False, "hold_sold": False, "hold_expired": True}
-    assert await store.seats.taken(EPOCH, [cabin]) == [Taken(2, (4,))], (
+    assert await life.seats.taken_seats([cabin]) == [TakenSeats(2, (4,))], (
         "sold, and what ran out untold"
     )
-    await store.forget_taken_back(EPOCH, await store.taken_back(EPOCH))
+    await life.holds.forget_expired(await life.holds.unrecorded_expiries())
     assert not (await kept())["hold_expired"]
-    assert await store.seats.taken(EPOCH, [cabin]) == [Taken(2, (2,))]
+    assert await life.seats.taken_seats([cabin]) == [TakenSeats(2, (2,))]
 
 
 async def test_what_is_held_is_what_live_holds_add_up_to(client: Redis) -> None:
     """Also where more holds are looked at than one call counts, and some are pinned."""
-    store = await opened(client, row((500,)), row((9,), flight_id=OTHER))
+    life = await opened(client, row((500,)), row((9,), flight_id=OTHER))
     for number in range(1100):
-        await place(store, f"hold_{number}", line(1, 1), line(1, 0, OTHER))
-    await store.pin(EPOCH, HoldId("hold_3"))
+        await place(life, f"hold_{number}", line(1, 1), line(1, 0, OTHER))
+    await life.holds.pin(HoldId("hold_3"))
     await client.hset(Keys(EPOCH).flight(FLIGHT), "economy:held", "7")
-    found = await store.inspection.flights(EPOCH, [FLIGHT, OTHER, FlightId("flt_nowhere")])
+    found = await life.inspection.flights([FLIGHT, OTHER, FlightId("flt_nowhere")])
     seen = found[FLIGHT][CabinName.ECONOMY]
     assert (seen.limits, seen.sold, seen.held, seen.counted) == ((500,), (0,), (7,), (500,))
     assert found[OTHER][CabinName.ECONOMY].counted == (0,)
     assert found[FlightId("flt_nowhere")] == {}
-    await store.inspection.mend(EPOCH, FLIGHT, [row((500,))], [])
+    await life.inspection.repair_flight(FLIGHT, [row((500,))], [])
     assert await held(client) == (500,)
 
 
 async def test_only_an_unknown_digest_is_sent_again(client: Redis) -> None:
-    store = await opened(client, row((5,)))
+    life = await opened(client, row((5,)))
     await client.script_flush()
-    assert isinstance(await place(store, "hold_a", line(1, 1)), Granted)
+    assert isinstance(await place(life, "hold_a", line(1, 1)), Granted)
     assert await held(client) == (1,)
 
 
 async def test_what_is_asked_at_once_is_one_call_that_runs_in_order(client: Redis) -> None:
-    store = await opened(client, row((3,)))
+    life = await opened(client, row((3,)))
     await client.config_resetstat()
-    outcomes = await asyncio.gather(*(place(store, f"hold_{i}", line(1, 1)) for i in range(12)))
+    outcomes = await asyncio.gather(*(place(life, f"hold_{i}", line(1, 1)) for i in range(12)))
     assert [type(outcome) for outcome in outcomes] == [Granted] * 3 + [Full] * 9
     assert await held(client) == (3,)
     calls = (await client.info("commandstats"))["cmdstat_evalsha"]["calls"]
@@ -466,10 +458,10 @@ async def test_what_is_asked_at_once_is_one_call_that_runs_in_order(client: Redi
 
 
 async def test_one_that_fails_among_others_fails_alone(client: Redis) -> None:
-    store = await opened(client, row((3,)))
+    life = await opened(client, row((3,)))
     await client.set(Keys(EPOCH).memo(HoldId("hold_broken")), "no hash")
     outcomes = await asyncio.gather(
-        *(place(store, f"hold_{name}", line(1, 1)) for name in ("a", "broken", "b")),
+        *(place(life, f"hold_{name}", line(1, 1)) for name in ("a", "broken", "b")),
         return_exceptions=True,
     )
     assert [type(outcome) for outcome in outcomes] == [Granted, HoldStoreUnavailable, Granted]
@@ -478,11 +470,11 @@ async def test_one_that_fails_among_others_fails_alone(client: Redis) -> None:
 
 
 async def test_nobody_waits_for_those_that_failed_to_be_sent_again(client: Redis) -> None:
-    store = await opened(client, row((3,)))
+    life = await opened(client, row((3,)))
     names = [f"hold_{i}" for i in range(8)]
     memos = [Keys(EPOCH).memo(HoldId(name)) for name in names[2:-1]]
     await client.mset(dict.fromkeys(memos, "no hash"))
-    asked = [asyncio.create_task(place(store, name, line(1, 1))) for name in names]
+    asked = [asyncio.create_task(place(life, name, line(1, 1))) for name in names]
     assert type(await asked[-1]) is Granted
     assert not any(task.done() for task in asked[2:-1])
     outcomes = await asyncio.gather(*asked, return_exceptions=True)

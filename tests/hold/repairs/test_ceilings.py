@@ -13,8 +13,7 @@ from sqlalchemy import text
 from app.clock import utc_now
 from app.hold.errors import HoldExpired, SoldOut
 from app.hold.model import Hold
-from app.hold.redis.keys import Keys
-from app.hold.redis.seats import Taken
+from app.hold.redis.seats import RedisSeats, TakenSeats
 from app.hold.repairs.ceilings import CeilingReducer
 from app.hold.repairs.expirer import Expirer
 from app.ids import BookingId, FlightId
@@ -95,18 +94,18 @@ Step = Callable[[], Awaitable[object]]
 
 def between(core: Core, monkeypatch: pytest.MonkeyPatch, step: Step) -> None:
     """The step is taken once, after Redis counted and before Postgres is asked."""
-    count = core.seats_in_redis.taken
+    count = RedisSeats.taken_seats
     steps = [step]
 
     async def counted(
-        epoch: int, cabins: Sequence[tuple[FlightId, CabinName]]
-    ) -> list[Taken | None]:
-        found = await count(epoch, cabins)
+        self: RedisSeats, cabins: Sequence[tuple[FlightId, CabinName]]
+    ) -> list[TakenSeats | None]:
+        found = await count(self, cabins)
         while steps:
             await steps.pop()()
         return found
 
-    monkeypatch.setattr(core.seats_in_redis, "taken", counted)
+    monkeypatch.setattr(RedisSeats, "taken_seats", counted)
 
 
 @pytest.mark.parametrize("step", ["book", "cancel", "lower", "raise", "epoch"])
@@ -164,7 +163,7 @@ async def test_what_ran_out_counts_until_the_journal_is_told(start_core: StartCo
     hold = await held(core, "Y", 3)
     await limit(core, Y=0, M=0)
     while (await core.availability.counts([CABIN]))[0] != CabinCounts((0, 0), (0, 0), (0, 0)):
-        await core.epochs.run(core.holds_in_redis.take_back_expired)
+        await core.epochs.run(lambda life: life.holds.expire_due())
     assert await core.repairs[CeilingReducer].run_once() == 1
     assert await ceilings(core) == [3, 0]
 
@@ -191,11 +190,11 @@ async def test_more_untold_holds_than_can_be_counted_are_no_ground_to_lower(
 ) -> None:
     await sell_from(core, flight(flight_id=SOUTH))
     await limit(core, Y=0)
-    ended = Keys(await core.epochs.current()).ended
+    ended = (await core.epochs.life()).keys.ended
     await core.redis.sadd(ended, "hold_forgotten")
     assert await core.repairs[CeilingReducer].run_once() == 0, "nobody knows whose seats these were"
     await core.redis.srem(ended, "hold_forgotten")
-    monkeypatch.setattr("app.hold.redis.seats.UNSAID_MAX", -1)
+    monkeypatch.setattr("app.hold.redis.seats.UNRECORDED_MAX", -1)
     assert await core.repairs[CeilingReducer].run_once() == 0
     monkeypatch.undo()
     assert await core.repairs[CeilingReducer].run_once() == 1

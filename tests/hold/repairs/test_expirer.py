@@ -21,9 +21,9 @@ async def test_a_promise_written_while_its_end_is_told_ends_too(
     """A slow writer is neither overlooked, nor in time to promise what Redis gave away."""
     core = await start_core(ttl=timedelta(seconds=1))
     other = await promise_of(core, (await hold_one(await on_sale(core, 2))).hold_id)
-    hold_id, epoch = HoldId("hold_slow"), await core.epochs.current()
+    hold_id, life = HoldId("hold_slow"), await core.epochs.life()
     versions = {line.flight_id: 1 for line in other.lines}
-    granted = await core.holds_in_redis.place(epoch, hold_id, hold_id, "r", other.lines, versions)
+    granted = await life.holds.place(hold_id, hold_id, "r", other.lines, versions)
     assert isinstance(granted, Granted)
     slow = replace(
         other, hold_id=hold_id, granted_at=granted.granted_at, expires_at=granted.expires_at

@@ -70,7 +70,7 @@ async def test_what_was_followed_in_another_epoch_is_followed_again(core: Core) 
     assert await core.repairs[InventorySync].run_once() == 1
     await core.redis.flushdb()
     await core.guardian.ensure_open()
-    names = Keys(await core.epochs.current())
+    names = Keys(await core.epochs.number())
     for field in ("economy:version", "economy:sold"):
         await core.redis.hset(names.flight(SOUTH), field, "0")
     assert await sold(core) == 0

@@ -11,8 +11,7 @@ from app.hold.epochs import current
 from app.hold.epochs.current import BELIEF_SECONDS
 from app.hold.errors import SoldOut
 from app.hold.redis import keys
-from app.hold.redis.keys import MARKS, Keys, mark_of
-from app.hold.redis.scripts import Scripts
+from app.hold.redis.keys import MARKS, mark_of
 from app.hold.repairs import key_filter
 from app.hold.repairs.key_filter import IdempotencyKeyFilter
 from app.hold.service import HoldService
@@ -61,11 +60,11 @@ async def reads(core: Core, work: Callable[[], Awaitable[object]]) -> int:
 
 async def forget(core: Core, hold_id: HoldId) -> None:
     """As age does to what ended."""
-    await core.redis.delete(Keys(await core.epochs.current()).memo(hold_id))
+    await core.redis.delete((await core.epochs.life()).keys.memo(hold_id))
 
 
 async def marks(core: Core) -> list[str]:
-    names = Keys(await core.epochs.current())
+    names = (await core.epochs.life()).keys
     found = [key.decode() async for key in core.redis.scan_iter(names.prefix + "granted:*")]
     return sorted(set(found) - {names.all_granted})
 
@@ -103,7 +102,7 @@ async def test_a_mark_lasts_for_a_day_and_an_hour(
     await holds.release(DEMO, first.hold_id)
     await forget(core, first.hold_id)
     await hold_one(holds)
-    names = Keys(await core.epochs.current())
+    names = (await core.epochs.life()).keys
     today = names.granted_on(number)
     assert await marks(core) == [today]
 
@@ -118,7 +117,7 @@ async def test_a_mark_lasts_for_a_day_and_an_hour(
 async def test_a_new_day_lets_go_of_days_that_nobody_looks_at(
     core: Core, holds: HoldService
 ) -> None:
-    names = Keys(await core.epochs.current())
+    names = (await core.epochs.life()).keys
     today = (await core.redis.time())[0] // DAY
     for ago in range(1, 5):
         await core.redis.setbit(names.granted_on(today - ago), 1, 1)
@@ -131,7 +130,7 @@ async def test_marks_are_made_on_a_day_that_scripts_will_look_at(
 ) -> None:
     """The clock of Redis may be ahead while they are made: no script's runs behind them afterwards."""
     before = await core.redis.get(keys.CLOCK)
-    await core.redis.delete(Keys(await core.epochs.current()).all_granted)
+    await core.redis.delete((await core.epochs.life()).keys.all_granted)
     await start_again(core).run_once()
     after = await core.redis.get(keys.CLOCK)
     assert before is not None
@@ -147,7 +146,7 @@ async def test_grants_of_before_are_marked_in_the_same_epoch_too(
     first = await hold_one(holds, asked)
     await holds.release(DEMO, first.hold_id)
     await forget(core, first.hold_id)
-    names = Keys(await core.epochs.current())
+    names = (await core.epochs.life()).keys
     await core.redis.delete(names.all_granted, *await marks(core))
     await start_again(core).run_once()
     await hold_one(holds)
@@ -155,7 +154,7 @@ async def test_grants_of_before_are_marked_in_the_same_epoch_too(
 
 
 def start_again(core: Core) -> IdempotencyKeyFilter:
-    return IdempotencyKeyFilter(core.database, Scripts(core.redis), core.epochs)
+    return IdempotencyKeyFilter(core.database, core.epochs)
 
 
 @pytest.mark.parametrize("is_one_instant", [False, True], ids=["spread", "one instant"])
@@ -209,7 +208,7 @@ async def test_a_key_is_marked_whichever_attempt_was_answered(
 async def test_one_process_at_a_time_marks(start_core: StartCore) -> None:
     one, other = await start_core(), await start_core()
     await on_sale(one, 1)
-    names = Keys(await one.epochs.current())
+    names = (await one.epochs.life()).keys
     await one.redis.set(names.marking, 1, px=60_000)
     await other.repairs[IdempotencyKeyFilter].run_once()
     assert not await one.redis.exists(names.all_granted)

@@ -14,6 +14,7 @@ from app.errors import HoldStoreUnavailable
 from app.hold.errors import SoldOut
 from app.hold.model import Hold, HoldStatus
 from app.hold.redis.keys import Keys
+from app.hold.redis.life import Life
 from app.hold.repairs import reconciler
 from app.hold.repairs.reconciler import Kind, Reconciler, seats_of
 from app.hold.service import HoldService
@@ -116,7 +117,7 @@ async def test_damage_is_shown_in_seats_and_words_and_mended(
     with_new_epoch: bool,
 ) -> None:  # fmt: skip
     damaged, other = await place(holds, 3), await place(holds, 2)
-    epoch = await core.epochs.current()
+    epoch = await core.epochs.number()
     assert await core.repairs[Reconciler].compare(NOW) == []
     await damage(core.redis, Keys(epoch), damaged.hold_id)
 
@@ -129,7 +130,7 @@ async def test_damage_is_shown_in_seats_and_words_and_mended(
 
     repaired = await core.repair.mend(drifts, NOW)
     assert (repaired.left, repaired.with_new_epoch) == (0, with_new_epoch)
-    assert (await core.epochs.current() > epoch) is with_new_epoch
+    assert (await core.epochs.number() > epoch) is with_new_epoch
     now = await counts(core)
     assert (now.limits, now.sold, now.held) == ((20,), (0,), (5,))
     for hold in (damaged, other):
@@ -141,7 +142,7 @@ async def test_damage_is_shown_in_seats_and_words_and_mended(
 
 
 async def test_what_another_process_found_is_shown_too(core: Core, holds: HoldService) -> None:
-    epoch = await core.epochs.current()
+    epoch = await core.epochs.number()
     await core.repairs[Reconciler].run_once(NOW)  # takes the lease
     await core.redis.set(Keys(epoch).drift, "1,2,3")
     await core.repairs[Reconciler].run_once(NOW)
@@ -177,14 +178,14 @@ async def test_repair_under_load_disturbs_nobody(core: Core, holds: HoldService)
                 return
 
     async with watching(core):
-        names = Keys(await core.epochs.current())
+        names = Keys(await core.epochs.number())
         kept = await place(holds, 2)
         clients = [asyncio.create_task(client()) for _ in range(8)]
         for damage in (too_much_held, out_of_sight, memo_lost, too_much_held):
             await damage(core.redis, names, kept.hold_id)
             drifts = await core.repairs[Reconciler].compare(timedelta(seconds=0.3))
             assert drifts
-            await core.repair._mend(await core.epochs.current(), drifts)
+            await core.repair._mend(await core.epochs.life(), drifts)
         stop.set()
         await asyncio.gather(*clients)
         await core.background.drain(5)
@@ -192,7 +193,7 @@ async def test_repair_under_load_disturbs_nobody(core: Core, holds: HoldService)
         assert (await holds.get(DEMO, kept.hold_id)).status is HoldStatus.ACTIVE
         now = await counts(core)
         assert (now.sold, now.held) == ((10,), (2,))
-        assert names.prefix == Keys(await core.epochs.current()).prefix, "by no new epoch"
+        assert names.prefix == Keys(await core.epochs.number()).prefix, "by no new epoch"
 
 
 async def five_flights(core: Core) -> list[FlightId]:
@@ -211,14 +212,14 @@ async def test_who_reads_among_millions_keeps_the_turn_and_rests(
     for name, value in (("PAGE", 1), ("LEASE_SECONDS", 0.4), ("REST_SECONDS_MAX", 0.2)):
         monkeypatch.setattr(reconciler, name, value)
     monkeypatch.setattr(reconciler, "RESTS_PER_PART", 10_000)
-    ids, epoch = await five_flights(core), await core.epochs.current()
-    await core.redis.hset(Keys(epoch).flight(ids[-1]), "economy:sold", "5")
+    ids, life = await five_flights(core), await core.epochs.life()
+    await core.redis.hset(life.keys.flight(ids[-1]), "economy:sold", "5")
 
     async with asyncio.TaskGroup() as tasks:
         reading = tasks.create_task(core.repairs[Reconciler].run_once(NOW))
         for _ in range(3):
             await asyncio.sleep(0.25)
-            assert not await core.repairs[Reconciler]._inspection.may_compare(epoch, 1)
+            assert not await life.inspection.take_comparison_lease(1)
         assert not reading.done()
     assert REGISTRY.get_sample_value("inventory_drift_seats", {"kind": Kind.SOLD}) == 5
 
@@ -228,13 +229,13 @@ async def test_a_reading_ends_where_it_has_found_enough(
 ) -> None:
     monkeypatch.setattr(reconciler, "PAGE", 1)
     monkeypatch.setattr(reconciler, "SUSPECTS_MAX", 2)
-    ids, epoch = await five_flights(core), await core.epochs.current()
+    ids, epoch = await five_flights(core), await core.epochs.number()
     for id_ in ids[1:]:
         await core.redis.hset(Keys(epoch).flight(id_), "economy:sold", "5")
 
     parts: list[float] = []
 
-    async def count(_: int, seconds: float) -> None:
+    async def count(_: Life, seconds: float) -> None:
         parts.append(seconds)
 
     assert {drift.flight_id for drift in await core.repairs[Reconciler].compare(NOW, count)} == set(

@@ -37,9 +37,7 @@ async def pinned(core: Core, holds: HoldService) -> tuple[HoldId, int]:
 
 
 async def memo(core: Core, hold_id: HoldId) -> MemoState:
-    return (await core.holds_in_redis.read_memos(await core.epochs.current(), [hold_id]))[
-        hold_id
-    ].state
+    return (await (await core.epochs.life()).holds.read_memos([hold_id]))[hold_id].state
 
 
 async def seats(core: Core) -> tuple[int, int]:

@@ -72,10 +72,10 @@ async def test_a_grant_without_a_promise_is_let_go_and_never_promised(
 async def test_each_grant_is_looked_for_once(core: Core, holds: HoldService) -> None:
     for _ in range(3):
         await holds.place(DEMO, request((SOUTH, "Y")), key())
-    epoch = await core.epochs.current()
-    assert len(await core.holds_in_redis.fresh(epoch, NOW)) == 3
+    life = await core.epochs.life()
+    assert len(await life.holds.unverified_grants(NOW)) == 3
     assert await core.repairs[Sweeper].run_once(NOW) == 0
-    assert await core.holds_in_redis.fresh(epoch, NOW) == []
+    assert await life.holds.unverified_grants(NOW) == []
     assert await held(core) == 3
 
 
