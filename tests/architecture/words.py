@@ -17,7 +17,7 @@ from typing import Final, Literal
 
 ROOT: Final = Path(__file__).parents[2]
 GLOSSARY: Final = ROOT / "docs" / "glossary.md"
-FOREIGN: Final = ("app/transport/http/static",)  # other people's files, shipped as they are
+FOREIGN: Final = ("app/transport/http/openapi/static",)  # other people's files, shipped as they are
 
 Kind = Literal["name", "prose"]
 
