@@ -1,4 +1,10 @@
-"""`python -m tests.mutants [NAME…]`: plants each mutant and tells who caught it; 1 if one got away."""
+"""Mutation testing: proves that the tests notice when a rule of the protocol is broken.
+
+A mutant is a patch that breaks one rule, for example "no state in the WHERE of a booking". Each is
+planted in a copy of the tree, then the catchers run, the cheapest first: the tests named for it, the
+simulator, the fault harness. A line for each mutant says which one caught it. The exit status is 0 if
+every mutant was caught.
+"""
 
 import argparse
 import subprocess
@@ -9,7 +15,7 @@ from pathlib import Path
 
 from tests.mutants.catalogue import MUTANTS, Mutant
 from tests.mutants.catchers import Catcher, FaultHarness, Finding, NamedTests, Simulator, Verdict
-from tests.mutants.planting import DoesNotApply, copy_of_the_tree, plant
+from tests.mutants.planting import DoesNotApply, copy_of_tree, plant
 
 CATCHERS: tuple[Catcher, ...] = (NamedTests(), Simulator(), FaultHarness())  # from the cheapest
 
@@ -18,13 +24,13 @@ def main() -> int:
     asked = _arguments()
     catchers = [catcher for catcher in CATCHERS if catcher.name in asked.catchers]
     mutants = [mutant for mutant in MUTANTS if not asked.names or mutant.name in asked.names]
-    quiet = _Quiet()
-    if NamedTests.name in asked.catchers and not quiet.is_so(CATCHERS[0], mutants):
+    baseline = _Baseline()
+    if NamedTests.name in asked.catchers and not baseline.is_clean(CATCHERS[0], mutants):
         return 1
     caught = 0
     print(f"\n{'mutant':35} {'caught by':9} seconds  what")
     for mutant in mutants:
-        findings = _hunt(mutant, catchers, quiet, is_thorough=asked.all_catchers)
+        findings = _hunt(mutant, catchers, baseline, is_thorough=asked.all_catchers)
         for catcher, finding in findings:
             _print(mutant, catcher, finding)
         caught += any(finding.verdict is Verdict.CAUGHT for _, finding in findings)
@@ -32,67 +38,76 @@ def main() -> int:
     return 0 if caught == len(mutants) else 1
 
 
-class _Quiet:
-    """Which catchers find nothing in the tree as it is: one that does would catch anything."""
+class _Baseline:
+    """Which catchers find nothing in the unchanged tree; one that does would "catch" every mutant."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, str], bool] = {}
 
-    def is_so(self, catcher: Catcher, mutants: Sequence[Mutant]) -> bool:
-        """Of what the catcher does to find these; asked once for all that are found alike."""
-        asked = {catcher.asks(mutant): mutant for mutant in mutants}
+    def is_clean(self, catcher: Catcher, mutants: Sequence[Mutant]) -> bool:
+        """Whether the catcher's way to find these mutants finds nothing; each way is run once."""
+        asked = {catcher.method_of(mutant): mutant for mutant in mutants}
         asked = {how: one for how, one in asked.items() if (catcher.name, how) not in self._known}
         if asked:
-            with copy_of_the_tree() as folder:
-                _demand_own_code(folder)
-                finding = catcher.is_quiet(folder, list(asked.values()))
-            is_quiet = finding.verdict is Verdict.PASSED
-            self._known |= {(catcher.name, how): is_quiet for how in asked}
-            told = "nothing" if is_quiet else finding.what
+            with copy_of_tree() as folder:
+                _check_own_code(folder)
+                finding = catcher.is_clean(folder, list(asked.values()))
+            is_clean = finding.verdict is Verdict.PASSED
+            self._known |= {(catcher.name, how): is_clean for how in asked}
+            found = "nothing" if is_clean else finding.what
             print(
-                f"without a mutant {catcher.name} find {told} ({finding.seconds:.0f} s)", flush=True
+                f"without a mutant, {catcher.name}: found {found} ({finding.seconds:.0f} s)",
+                flush=True,
             )
-        return all(self._known[catcher.name, catcher.asks(mutant)] for mutant in mutants)
+        return all(self._known[catcher.name, catcher.method_of(mutant)] for mutant in mutants)
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.mutants",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     names = [mutant.name for mutant in MUTANTS]
-    parser.add_argument("names", nargs="*", metavar="NAME", help="of these only; all without")
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help="mutants to plant; all if none is named"
+    )
     parser.add_argument(
         "--catchers",
         nargs="+",
         choices=[catcher.name for catcher in CATCHERS],
         default=[catcher.name for catcher in CATCHERS],
-        help="asked in this order, the cheapest first",
+        help="catchers to run, in this order (default: all, the cheapest first)",
     )
     parser.add_argument(
-        "--all-catchers", action="store_true", help="go on when one catcher has caught it"
+        "--all-catchers", action="store_true", help="run all catchers even after one has caught it"
     )
-    parser.add_argument("--list", action="store_true", help="what each mutant breaks, and end")
+    parser.add_argument(
+        "--list", action="store_true", help="print what each mutant breaks, and exit"
+    )
     asked = parser.parse_args()
     unknown = set(asked.names) - set(names)
     if unknown:
         parser.error(f"no such mutant: {', '.join(sorted(unknown))}")
     if asked.list:
         for mutant in MUTANTS:
-            print(f"{mutant.name:35} {mutant.says}")
+            print(f"{mutant.name:35} {mutant.description}")
         raise SystemExit(0)
     return asked
 
 
 def _hunt(
-    mutant: Mutant, catchers: Sequence[Catcher], quiet: _Quiet, *, is_thorough: bool
+    mutant: Mutant, catchers: Sequence[Catcher], baseline: _Baseline, *, is_thorough: bool
 ) -> list[tuple[str, Finding]]:
     findings: list[tuple[str, Finding]] = []
-    with copy_of_the_tree() as folder:
+    with copy_of_tree() as folder:
         try:
             plant(mutant.patch, folder)
         except DoesNotApply as error:
             return [("planting", Finding(Verdict.BROKEN, str(error), 0.0))]
         for catcher in catchers:
             finding = catcher.hunt(folder, mutant)
-            if finding.verdict is Verdict.CAUGHT and not quiet.is_so(catcher, [mutant]):
+            if finding.verdict is Verdict.CAUGHT and not baseline.is_clean(catcher, [mutant]):
                 finding = replace(finding, verdict=Verdict.BROKEN)
             findings.append((catcher.name, finding))
             if finding.verdict is Verdict.CAUGHT and not is_thorough:
@@ -109,9 +124,9 @@ def _print(mutant: Mutant, catcher: str, finding: Finding) -> None:
     print(f"{mutant.name:35} {catcher:9} {finding.seconds:7.1f}  {what}", flush=True)
 
 
-def _demand_own_code(folder: Path) -> None:
-    """What is installed in this interpreter must not stand in for the copy."""
-    told = subprocess.run(
+def _check_own_code(folder: Path) -> None:
+    """Check that the copy's app is imported, not one installed in this interpreter."""
+    imported = subprocess.run(
         [sys.executable, "-c", "import app; print(app.__file__)"],
         cwd=folder,
         env={"PYTHONPATH": str(folder)},
@@ -119,7 +134,7 @@ def _demand_own_code(folder: Path) -> None:
         text=True,
         check=True,
     )
-    assert Path(told.stdout.strip()).is_relative_to(folder), told.stdout
+    assert Path(imported.stdout.strip()).is_relative_to(folder), imported.stdout
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""Which mutants there are, and what was seen to catch each.
+"""The mutants, and what has been shown to catch each.
 
-First a test whose subject is the very thing that the mutant breaks; then the simulator, for what it
-runs of the protocol; then the fault and workload under which clients of real servers come to harm.
-Where none is named it is said why: another layer makes up for what is broken, which is what layers are
-for, or the harm needs a coincidence that minutes do not bring.
+First a test of the very rule that the mutant breaks; then the simulator, for the parts of the protocol that
+it runs; then the fault and workload under which clients of real servers see the harm. A mutant without a
+fault gives the reason: another layer makes good for the mistake, or the harm needs a coincidence that a run
+of minutes rarely meets.
 """
 
 import re
@@ -13,21 +13,21 @@ from typing import Final
 
 PATCHES: Final = Path(__file__).parent / "patches"
 AS_PLANTED: Final = "as planted"
-"""The simulator runs the patched scripts and functions. A changed statement has no meaning to it: there
-it plants the same mistake itself, in what the statement means.
+"""The simulator runs the patched scripts and functions. It has no handler for a changed statement: for those
+it plants the same mistake in the statement's handler.
 """
-SAYS: Final = re.compile(r"Breaks (I\d+): .+\.")
+FIRST_LINE: Final = re.compile(r"Breaks (I\d+): .+\.")
 
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    name: str  # of its patch too
+    name: str  # also of its patch
     file: str
-    test: str  # fails on it; with parameters, some of them do
-    simulated: str = ""  # AS_PLANTED, or its name there; none where the simulator has no such part
+    test: str  # fails on the mutant; of a parametrized test, some cases fail
+    simulated: str = ""  # AS_PLANTED, or its name in the simulator; empty if that has no such part
     fault: str = ""  # of tests.faults
     workload: str = ""
-    spared: str = ""  # why no fault is named
+    no_fault_because: str = ""
 
     @property
     def tests(self) -> tuple[str, ...]:
@@ -38,7 +38,7 @@ class Mutant:
         return PATCHES / f"{self.name}.patch"
 
     @property
-    def says(self) -> str:
+    def description(self) -> str:
         return self.patch.read_text(encoding="utf-8").partition("\n")[0]
 
 
@@ -47,14 +47,14 @@ ORDINARY: Final = (
     "tests/booking/test_service.py::test_a_booking_sells_every_segment_at_the_held_price",
     "tests/hold/epochs/test_guardian.py::test_an_empty_redis_is_loaded_and_every_promise_stands",
 )
-"""What every mutant still does: one that fails here is no subtle fault, and proves nothing."""
+"""What still works with every mutant: one that fails here breaks too much to prove anything."""
 
 MUTANTS: Final = (
     Mutant(
-        "guard-removed",
+        "constraint-removed",
         "booking/test_oversell.py",
         "test_one_line_that_does_not_fit_is_named_and_nothing_is_kept",
-        spared="nothing but the guard is left only where old data comes back in the same life of Redis",
+        no_fault_because="the constraint is alone only if old data returns under the same incarnation of Redis",
     ),
     Mutant(
         "retry-with-a-new-id",
@@ -77,7 +77,7 @@ MUTANTS: Final = (
         "hold/redis/test_lua.py",
         "test_no_script_speaks_for_another_epoch",
         simulated=AS_PLANTED,
-        spared="what it grants for an epoch that is over is not written: the INSERT proves its own",
+        no_fault_because="a grant for an epoch that is over is not journaled: the INSERT proves its epoch",
     ),
     Mutant(
         "epoch-read-at-insert-time",
@@ -92,7 +92,7 @@ MUTANTS: Final = (
         "hold/redis/test_lua.py",
         "test_a_release_before_its_hold_leaves_a_tombstone",
         simulated=AS_PLANTED,
-        spared="a late duplicate's grant meets the row that has ended, and is undone",
+        no_fault_because="the grant of a late duplicate finds a journal row that has ended, and is undone",
     ),
     Mutant(
         "unpin-after-an-unknown-commit",
@@ -103,7 +103,7 @@ MUTANTS: Final = (
         workload="confirm-expiry",
     ),
     Mutant(
-        "unpin-without-a-raised-fence",
+        "unpin-without-a-raised-token",
         "hold/histories/test_fences.py",
         "test_who_lets_go_of_a_failed_booking_has_stopped_its_retry_first",
         simulated=AS_PLANTED,
@@ -111,10 +111,10 @@ MUTANTS: Final = (
         workload="confirm-expiry",
     ),
     Mutant(
-        "no-fence-in-the-where",
+        "no-fencing-token-in-the-where",
         "hold/histories/test_fences.py",
         "test_who_lets_go_of_a_failed_booking_has_stopped_its_retry_first",
-        simulated="no fence in the WHERE",
+        simulated="no fencing token in the WHERE",
         fault="api-freeze",
         workload="confirm-expiry",
     ),
@@ -139,7 +139,7 @@ MUTANTS: Final = (
         "hold/histories/test_loss.py",
         "test_a_hold_that_had_run_out_is_not_revived_beside_its_heir",
         simulated="cut over HELD rows only",
-        spared="any promise on any flight that is still held moves the cut as far",
+        no_fault_because="any hold on any flight that is still held moves the cut as far",
     ),
     Mutant(
         "expiry-by-key-ttl",
@@ -154,21 +154,21 @@ MUTANTS: Final = (
         "hold/histories/test_time.py",
         "test_a_clock_of_postgres_ends_no_hold_and_keeps_none_alive",
         simulated="cut by PostgreSQL's clock",
-        spared="PostgreSQL and Redis have one clock there, which cannot be moved",
+        no_fault_because="PostgreSQL and Redis share the machine's clock, which cannot be moved",
     ),
     Mutant(
         "rebuild-without-the-second-reading",
         "hold/histories/test_loss.py",
         "test_a_booking_made_while_redis_is_loaded_is_known_when_it_opens",
         simulated=AS_PLANTED,
-        spared="who books while Redis is loaded, for milliseconds, has to die before telling it",
+        no_fault_because="a process must die between a booking and Redis, within the milliseconds of a load",
     ),
     Mutant(
         "cancel-applied-without-version",
         "hold/histories/test_loss.py",
         "test_a_cancellation_that_redis_hears_of_twice_frees_its_seat_once",
         simulated=AS_PLANTED,
-        spared="a row has to come once more after the next sale, and the sync mends it in a second",
+        no_fault_because="a row must arrive again after the next sale, and the sync repairs it within a second",
     ),
     Mutant(
         "batch-decided-by-row-count",
@@ -182,31 +182,31 @@ MUTANTS: Final = (
         "outbox-read-by-id-over-cursor",
         "outbox/test_store.py",
         "TestNumbering::test_nothing_appears_before_a_cursor_already_handed_out",
-        spared="a reader has to come between two commits that pass each other",
+        no_fault_because="a reader must come between two commits in the wrong order",
     ),
     Mutant(
         "publish-after-mark",
         "outbox/test_relay_faults.py",
         "test_killed_between_publishing_and_marking_it_repeats_and_loses_nothing",
-        spared="a relay has to die between the mark and the bus, which takes what is sent at once",
+        no_fault_because="a relay must die between the mark and the bus, which accepts at once",
     ),
     Mutant(
         "no-hold-back",
         "outbox/test_store.py",
         "TestMarking::test_one_event_of_an_aggregate_is_offered_at_a_time",
-        spared="the bus there refuses nothing, so that no event waits behind another",
+        no_fault_because="the harness's bus refuses nothing, so that no event waits behind another",
     ),
     Mutant(
         "unsorted-locks",
         "hold/histories/test_order.py",
         "test_seats_sold_in_opposite_orders_are_locked_in_one",
-        spared="PostgreSQL ends one of the two that wait for each other, and it is run again",
+        no_fault_because="PostgreSQL ends one transaction of a deadlock, and it is run again",
     ),
     Mutant(
         "aud-unchecked",
         "identity/test_verifier.py",
         "test_forged_token_is_refused",
-        spared="its clients forge no tokens",
+        no_fault_because="the harness's clients forge no tokens",
     ),
     Mutant(
         "unscoped-query",

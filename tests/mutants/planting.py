@@ -1,4 +1,4 @@
-"""A copy of the tree, as it is now, to plant a mutant in; the tree itself is never touched."""
+"""A copy of the work tree to plant a mutant in; the tree itself is never changed."""
 
 import os
 import shutil
@@ -13,12 +13,12 @@ ROOT: Final = Path(__file__).parents[2]
 
 
 class DoesNotApply(Exception):
-    """The code that a patch changes is no longer there: the patch has to be made again."""
+    """The code that a patch changes has changed: the patch must be made again."""
 
 
 @contextmanager
-def copy_of_the_tree() -> Iterator[Path]:
-    """Every file that git knows or would add, with the content it has now."""
+def copy_of_tree() -> Iterator[Path]:
+    """A folder with every file that git tracks or would add, with its present content."""
     listed = _git(ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
     with tempfile.TemporaryDirectory(prefix="hf-mutant-", ignore_cleanup_errors=True) as name:
         folder = Path(name).resolve()
@@ -31,14 +31,14 @@ def copy_of_the_tree() -> Iterator[Path]:
 
 
 def plant(patch: Path, folder: Path) -> None:
-    """Changes the copy in `folder`; raises DoesNotApply where the patch no longer fits."""
+    """Apply the patch to the copy in `folder`; raises DoesNotApply if it no longer fits."""
     _apply(patch, folder)
     if _git(folder, "apply", "--check", "--reverse", str(patch)).returncode != 0:
         raise DoesNotApply(f"{patch.name} changed nothing")
 
 
 def check(patch: Path) -> None:
-    """Raises DoesNotApply where the patch does not fit the tree as it is now."""
+    """Raise DoesNotApply if the patch does not fit the work tree."""
     _apply(patch, ROOT, "--check")
 
 
@@ -49,7 +49,7 @@ def _apply(patch: Path, folder: Path, *options: str) -> None:
 
 
 def _git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Whatever repository surrounds a copy is none of its business."""
+    """Run git in a folder, isolated from any repository around it."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     environment["GIT_CEILING_DIRECTORIES"] = str(folder.parent)
     return subprocess.run(

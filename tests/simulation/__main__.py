@@ -1,4 +1,13 @@
-"""Runs the simulator: `python -m tests.simulation --seeds 2000`, or `--seed N --trace` to see one again."""
+"""Deterministic simulation: runs the shipped hold protocol under random schedules and faults.
+
+Each seed is one run: several processes of the application against a simulated Redis and PostgreSQL,
+with lost answers, crashes, pauses, clocks that jump, and a Redis that loses its data. After each step
+the invariants are checked: no oversale, no promised hold lost, one answer to one idempotency key, no
+seats kept without a hold. The exit status is 0 without a violation. A failing seed replays exactly:
+
+    python -m tests.simulation --seeds 2000
+    python -m tests.simulation --seed 17 --trace
+"""
 
 import argparse
 import signal
@@ -7,7 +16,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from tests.simulation.figures import Run, add_up
+from tests.simulation.figures import Run, add_to_file
 from tests.simulation.many import verdicts
 from tests.simulation.mutants import MUTANTS, planted
 from tests.simulation.scheduler import Verdict, run_seed
@@ -27,12 +36,12 @@ def main() -> int:
         for verdict in verdicts(seeds, chosen.steps, chosen.processes, chosen.mutant):
             _take(run, verdict)
     except KeyboardInterrupt:
-        print(f"interrupted: the seeds before {run.first + run.seeds} count")
+        print(f"interrupted: only the seeds before {run.first + run.seeds} were run")
     if chosen.mutant is None:
-        total = add_up(Path(chosen.figures), run)
-        print(f"in {chosen.figures}: {total}")
-    print(f"what went wrong on the way: {_told(run.faults)}")
-    print(f"what was done: {_told(run.done)}, in {time.monotonic() - began:.0f} s")
+        total = add_to_file(Path(chosen.figures), run)
+        print(f"total in {chosen.figures}: {total}")
+    print(f"faults: {_counts(run.faults)}")
+    print(f"done: {_counts(run.done)}, in {time.monotonic() - began:.0f} s")
     print(run.summary())
     return 1 if run.failing or run.seeds < chosen.seeds else 0
 
@@ -45,15 +54,28 @@ def _take(run: Run, verdict: Verdict) -> None:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
-    parser.add_argument("--seeds", type=int, default=2000, help="how many (default 2000)")
-    parser.add_argument("--first", type=int, default=0, help="the first seed (default 0)")
-    parser.add_argument("--steps", type=int, default=200, help="of trouble, a seed (default 200)")
-    parser.add_argument("--processes", type=int, default=2, help="workers (default 2)")
-    parser.add_argument("--figures", default=".figures/simulation.json", help="added up here")
-    parser.add_argument("--seed", type=int, help="one seed, exactly as it ran")
-    parser.add_argument("--trace", action="store_true", help="with --seed: every step")
-    parser.add_argument("--mutant", choices=sorted(MUTANTS), help="with this mistake planted")
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.simulation",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--seeds", type=int, default=2000, help="number of seeds (default 2000)")
+    parser.add_argument("--first", type=int, default=0, help="first seed (default 0)")
+    parser.add_argument(
+        "--steps", type=int, default=200, help="steps with faults for each seed (default 200)"
+    )
+    parser.add_argument("--processes", type=int, default=2, help="worker processes (default 2)")
+    parser.add_argument(
+        "--figures", default=".figures/simulation.json", help="file that adds up all runs"
+    )
+    parser.add_argument("--seed", type=int, help="run one seed only, to reproduce it")
+    parser.add_argument("--trace", action="store_true", help="with --seed: print every step")
+    parser.add_argument(
+        "--mutant",
+        choices=sorted(MUTANTS),
+        metavar="NAME",
+        help="plant a known mistake, which must be found: " + "; ".join(sorted(MUTANTS)),
+    )
     return parser.parse_args()
 
 
@@ -70,7 +92,7 @@ def _replay(seed: int, steps: int, mutant: str | None, *, with_trace: bool) -> i
     return 0 if verdict.violation is None else 1
 
 
-def _told(counted: Counter[str]) -> str:
+def _counts(counted: Counter[str]) -> str:
     return ", ".join(f"{count} {name}" for name, count in sorted(counted.items()))
 
 

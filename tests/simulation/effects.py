@@ -1,7 +1,7 @@
-"""What crosses a process's border: each is one decision of the scheduler, when and how it ends.
+"""Effects: everything a process asks of a server. The scheduler decides when and how each ends.
 
-An effect either happens and is answered, or the caller hears that the connection was lost: then it
-never happened, or it did, or it lands later (a zombie: whoever asked may be gone by then).
+An effect happens and is answered, or its caller gets a connection error: then it never happened, or it
+did, or it happens later (a zombie, whose caller may have died by then).
 """
 
 import asyncio
@@ -17,40 +17,40 @@ from tests.simulation.violation import Violation
 class Outcome(Enum):
     DONE = "done"
     LOST = "lost"  # before it took effect
-    UNANSWERED = "unanswered"  # it took effect, and nobody heard of it
-    LATE = "late"  # given up by the caller, and still under way
+    UNANSWERED = "unanswered"  # it took effect, but its answer was lost
+    LATE = "late"  # the caller gave up, and it is still under way
 
 
 class Blocked(Exception):
-    """It waits for a lock; it is tried again when one was let go."""
+    """The effect waits for a lock; it is tried again when a lock is released."""
 
 
 class Gone(Exception):
-    """The process that asks is no more."""
+    """The calling process is dead."""
 
 
 @dataclass(eq=False, slots=True)
 class Effect:
     label: str
     perform: Callable[[], Any]
-    lost: Callable[[], Exception]  # what the caller hears where nothing is heard
+    lost: Callable[[], Exception]  # makes the caller's error if there is no answer
     process: Process | None
     future: "asyncio.Future[Any]"
-    give_up: Callable[[Outcome], None] | None = None  # what else a loss means, at the other end
-    patience: Callable[[], int] = lambda: 0  # microseconds that it waits for a lock
+    give_up: Callable[[Outcome], None] | None = None  # what a loss changes on the server
+    lock_timeout: Callable[[], int] = lambda: 0  # microseconds that it waits for a lock
     blocked_until: int | None = None
     is_blocked: bool = False
-    stalled_until: int = 0  # the step before which it is passed over
+    stalled_until: int = 0  # the first step at which it may be chosen
 
 
 class Effects:
-    """All that is under way, and all that was given up by whoever asked and may still land."""
+    """All effects under way, and the zombies, whose callers gave up and which may still happen."""
 
     def __init__(self, loop: Loop) -> None:
         self.pending: list[Effect] = []
         self.zombies: list[Effect] = []
         self.is_over = False
-        self.hold_back: Callable[[str], int] = lambda _: 0  # the step until which it is passed over
+        self.stall: Callable[[str], int] = lambda _: 0  # the first step at which it may be chosen
         self._loop = loop
 
     def do(
@@ -59,15 +59,15 @@ class Effects:
         perform: Callable[[], Any],
         lost: Callable[[], Exception],
         give_up: Callable[[Outcome], None] | None = None,
-        patience: Callable[[], int] = lambda: 0,
+        lock_timeout: Callable[[], int] = lambda: 0,
     ) -> Awaitable[Any]:
-        """It ends when the scheduler says so."""
+        """Start an effect; it ends when the scheduler chooses it."""
         process = OWNER.get()
         if self.is_over or (process is not None and process.is_dead):
             raise Gone
         future = self._loop.create_future()
-        effect = Effect(label, perform, lost, process, future, give_up, patience)
-        effect.stalled_until = self.hold_back(label)
+        effect = Effect(label, perform, lost, process, future, give_up, lock_timeout)
+        effect.stalled_until = self.stall(label)
         self.pending.append(effect)
         return future
 
@@ -78,12 +78,12 @@ class Effects:
         return [one for one in self.pending if not one.is_blocked and one.stalled_until <= step]
 
     def resume(self) -> None:
-        """Nobody is passed over any longer: where only such are left, no step would ever come."""
+        """End every stall: if all effects were stalled, no step could follow."""
         for one in self.pending:
             one.stalled_until = 0
 
     def settle(self, effect: Effect, outcome: Outcome) -> str:
-        """Lets it end so; says in a word what became of it."""
+        """End the effect with this outcome; return one word for the trace."""
         if outcome in (Outcome.DONE, Outcome.UNANSWERED):
             return self._perform(effect, answered=outcome is Outcome.DONE)
         self.pending.remove(effect)
@@ -95,12 +95,12 @@ class Effects:
         return str(outcome.value)
 
     def land(self, zombie: Effect) -> str:
-        """What was given up takes effect now; nobody hears of it."""
+        """The zombie takes effect now, without an answer."""
         try:
             zombie.perform()
         except Blocked:
             if zombie.blocked_until is None:
-                zombie.blocked_until = self._loop.now + zombie.patience()
+                zombie.blocked_until = self._loop.now + zombie.lock_timeout()
             return "blocked"
         except Violation:
             raise
@@ -111,7 +111,7 @@ class Effects:
         return "landed"
 
     def drop(self, zombie: Effect) -> None:
-        """It never lands."""
+        """The zombie never takes effect."""
         self.zombies.remove(zombie)
         if zombie.give_up is not None:
             zombie.give_up(Outcome.LOST)
@@ -124,8 +124,8 @@ class Effects:
         for effect in self.pending:
             effect.is_blocked = False
 
-    def forget_process(self, process: Process, may_land: Callable[[], bool]) -> None:
-        """What it sent may still land; what it was to hear is heard by nobody."""
+    def abandon(self, process: Process, may_land: Callable[[], bool]) -> None:
+        """After the death of a process: what it sent may still take effect, without an answer."""
         for effect in [one for one in self.pending if one.process is process]:
             self.pending.remove(effect)
             if may_land():
@@ -141,7 +141,7 @@ class Effects:
         except Blocked:
             effect.is_blocked = True
             if effect.blocked_until is None:
-                effect.blocked_until = self._loop.now + effect.patience()
+                effect.blocked_until = self._loop.now + effect.lock_timeout()
             return "blocked"
         except Violation:
             raise

@@ -1,4 +1,4 @@
-"""What fails: processes, servers, clocks, and statements under way."""
+"""The faults: of processes, servers, clocks, and statements under way."""
 
 from typing import Final
 
@@ -73,11 +73,11 @@ def fail(world: World, fault: str) -> None:
         case "rerun":
             _rerun(world)
     world.faults[fault] += 1
-    world.say(f"fault: {fault} {node.name}")
+    world.log(f"fault: {fault} {node.name}")
 
 
 def _rerun(world: World) -> None:
-    """A serialization failure, in some transaction that is waiting to go on."""
+    """The next statement of some open transaction fails with a serialization failure."""
     chosen = [one for one in world.database.open if one.writes]
     if chosen:
         world.chance.choice(chosen).must_rerun = True

@@ -1,4 +1,4 @@
-"""Figures of a run, and of all runs so far: kept in a file that each run adds itself to."""
+"""The figures of a run, and of all runs so far: a file to which each run is added."""
 
 import json
 import subprocess
@@ -13,7 +13,7 @@ from tests.simulation.scheduler import Verdict
 
 @dataclass
 class Run:
-    """From the first seed on, as far as it came."""
+    """The results of a range of seeds, as far as they were run."""
 
     first: int
     steps_each: int
@@ -27,7 +27,7 @@ class Run:
         self.seeds += 1
         self.steps += verdict.steps
         self.faults += verdict.faults
-        self.done += verdict.told
+        self.done += verdict.counts
         if verdict.violation is not None:
             self.failing.append(verdict.seed)
 
@@ -49,8 +49,8 @@ class Run:
         }
 
 
-def add_up(path: Path, run: Run) -> str:
-    """Adds the run to the file; says what is in it now."""
+def add_to_file(path: Path, run: Run) -> str:
+    """Add the run to the file; return the new totals as text."""
     runs: list[dict[str, Any]] = []
     if path.exists():
         runs = json.loads(path.read_text(encoding="utf-8"))["runs"]
@@ -64,7 +64,7 @@ def add_up(path: Path, run: Run) -> str:
 
 
 def _commit() -> str:
-    """With a plus sign where the tree is not that commit's."""
+    """The commit, with a plus sign if the work tree differs from it."""
     asked = ["git", "describe", "--always", "--dirty=+", "--exclude=*"]
     try:
         answer = subprocess.run(asked, capture_output=True, text=True, check=True, timeout=10)

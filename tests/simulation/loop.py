@@ -1,7 +1,7 @@
-"""A deterministic event loop: virtual time, no threads, no sockets, and a draw for who runs next.
+"""A deterministic event loop: virtual time, no threads, no sockets, random order of ready callbacks.
 
-Every callback belongs to the process in whose context it was made. A frozen process's callbacks are
-kept until it wakes up, a dead one's never run. Nothing here sleeps: time moves when it is moved.
+Every callback belongs to the process in whose context it was made. Callbacks of a frozen process wait
+until it resumes, those of a dead one never run. Nothing sleeps: the scheduler moves the time.
 """
 
 import asyncio
@@ -17,18 +17,18 @@ OWNER: ContextVar["Process | None"] = ContextVar("OWNER", default=None)
 
 
 class Process:
-    """One process of the application: its tasks, and whether they run."""
+    """One simulated process of the application: its tasks, and whether they run."""
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.is_dead = False
         self.is_frozen = False
-        self.is_cut_off_from: object | None = None  # a server: connections to it are of no use
-        self.parked: list[Handle] = []  # what would run if it were not frozen
+        self.is_cut_off_from: object | None = None  # a server to which connections fail
+        self.parked: list[Handle] = []  # callbacks that run once the process is resumed
 
 
 class Handle:
-    """A callback that was asked for: as much of asyncio's own as its tasks and timeouts use."""
+    """A scheduled callback: the part of asyncio.Handle that tasks and timeouts use."""
 
     __slots__ = ("args", "callback", "context", "is_cancelled", "process")
 
@@ -42,12 +42,12 @@ class Handle:
         self.is_cancelled = False
 
     def cancel(self) -> None:
-        """It is passed over when its time comes."""
+        """Skip the callback when its time comes."""
         self.is_cancelled = True
 
 
 class Task(asyncio.Task[Any]):
-    """Has a number for a hash, so that a set of tasks has the same order in every run."""
+    """A task with a number as its hash, so that a set of tasks has the same order in every run."""
 
     def __init__(self, number: int, coro: Coroutine[Any, Any, Any], **settings: Any) -> None:
         self._number = number
@@ -61,11 +61,11 @@ class Task(asyncio.Task[Any]):
 
 
 class Loop:
-    """As much of an event loop as asyncio's tasks, futures and timeouts use."""
+    """The part of an event loop that asyncio's tasks, futures and timeouts use."""
 
     def __init__(self, chance: Random) -> None:
         self.now = 0  # microseconds
-        self.faults: list[BaseException] = []  # what no task took
+        self.faults: list[BaseException] = []  # exceptions that no task caught
         self.tasks: list[Task] = []
         self._chance = chance
         self._ready: list[Handle] = []
@@ -76,7 +76,7 @@ class Loop:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """For a whole run, rather than for each of its steps."""
+        """Make this the running loop, once for a whole run rather than for each step."""
         asyncio._set_running_loop(self._self)
         try:
             yield
@@ -84,7 +84,7 @@ class Loop:
             asyncio._set_running_loop(None)
 
     def run_ready(self) -> None:
-        """Until everything waits for an effect or for time."""
+        """Run callbacks until everything waits for an effect or for time."""
         ready, draw = self._ready, self._chance.randrange
         while ready:
             handle = ready.pop(draw(len(ready)) if len(ready) > 1 else 0)
@@ -114,7 +114,7 @@ class Loop:
         return self._timers[0][0] if self._timers else None
 
     def move_to(self, now: int) -> None:
-        """Time goes on; what was to happen by then is ready."""
+        """Move the time to `now`; the timers due by then become ready."""
         self.now = max(self.now, now)
         while self._timers and self._timers[0][0] <= self.now:
             _, _, handle = heapq.heappop(self._timers)
@@ -129,7 +129,7 @@ class Loop:
         return task
 
     def end(self) -> None:
-        """Lets go of what still waits, without a word."""
+        """Discard everything that still waits, without asyncio's warnings."""
         self._ready.clear()
         self._timers.clear()
         for task in self.tasks:
@@ -142,7 +142,7 @@ class Loop:
         self._ready.clear()
         self.tasks.clear()
 
-    # What asyncio asks of a loop.
+    # The interface that asyncio expects of a loop.
 
     def time(self) -> float:
         return self.now / 1_000_000
@@ -187,7 +187,7 @@ class Loop:
         name: str | None = None,
         context: Context | None = None,
     ) -> asyncio.Task[Any]:
-        if context is not None:  # made anew, it would not know whose it is
+        if context is not None:  # a task made without it would not know its process
             context.run(OWNER.set, self._running)
         task = Task(next(self._numbers), coro, loop=self._self, name=name, context=context)
         self.tasks.append(task)

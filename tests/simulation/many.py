@@ -1,6 +1,6 @@
-"""Many seeds, on as many processes as there are to give; the order of the verdicts is that of the seeds.
+"""Many seeds on several worker processes; verdicts come in the order of the seeds.
 
-Whoever stops half way, by an interruption too, has the verdicts of all seeds before that.
+A caller that stops half way, also by an interruption, has the verdicts of all seeds before.
 """
 
 import gc
@@ -14,20 +14,22 @@ from multiprocessing import get_context
 from tests.simulation.mutants import planted
 from tests.simulation.scheduler import Verdict, run_seed
 
-AT_ONCE = 10  # seeds that a worker takes
+SEEDS_PER_PART = 10  # seeds that a worker takes at a time
 
 
 def verdicts(
     seeds: Sequence[int], steps: int, processes: int, mutant: str | None = None
 ) -> Iterator[Verdict]:
-    parts = [seeds[start : start + AT_ONCE] for start in range(0, len(seeds), AT_ONCE)]
+    parts = [
+        seeds[start : start + SEEDS_PER_PART] for start in range(0, len(seeds), SEEDS_PER_PART)
+    ]
     work = partial(_run_part, steps=steps, mutant=mutant)
     if processes == 1:
         for part in parts:
             yield from work(part)
         return
     workers = ProcessPoolExecutor(
-        processes, mp_context=get_context("spawn"), initializer=_leave_interruptions
+        processes, mp_context=get_context("spawn"), initializer=_ignore_interruptions
     )
     try:
         for judged in workers.map(work, parts):
@@ -36,13 +38,13 @@ def verdicts(
         workers.shutdown(cancel_futures=True)
 
 
-def _leave_interruptions() -> None:
-    """To the process that asks: it ends the workers."""
+def _ignore_interruptions() -> None:
+    """Leave interruptions to the parent process, which ends its workers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _run_part(seeds: Sequence[int], *, steps: int, mutant: str | None) -> list[Verdict]:
-    with _collecting_between_seeds(), nullcontext() if mutant is None else planted(mutant):
+    with _gc_between_seeds(), nullcontext() if mutant is None else planted(mutant):
         return [_run_alone(seed, steps) for seed in seeds]
 
 
@@ -53,8 +55,8 @@ def _run_alone(seed: int, steps: int) -> Verdict:
 
 
 @contextmanager
-def _collecting_between_seeds() -> Iterator[None]:
-    """A world is small, and goes as a whole; what outlives it is not looked through again and again."""
+def _gc_between_seeds() -> Iterator[None]:
+    """Collect garbage between seeds only: a world is small, and a collection scans all loaded modules."""
     gc.disable()
     gc.freeze()
     try:

@@ -1,7 +1,7 @@
-"""Mistakes that a plausible protocol makes, planted one at a time, so that the simulator is seen to fail.
+"""Plausible mistakes, planted one at a time, to show that the simulator finds them.
 
-A mutant changes the text of a shipped script, what a statement means, or a function of the protocol; it
-is taken out again at the end of the block.
+A mutant replaces the text of a shipped script, the handler of a statement, or a function of the protocol,
+and restores it at the end of the block.
 """
 
 import asyncio
@@ -42,7 +42,7 @@ def planted(name: str) -> Iterator[None]:
 
 
 def in_lua(old: str, new: str, *names: str) -> Plant:
-    """In the scripts named, or in every one that has the old text."""
+    """Replace text in the named scripts, or in every script that contains it."""
 
     def plant(until: ExitStack) -> None:
         shipped, _ = scripts._shipped()
@@ -52,7 +52,7 @@ def in_lua(old: str, new: str, *names: str) -> Plant:
                 mutated = changed[name] = copy(script)
                 mutated.source = script.source.replace(old, new)
                 mutated.digest = redis_server.digest_of(mutated.source)
-        assert changed != dict(shipped), f"no script says {old!r}"
+        assert changed != dict(shipped), f"no script contains {old!r}"
         bundle = Bundle(changed.values())
         redis_server.ship([*(script.source for script in changed.values()), bundle.source])
         until.enter_context(patch.object(scripts, "_shipped", lambda: (changed, bundle)))
@@ -81,12 +81,12 @@ def both(*plants: Plant) -> Plant:
     return plant
 
 
-def _confirm_whatever_fence(tx: Transaction, p: Any) -> Rows:
-    return statements_hold.confirm_where(tx, p, state=True, fence=False)
+def _confirm_any_token(tx: Transaction, p: Any) -> Rows:
+    return statements_hold.confirm_where(tx, p, state=True, token=False)
 
 
-def _confirm_whatever_state(tx: Transaction, p: Any) -> Rows:
-    return statements_hold.confirm_where(tx, p, state=False, fence=True)
+def _confirm_any_state(tx: Transaction, p: Any) -> Rows:
+    return statements_hold.confirm_where(tx, p, state=False, token=True)
 
 
 def _bump_without_cut(tx: Transaction, _: Any) -> Rows:
@@ -98,7 +98,7 @@ def _bump_over_held(tx: Transaction, _: Any) -> Rows:
     return statements_hold.bump_with(tx, [r["granted_at"] for r in rows if r["state"] == "HELD"])
 
 
-def _bump_by_own_clock(tx: Transaction, _: Any) -> Rows:
+def _bump_by_database_clock(tx: Transaction, _: Any) -> Rows:
     return statements_hold.bump_with(tx, [tx.now()])
 
 
@@ -106,7 +106,7 @@ def _append_in_present_epoch(tx: Transaction, p: Any) -> Rows:
     return statements_hold.append_rows(tx, p, in_present_epoch=True)
 
 
-def _flip_whatever_epoch(tx: Transaction, p: Any) -> Rows:
+def _publish_any_epoch(tx: Transaction, p: Any) -> Rows:
     tx.lock("redis_epoch", 0)
     row = tx.get("redis_epoch", 0)
     assert row is not None, "one row a shard"
@@ -115,38 +115,38 @@ def _flip_whatever_epoch(tx: Transaction, p: Any) -> Rows:
     return Rows(rowcount=1)
 
 
-def _sell_unguarded(tx: Transaction, p: Any) -> Rows:
-    return statements_sale.move_seats(tx, p, is_guarded=False, is_checked=False)
+def _sell_without_constraint(tx: Transaction, p: Any) -> Rows:
+    return statements_sale.move_seats(tx, p, checks_ceilings=False, is_checked=False)
 
 
 async def _nothing(*_: Any, **__: Any) -> None:
     return None
 
 
-async def _same_fence(_: Any, __: Any) -> int:
+async def _same_token(_: Any, __: Any) -> int:
     return 1
 
 
-async def _answer_first(self: Placement, promise: Any) -> Any:
-    asyncio.get_running_loop().create_task(_quietly(self._promises.append(promise)))
-    return Answered(original_answer(promise))
+async def _answer_first(self: Placement, entry: Any) -> Any:
+    asyncio.get_running_loop().create_task(_without_errors(self._promises.append(entry)))
+    return Answered(original_answer(entry))
 
 
-async def _quietly(work: Any) -> None:
+async def _without_errors(work: Any) -> None:
     with suppress(Exception):
         await work
 
 
-async def _all_if_any(self: BatchedJournal, promises: Any) -> Any:
-    written = await self._database.run_statement(lambda s: journal.append(s, promises))
-    return [bool(written)] * len(promises)
+async def _all_written_if_any(self: BatchedJournal, entries: Any) -> Any:
+    written = await self._database.run_statement(lambda s: journal.append(s, entries))
+    return [bool(written)] * len(entries)
 
 
 async def _unpin_without_asking(self: Claims, hold: Any) -> None:
     await self._epochs.run(lambda life: life.holds.unpin(hold, 1 << 30))
 
 
-async def _on_redis_word(*_: Any) -> Exception:
+async def _refused_by_redis(*_: Any) -> Exception:
     return HoldExpired()
 
 
@@ -157,59 +157,57 @@ def _new_id(tenant: Any, key: str) -> Any:
     return first_id(tenant, f"{key}-{next(_again)}")
 
 
-async def _nothing_to_undo(self: Placement, promise: Any) -> Any:
+async def _no_undo(self: Placement, entry: Any) -> Any:
     async with self._database.reading() as session:
-        row = await journal.read(session, promise.hold_id)
+        row = await journal.read(session, entry.hold_id)
     if row is None:
-        self._epochs.forget(promise.epoch)
+        self._epochs.forget(entry.epoch)
         return placement._Next.TRY
     if row.state.value == "ABORTED":
         return placement._Next.ATTEMPT
-    return placement._replay(row, promise.request_hash)
+    return placement._replay(row, entry.request_hash)
 
 
 MUTANTS: Final[dict[str, Plant]] = {
     "no epoch check in any script": in_lua(
         "return redis.call('GET', KEYS[1]) == ARGV[1]", "return true"
     ),
-    "no incarnation check": in_python(Client, "_judge", lambda *_: None),
-    "unpin without a raised fence": both(
+    "no incarnation check": in_python(Client, "_check_incarnation", lambda *_: None),
+    "unpin without a raised fencing token": both(
         in_lua("tonumber(ARGV[4]) <= tonumber(memo[4])", "tonumber(ARGV[4]) < tonumber(memo[4])"),
-        in_python(journal, "raise_fence", _same_fence),
+        in_python(journal, "raise_fence", _same_token),
     ),
     "unpin without asking the journal": in_python(Claims, "settle", _unpin_without_asking),
-    "no fence in the WHERE": in_sql(journal._CONFIRM, _confirm_whatever_fence),
-    "no state in the WHERE": in_sql(journal._CONFIRM, _confirm_whatever_state),
+    "no fencing token in the WHERE": in_sql(journal._CONFIRM, _confirm_any_token),
+    "no state in the WHERE": in_sql(journal._CONFIRM, _confirm_any_state),
     "rebuild without cut": in_sql(transition._BUMP, _bump_without_cut),
     "cut over HELD rows only": in_sql(transition._BUMP, _bump_over_held),
-    "cut by PostgreSQL's clock": in_sql(transition._BUMP, _bump_by_own_clock),
+    "cut by PostgreSQL's clock": in_sql(transition._BUMP, _bump_by_database_clock),
     "rebuild without the second reading": in_python(loader.Loader, "correct", _nothing),
-    "flip without a WHERE": in_sql(transition._PUBLISH, _flip_whatever_epoch),
-    "rows taken over without version": in_lua("tonumber(version) > tonumber(kept[1])", "true"),
+    "publish without a WHERE": in_sql(transition._PUBLISH, _publish_any_epoch),
+    "rows applied without version": in_lua("tonumber(version) > tonumber(kept[1])", "true"),
     "answer before the journal": in_python(Placement, "_append", _answer_first),
     "release without tombstone": in_lua(
         "redis.call('HSET', KEYS[2], 'state', ARGV[4])\nredis.call('PEXPIRE', KEYS[2], TOMBSTONE_MS)",
         "redis.call('DEL', KEYS[2])",
         "end_hold",
     ),
-    "no undo of a late grant": in_python(Placement, "_from_journal", _nothing_to_undo),
+    "no undo of a late grant": in_python(Placement, "_from_journal", _no_undo),
     "epoch read at INSERT time": in_sql(journal._APPEND, _append_in_present_epoch),
-    "batch decided by row count": in_python(BatchedJournal, "_append", _all_if_any),
+    "batch decided by row count": in_python(BatchedJournal, "_append", _all_written_if_any),
     "retry with a new id": in_python(placement, "first_id", _new_id),
     "expiry by key TTL": in_lua(
         "redis.call('SET', KEYS[2], whole(now))",
         "redis.call('SET', KEYS[2], whole(now)) redis.call('PEXPIRE', KEYS[3], ARGV[4] / 1000)",
         "place_hold",
     ),
-    "a grant leaves no mark": in_lua(
+    "a grant sets no bit in the key filter": in_lua(
         "\nmark_granted(prefix, { ARGV[7] }, now)", "\n", "place_hold"
     ),
-    "sure in an epoch that does not know every key": in_lua(
+    "key filter used before it is complete": in_lua(
         "redis.call('EXISTS', prefix .. 'granted:all') == 0", "false"
     ),
-    "sure however long ago the epoch's row was read": in_python(
-        CurrentEpoch, "is_certain", lambda *_: True
-    ),
-    "refused on Redis's word alone": in_python(Claims, "refusal", _on_redis_word),
-    "guard removed": in_sql(inventory_store._MOVE, _sell_unguarded),
+    "cached epoch used however old it is": in_python(CurrentEpoch, "is_certain", lambda *_: True),
+    "refused on the answer of Redis alone": in_python(Claims, "refusal", _refused_by_redis),
+    "constraint removed": in_sql(inventory_store._MOVE, _sell_without_constraint),
 }

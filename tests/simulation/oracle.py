@@ -1,14 +1,14 @@
-"""What was promised to whom, and whether it is kept: the invariants of the protocol, judged from outside.
+"""The oracle: records what clients were promised and checks the invariants of the protocol from outside.
 
-A promise is a hold that was acknowledged, that its client did not let go, and whose time has not come
-by the clock of any Redis that was the authority. Nothing here asks the protocol; it reads what is
-committed, what the authority holds, and what clients were told.
+A promised hold was acknowledged, its client has not released it, and it has not expired by the clock of any
+Redis that was the authority. The oracle asks nothing of the protocol: it reads the committed rows, the
+data of the authority, and the answers to clients.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from functools import cache
+from functools import lru_cache
 from itertools import accumulate
 from typing import Any, Final
 
@@ -26,12 +26,12 @@ from tests.simulation.violation import Violation
 from tests.simulation.world import World
 
 ENDED: Final = (JournalState.RELEASED, JournalState.EXPIRED, JournalState.ABORTED)
-FOR_EVER: Final = 1 << 62
+NEVER: Final = 1 << 62
 
 
 @dataclass(eq=False)
 class HoldOrder:
-    """One request for a hold, however often it is sent."""
+    """One request for a hold; it may be sent several times."""
 
     tenant_id: TenantId
     key: IdempotencyKey
@@ -45,18 +45,18 @@ class Promised:
     order: HoldOrder
     hold: Hold
     expires_at: int
-    is_released: bool = False  # from the moment its client asks for it
+    is_released: bool = False  # from the time at which its client asks for the release
     may_be_extended: bool = False
     bookings: dict[str, Booking] = field(default_factory=dict)  # by key
 
 
 class Oracle:
     def __init__(self, world: World, *, only_seats: bool = False) -> None:
-        """`only_seats`: an assumption was broken under which alone holds are kept; sales never are."""
+        """`only_seats`: an assumption is broken without which holds may be lost; bookings must not be."""
         self.world = world
         self.only_seats = only_seats
         self.latest = 0  # the latest clock of any authority
-        self.promises: dict[HoldId, Promised] = {}
+        self.promised_holds: dict[HoldId, Promised] = {}
         self.booked: dict[BookingId, Booking] = {}
         self.asked_to_cancel: set[BookingId] = set()
         self.cancelled: set[BookingId] = set()
@@ -64,12 +64,12 @@ class Oracle:
         self._versions: dict[tuple[str, str], int] = {}
         self._checked: tuple[Any, ...] = ()
         self._checked_at = 0
-        self._ratchet = ("0", 0)  # as it was read last: text, and what it says
-        self._booked: tuple[str, int] | None = None  # the books that were looked at last
+        self._ratchet = ("0", 0)  # the last reading: text and value
+        self._booked: tuple[str, int] | None = None  # the server and its writes at the last check
         world.on_commit = self.commit
         world.on_script = self.script
 
-    # What is told.
+    # Answers to clients.
 
     def held(self, order: HoldOrder, hold: Hold) -> None:
         if order.answer is None:
@@ -84,12 +84,12 @@ class Oracle:
             order.request.client_reference,
         ):
             raise Violation(f"I9 {order.key.key} was answered with another request's terms")
-        if hold.hold_id not in self.promises:
+        if hold.hold_id not in self.promised_holds:
             promised = Promised(order, hold, microseconds(hold.expires_at))
-            self.promises[hold.hold_id] = promised
+            self.promised_holds[hold.hold_id] = promised
 
     def hold_refused(self, order: HoldOrder, error: DomainError, asked_at: int) -> None:
-        if self.only_seats:  # where old data was put back, marks are lost with it
+        if self.only_seats:  # restored old data has lost bits of the key filter
             return
         if order.answer is not None and order.answered_at < asked_at and _is_final(error):
             raise Violation(f"I4 {order.key.key} was answered before and is refused now: {error!r}")
@@ -99,12 +99,12 @@ class Oracle:
             raise Violation("I9 another hold was extended")
         expected = promised.hold.expires_at + self.world.ttl
         if hold.expires_at != expected and not self.only_seats:
-            raise Violation(f"I4 extended until {hold.expires_at}, and not until {expected}")
+            raise Violation(f"I4 extended until {hold.expires_at}, not until {expected}")
         promised.expires_at = max(promised.expires_at, microseconds(hold.expires_at))
-        self._checked = ()  # it may live again
+        self._checked = ()  # the hold may be live again
 
     def refused(self, promised: Promised, error: DomainError, what: str) -> None:
-        """A final word on a hold that is alive is a promise broken."""
+        """A final refusal of a promised hold is a violation."""
         if self.only_seats or not self.is_live(promised) or not _is_final(error):
             return
         if isinstance(error, ExtensionLimitReached) and promised.may_be_extended:
@@ -143,14 +143,14 @@ class Oracle:
             raise Violation(f"I2 the seats of {promised.hold.hold_id} were sold to others")
         self.refused(promised, error, "booking")
 
-    def told_of_anothers(self, what: str, error: DomainError | None) -> None:
+    def foreign_hold_answered(self, what: str, error: DomainError | None) -> None:
         if error is None or error.code not in ("not_found", *_UNAVAILABLE):
             raise Violation(f"I9 {what} of another tenant's hold: {error!r}")
 
-    # What is done.
+    # Effects on the stores.
 
     def commit(self, transaction: Transaction) -> None:
-        """Just before it takes effect: the epoch it was written under is the present one."""
+        """Check a transaction before its commit: it must have proven the present epoch."""
         tables = self.world.database.tables
         epoch = tables["redis_epoch"][0,]
         is_bump = "redis_epoch" in transaction.writes
@@ -159,18 +159,18 @@ class Oracle:
                 raise Violation(f"I10 the epoch goes back from {epoch['epoch']} to {row['epoch']}")
         proven = transaction.proven
         if proven is not None and not is_bump and not _is_open(epoch, proven):
-            raise Violation(f"I10 what was written under epoch {proven} commits in {_said(epoch)}")
+            raise Violation(f"I10 a transaction of epoch {proven} commits in {_described(epoch)}")
         journal = tables["hold_journal"]
         for key, row in transaction.writes.get("hold_journal", {}).items():
             before = journal.get(key)
             if before is None:
                 if row is not None and row["state"] == "HELD" and not _is_open(epoch, row["epoch"]):
-                    raise Violation(f"I10 {key[0]} of epoch {row['epoch']} in {_said(epoch)}")
+                    raise Violation(f"I10 {key[0]} of epoch {row['epoch']} in {_described(epoch)}")
             elif before["state"] != "HELD" and row is not None and row["state"] != before["state"]:
                 raise Violation(f"I5 {key[0]} leaves {before['state']} for {row['state']}")
 
     def script(self, server: Server, _: str, sent: tuple[Any, ...], __: Any) -> None:
-        """A hold that ended lives again in no script, for as long as its tombstone lasts."""
+        """Check that no script makes an ended hold live again while its tombstone exists."""
         if self.only_seats:
             return
         for key in sent[1 : 1 + sent[0]]:
@@ -186,13 +186,13 @@ class Oracle:
         state = memo.get("state")
         if state in ("HELD", "PINNED", "SWAP"):
             if server.latest < self._tombs.pop(place, 0):
-                raise Violation(f"I6 {key} had ended and lives again on {server.name}")
+                raise Violation(f"I6 {key} had ended and is live again on {server.name}")
         else:
             kept_until = server.expiries.get(key)
-            self._tombs[place] = FOR_EVER if kept_until is None else kept_until * 1000
+            self._tombs[place] = NEVER if kept_until is None else kept_until * 1000
 
     def _watch_versions(self, server: Server, key: str, flight: Any) -> None:
-        """What Postgres said later is never replaced by what it said before."""
+        """Check that no row in Redis is replaced by an older version."""
         for field_, version in flight.items():
             if field_.endswith(":version"):
                 place = (server.name, key + field_)
@@ -200,7 +200,7 @@ class Oracle:
                     raise Violation(f"I11 {key} goes back to version {version} on {server.name}")
                 self._versions[place] = int(version)
 
-    # What is true at every moment.
+    # Invariants of every state.
 
     def is_live(self, promised: Promised) -> bool:
         return not promised.is_released and promised.expires_at > self.latest
@@ -215,16 +215,16 @@ class Oracle:
         return authority
 
     def check(self, authority: Server | None) -> None:
-        """By what `see_clock` answered last: servers change when an effect happens, and not after it.
+        """Check all invariants. `authority` is the last answer of `see_clock`, before the servers changed.
 
-        Where time alone went on, fewer promises live, and only what is kept of those may be gone.
+        If only the time has moved, fewer holds are promised, and only their memos need a check.
         """
         database = self.world.database
         books = None if authority is None else (authority.name, authority.writes)
         state = (
             database.commits,
             books,
-            len(self.promises),
+            len(self.promised_holds),
             len(self.booked),
             len(self.cancelled),
         )
@@ -247,7 +247,7 @@ class Oracle:
             return held
         tables = self.world.database.tables
         names = _keys_of(tables["redis_epoch"][0,]["epoch"])
-        for hold_id, promised in self.promises.items():
+        for hold_id, promised in self.promised_holds.items():
             if not self.is_live(promised):
                 continue
             row = tables["hold_journal"].get((hold_id,))
@@ -270,13 +270,13 @@ class Oracle:
         if state not in ("HELD", "PINNED"):
             raise Violation(f"I3 {key}, live and acknowledged, is {state} in {authority.name}")
         if int(memo["expires_at"]) < promised.expires_at:
-            raise Violation(f"I6 {key} ends before the time that was told")
+            raise Violation(f"I6 {key} ends before the time that was answered")
 
     def _check_seats(self, held: dict[tuple[str, str], list[int]]) -> None:
         for key, row in self.world.database.tables["inventory"].items():
             sold = row["sold"]
             for position, (taken, most) in enumerate(
-                zip(_from_here_down(sold), row["ceilings"], strict=True), start=1
+                zip(_sums_from_position(sold), row["ceilings"], strict=True), start=1
             ):
                 if taken > most:
                     raise Violation(f"I1 {key} class {position}: {taken} sold of {most}")
@@ -285,7 +285,7 @@ class Oracle:
                 continue
             both = [s + h for s, h in zip(sold, of_cabin, strict=False)]
             for position, (taken, most) in enumerate(
-                zip(_from_here_down(both), row["ceilings"], strict=True), start=1
+                zip(_sums_from_position(both), row["ceilings"], strict=True), start=1
             ):
                 if taken > most:
                     raise Violation(
@@ -304,7 +304,7 @@ class Oracle:
                 for flight_id, cabin, position, seats in row["lines"]:
                     sold[flight_id, cabin][position - 1] += seats
             elif booking_id not in self.asked_to_cancel:
-                raise Violation(f"I5 {booking_id} was cancelled by nobody")
+                raise Violation(f"I5 {booking_id} is cancelled without a request")
         for key, row in tables["inventory"].items():
             if row["sold"] != sold[key]:
                 raise Violation(f"I5 {key}: {row['sold']} counted, {sold[key]} booked")
@@ -321,7 +321,7 @@ class Oracle:
 
 
 def check_books(server: Server, epoch: int) -> None:
-    """Redis's own counts are those of the holds it keeps."""
+    """Check that Redis's counts equal the seats of its memos."""
     prefix = Keys(epoch).prefix
     at = len(prefix)
     counted: dict[str, list[int]] = {}
@@ -349,8 +349,8 @@ def check_books(server: Server, epoch: int) -> None:
                     )
 
 
-def check_rest(world: World, *, after_all_ran_out: bool) -> None:
-    """Nobody is at work: Redis says what Postgres says, and keeps seats for nobody else."""
+def check_rest(world: World, *, after_all_expired: bool) -> None:
+    """Check the stores at rest: Redis agrees with PostgreSQL, and keeps seats for live holds only."""
     authority = world.authority()
     if authority is None:
         raise Violation("I6 at rest no epoch is open")
@@ -377,34 +377,32 @@ def check_rest(world: World, *, after_all_ran_out: bool) -> None:
             and memo["state"] in ("HELD", "PINNED")
         ):
             its = journal.get((key.removeprefix(prefix),))
-            if its is None or (
-                its["state"] != "HELD" and not _waits_for_its_time(world, its, memo)
-            ):
+            if its is None or (its["state"] != "HELD" and not _is_left_to_expire(world, its, memo)):
                 raise Violation(
-                    f"I6 at rest Redis keeps seats for {key} ({memo['state']}), which the journal"
-                    f" calls {its and its['state']}"
+                    f"I6 at rest Redis keeps seats for {key} ({memo['state']}), which is"
+                    f" {its and its['state']} in the journal"
                 )
-            if after_all_ran_out:
-                raise Violation(f"I6 at rest {key} is {memo['state']} though all time is over")
+            if after_all_expired:
+                raise Violation(f"I6 at rest {key} is {memo['state']} after all holds expired")
     for (hold_id,), row in journal.items():
-        if row["state"] == "HELD" and after_all_ran_out:
-            raise Violation(f"I6 at rest {hold_id} is HELD though all time is over")
+        if row["state"] == "HELD" and after_all_expired:
+            raise Violation(f"I6 at rest {hold_id} is HELD after all holds expired")
     _check_facts(tables)
 
 
-def check_undone(world: World, hold_id: HoldId) -> None:
-    """A request for a hold that has ended, sent once more, keeps no seats."""
+def check_no_seats_kept(world: World, hold_id: HoldId) -> None:
+    """Check that a repeated request for an ended hold keeps no seats."""
     authority = world.authority()
     tables = world.database.tables
     if authority is None or tables["hold_journal"][hold_id,]["state"] == "HELD":
         return
     memo = authority.get(Keys(int(tables["redis_epoch"][0,]["epoch"])).memo(hold_id))
     if memo is not None and memo["state"] in ("HELD", "PINNED"):
-        raise Violation(f"I6 at rest {hold_id} was asked for again and is held in Redis alone")
+        raise Violation(f"I6 at rest {hold_id} was requested again and is held in Redis alone")
 
 
-def _waits_for_its_time(world: World, row: Row, memo: dict[str, str]) -> bool:
-    """Ended so long ago that the sweeper looks no more: its seats come free when it runs out."""
+def _is_left_to_expire(world: World, row: Row, memo: dict[str, str]) -> bool:
+    """Whether the hold ended too long ago for the sweeper: its seats come free when it expires."""
     long_ago = world.database.now() - timedelta(seconds=29)
     return memo["state"] == "HELD" and row["ended_at"] is not None and row["ended_at"] < long_ago
 
@@ -415,13 +413,13 @@ def _check_facts(tables: dict[str, dict[tuple[Any, ...], Row]]) -> None:
         sequences.setdefault(row["aggregate_id"], []).append(row["sequence"])
     for (booking_id,), row in tables["bookings"].items():
         if sorted(sequences.get(booking_id, [])) != list(range(1, row["version"] + 1)):
-            raise Violation(f"I5 {booking_id} at version {row['version']} has not all its facts")
+            raise Violation(f"I5 {booking_id} at version {row['version']} lacks some of its facts")
 
 
 _UNAVAILABLE: Final = ("hold_store_unavailable", "database_unavailable", "overloaded")
 
 
-@cache
+@lru_cache(maxsize=64)  # more epochs than a run has
 def _keys_of(epoch: int) -> Keys:
     return Keys(epoch)
 
@@ -434,9 +432,9 @@ def _is_open(epoch: Row, number: int) -> bool:
     return bool(epoch["epoch"] == number and epoch["mode"] == "redis")
 
 
-def _said(epoch: Row) -> str:
+def _described(epoch: Row) -> str:
     return f"epoch {epoch['epoch']} ({epoch['mode']})"
 
 
-def _from_here_down(numbers: Sequence[int]) -> list[int]:
+def _sums_from_position(numbers: Sequence[int]) -> list[int]:
     return list(accumulate(reversed(numbers)))[::-1]

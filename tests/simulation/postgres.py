@@ -1,10 +1,10 @@
-"""A PostgreSQL in memory, behind the engine that app/storage/database.py drives.
+"""A PostgreSQL in memory, behind the engine that app/storage/database.py uses.
 
-Statements are Python functions with the meaning of the shipped SQL (tests/simulation/statements.py), on
-rows with locks, at READ COMMITTED: a statement sees what is committed when it runs, waits for a lock by
-being run again when one is let go, and writes nothing before it has all it needs. Transactions are
-atomic, may be left open by whoever froze or went away (idle ones end by themselves), and a COMMIT may
-be lost, unanswered, or land late.
+A statement is a Python function that does what the shipped SQL does (tests/simulation/statements_*.py), on
+rows with locks, at READ COMMITTED: it sees what is committed when it runs; to wait for a lock, it is run
+again when a lock is released; and it writes nothing before it has all its locks. A transaction is atomic. A
+process that freezes or dies leaves its transaction open, until the idle timeout. A COMMIT may be lost,
+unanswered, or take effect late.
 """
 
 import itertools
@@ -25,7 +25,7 @@ Row = dict[str, Any]
 Key = tuple[Any, ...]
 Handler = Callable[["Transaction", Mapping[str, Any]], Rows]
 
-IDLE_MAX: Final = 2_000_000  # as SERVER_SETTINGS say, in microseconds
+IDLE_MAX: Final = 2_000_000  # microseconds, as in SERVER_SETTINGS
 LOCK_MAX: Final = 2_000_000
 TABLES: Final = (
     "flights",
@@ -43,7 +43,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class _ServerError(Exception):
-    """As the driver tells it: with the server's state."""
+    """An error of the server as the driver raises it, with its SQLSTATE."""
 
     def __init__(self, sqlstate: str, text: str) -> None:
         super().__init__(text)
@@ -51,7 +51,7 @@ class _ServerError(Exception):
 
 
 class _Broken(Exception):
-    """As the driver tells it where the connection ended."""
+    """The driver's error for a connection that has ended."""
 
 
 def refused(sqlstate: str, text: str) -> DBAPIError:
@@ -69,10 +69,10 @@ class Transaction:
         self.number = number
         self.process = process
         self.is_open = True
-        self.is_busy = False  # a statement of it is under way
+        self.is_busy = False  # one of its statements is under way
         self.lock_max = LOCK_MAX
         self.idle_max = IDLE_MAX
-        self.must_rerun = False  # its next statement fails as a serialization would
+        self.must_rerun = False  # its next statement fails with a serialization failure
         self.last_active = server.effects.now()
         self.writes: dict[str, dict[Key, Row | None]] = {}
         self.held: list[tuple[str, Key]] = []
@@ -80,7 +80,7 @@ class Transaction:
         self._view: dict[str, dict[Key, Row]] | None = None
 
     def freeze_view(self) -> None:
-        """REPEATABLE READ: everything as it is at the first statement."""
+        """REPEATABLE READ: see everything as it was at the first statement."""
         if self._view is None:
             self._view = {name: dict(rows) for name, rows in self.server.tables.items()}
 
@@ -92,7 +92,7 @@ class Transaction:
         return view[table].get(key)
 
     def rows(self, table: str) -> list[Row]:
-        """By primary key."""
+        """All rows, in the order of their primary keys."""
         view = self._view or self.server.tables
         found: dict[Key, Row | None] = {**view[table], **self.writes.get(table, {})}
         return [row for _, row in sorted(found.items()) if row is not None]
@@ -104,7 +104,7 @@ class Transaction:
         self.writes.setdefault(table, {})[key] = None
 
     def lock(self, table: str, *key: Any, share: bool = False) -> None:
-        """Raises Blocked while another has it; a statement locks before it writes."""
+        """Raise Blocked while another transaction has the lock; a statement locks before it writes."""
         self.server.locks.take(self, (table, key), share=share)
 
     def now(self) -> datetime:
@@ -131,7 +131,7 @@ class Locks:
         }
         if others:
             self._waits[who] = others
-            if self._is_circle(who):
+            if self._is_deadlock(who):
                 raise refused("40P01", "deadlock detected")
             raise Blocked
         self._waits.pop(who, None)
@@ -139,7 +139,7 @@ class Locks:
             who.held.append(what)
         owners[who] = owners.get(who, False) or not share
 
-    def let_go(self, who: Transaction) -> None:
+    def release(self, who: Transaction) -> None:
         self._waits.pop(who, None)
         for what in who.held:
             owners = self._owners[what]
@@ -148,7 +148,7 @@ class Locks:
                 del self._owners[what]
         who.held.clear()
 
-    def _is_circle(self, start: Transaction) -> bool:
+    def _is_deadlock(self, start: Transaction) -> bool:
         waiting, seen = list(self._waits[start]), set[Transaction]()
         while waiting:
             one = waiting.pop()
@@ -201,7 +201,7 @@ class Postgres:
                         rows[key] = row
             self.commits += 1
         self.open.remove(transaction)
-        self.locks.let_go(transaction)
+        self.locks.release(transaction)
         self.effects.unblock()
 
     def run(self, transaction: Transaction, statement: Statement) -> Rows:
@@ -218,7 +218,7 @@ class Postgres:
             raise
 
     def tick(self) -> None:
-        """What time ends: idle transactions, and waits for locks."""
+        """End what has timed out: idle transactions, and waits for locks."""
         now = self.effects.now()
         for transaction in [one for one in self.open if not one.is_busy]:
             if now > transaction.last_active + transaction.idle_max:
@@ -239,7 +239,7 @@ class Postgres:
                 self.effects.drop(zombie)
 
     def next_deadline(self) -> int | None:
-        """When `tick` will have something to end."""
+        """The next time at which `tick` has something to end."""
         idle = [one.last_active + one.idle_max for one in self.open if not one.is_busy]
         waits = [
             one.blocked_until
@@ -249,7 +249,7 @@ class Postgres:
         return min(idle + waits) + 1 if idle or waits else None
 
     def crash(self) -> None:
-        """kill -9: what was committed is there, nothing else is, and no connection outlives it."""
+        """kill -9: only committed data remains, and every connection ends."""
         self.life += 1
         for transaction in list(self.open):
             transaction.end(commit=False)
@@ -259,7 +259,7 @@ class Postgres:
 
 
 class SimulatedDatabase(Database):
-    """The shipped `Database`, on an engine of ours."""
+    """The shipped `Database`, on the simulated engine."""
 
     def __init__(self, server: Postgres) -> None:
         engine = Engine(server, autocommit=False)
@@ -278,7 +278,7 @@ class Engine:
         return Connection(self._server, autocommit=self._autocommit)
 
     async def dispose(self) -> None:
-        """There is nothing to let go of."""
+        """Do nothing: there are no sockets to close."""
 
 
 class Connection:
@@ -383,7 +383,7 @@ class Connection:
         label: str,
         perform: Callable[[], Any],
         give_up: Callable[[Outcome], None],
-        patience: Callable[[], int] = lambda: LOCK_MAX,
+        lock_timeout: Callable[[], int] = lambda: LOCK_MAX,
     ) -> Any:
         process = OWNER.get()
 
@@ -394,7 +394,9 @@ class Connection:
 
         name = process.name if process is not None else "-"
         try:
-            return await self._server.effects.do(f"{name} {label}", here, broken, give_up, patience)
+            return await self._server.effects.do(
+                f"{name} {label}", here, broken, give_up, lock_timeout
+            )
         except DBAPIError as error:
             if error.connection_invalidated:
                 self._transaction = None  # the server's to end
@@ -402,7 +404,7 @@ class Connection:
 
 
 def _idle(transaction: Transaction, outcome: Outcome) -> None:
-    """Nobody will say more in it; unless what was said last waits in the server, or is on its way."""
+    """The client is gone: the transaction is idle, unless its last statement still waits or is under way."""
     if outcome is not Outcome.LATE:
         transaction.is_busy = False
 

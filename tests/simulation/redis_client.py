@@ -1,5 +1,5 @@
-"""The face of a simulated Redis that the protocol knows: a client with connections that remember whom
-they lead to, and judge a server's incarnation when they are made, as app/storage/redis.py does.
+"""The client of the simulated Redis: its connections remember their server, and check its incarnation
+when they are made, as those of app/storage/redis.py do.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from tests.simulation.redis_server import Server
 
 Route = Callable[[Process], Server]
 Ran = Callable[[Server, str, tuple[Any, ...], Any], None]
-"""Told of every script that ran: where, which, with what, and what it answered."""
+"""Called for every script that ran: server, digest, arguments, reply."""
 
 
 class SimulatedHoldServer(HoldServer):
@@ -28,7 +28,7 @@ class SimulatedHoldServer(HoldServer):
         return cast("Redis", Client(self._effects, self._process, self._route, self._ran, expected))
 
     async def reconnect(self, client: Redis) -> None:
-        cast("Client", client).let_go()
+        cast("Client", client).release()
 
 
 class Client:
@@ -45,11 +45,11 @@ class Client:
         self._route = route
         self._ran = ran
         self._expected = expected
-        self._idle: list[tuple[Server, float]] = []  # and when it was judged
+        self._idle: list[tuple[Server, float]] = []  # and when its incarnation was checked
         self._generation = 0
 
-    def let_go(self) -> None:
-        """Idle connections now, those in use when they are given back."""
+    def release(self) -> None:
+        """Close idle connections now, and those in use when they are returned."""
         self._idle.clear()
         self._generation += 1
 
@@ -72,7 +72,7 @@ class Client:
 
     async def set(self, key: str, value: int, *, nx: bool, px: int) -> bool | None:
         def do(server: Server) -> bool | None:
-            assert nx, "only who is first"
+            assert nx, "only SET with NX is simulated"
             if server.command("SET", key, value, "NX") is False:
                 return None
             server.command("PEXPIRE", key, px)
@@ -120,7 +120,7 @@ class Client:
         return cast("dict[str, Any]", await self._call(f"info {section}", say))
 
     async def scan_iter(self, match: str = "*", count: int = 10) -> AsyncIterator[bytes]:
-        assert match.endswith("*"), "only by prefix"
+        assert match.endswith("*"), "only a prefix match is simulated"
         prefix = match[:-1]
 
         def scan(server: Server) -> list[bytes]:
@@ -136,7 +136,7 @@ class Client:
 
     async def _call(self, label: str, do: Callable[[Server], Any]) -> Any:
         generation = self._generation
-        server, judged_at = await self._connection()
+        server, checked_at = await self._connection()
 
         def perform() -> Any:
             if not server.is_alive:
@@ -147,32 +147,32 @@ class Client:
             f"{self._process.name} {label} @{server.name}", perform, _no_answer
         )
         if generation == self._generation:
-            self._idle.append((server, judged_at))
+            self._idle.append((server, checked_at))
         return answer
 
     async def _connection(self) -> tuple[Server, float]:
         now = asyncio.get_running_loop().time()
         while self._idle:
-            server, judged_at = self._idle.pop()
+            server, checked_at = self._idle.pop()
             if server is self._process.is_cut_off_from:
                 continue
-            if server.is_alive and now - judged_at < JUDGED_FOR_SECONDS:
-                return server, judged_at
+            if server.is_alive and now - checked_at < JUDGED_FOR_SECONDS:
+                return server, checked_at
             if server.is_alive:
-                self._judge(server)
+                self._check_incarnation(server)
                 return server, now
 
         def connect() -> Server:
             server = self._route(self._process)
             if not server.is_alive:
                 raise RedisConnectionError("Connection refused.")
-            self._judge(server)
+            self._check_incarnation(server)
             return server
 
         label = f"{self._process.name} connect"
         return cast("Server", await self._effects.do(label, connect, _no_connection)), now
 
-    def _judge(self, server: Server) -> None:
+    def _check_incarnation(self, server: Server) -> None:
         wanted = self._expected()
         if wanted is not None and server.incarnation != wanted:
             raise WrongIncarnation("the hold store was restarted or replaced")

@@ -1,13 +1,13 @@
-"""A Redis in memory: the commands the protocol uses, and its scripts in a real Lua 5.1.
+"""A Redis in memory: the commands that the protocol uses, and the shipped scripts in a real Lua 5.1.
 
-Commands are atomic and time is the server's own, which may run ahead or behind. A command that is not
-here fails loudly. What a script sees follows Redis's rules of conversion: bulk strings are strings,
-integers are numbers, nil is false, and numbers it passes are written with 17 digits.
+Commands are atomic. The server has its own clock, which may run ahead or behind. An unknown command
+raises. Values pass between Redis and Lua by Redis's rules: bulk strings are strings, integers are numbers,
+nil is false, and a number that a script passes is written with 17 digits.
 """
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
-from functools import cache
+from functools import lru_cache
 from random import Random
 from typing import Any, Final
 
@@ -16,7 +16,7 @@ from redis.exceptions import NoScriptError, ResponseError
 
 
 class UnknownCommand(Exception):
-    """The protocol asks for something that the simulated server has not learned."""
+    """The protocol uses a command that the simulated server does not have."""
 
 
 class Sorted(dict[str, float]):
@@ -30,7 +30,7 @@ Value = str | dict[str, str] | Sorted
 
 
 def copy_of(data: Mapping[str, Value]) -> dict[str, Value]:
-    """All of it anew, so that neither changes with the other; texts never change."""
+    """A deep copy, so that a change of one does not change the other."""
     return {key: _copy(value) for key, value in data.items()}
 
 
@@ -41,7 +41,7 @@ def _copy(value: Value) -> Value:
 
 
 class Server:
-    """One life of one server; another life has another incarnation."""
+    """One run of one server; after a restart it is another server, with another incarnation."""
 
     def __init__(
         self,
@@ -54,11 +54,11 @@ class Server:
         self.run_id = self.replication_id = name
         self.incarnation = f"{name}:{name}"
         self.is_alive = True
-        self.latest = 0  # that its clock ever said
-        self.offset = 0  # microseconds that its clock is ahead
+        self.latest = 0  # the latest time that its clock has shown
+        self.offset = 0  # microseconds that its clock is ahead of true time
         self.data: dict[str, Value] = {}
         self.expiries: dict[str, int] = {}  # milliseconds by the server's clock
-        self.scripts: set[str] | None = None  # None: all that exist were sent before
+        self.scripts: set[str] | None = None  # digests it knows; None: every script that exists
         self.writes = 0
         self.failures = failures
         self._wall_clock = wall_clock
@@ -94,7 +94,7 @@ class Server:
         return digest
 
     def command(self, name: str, *arguments: Any) -> Any:
-        """As Redis answers a script: lists, strings, integers, and False for nil."""
+        """Run a command; the reply has Redis's types for a script: lists, strings, integers, False for nil."""
         do = _COMMANDS.get(name.upper())
         if do is None:
             error = UnknownCommand(name)
@@ -103,7 +103,7 @@ class Server:
         return do(self, *[one if type(one) is str else _text(one) for one in arguments])
 
     def get(self, key: str) -> Any:
-        """The value that lives there, whatever its type."""
+        """The value of a key that has not expired, of any type."""
         due = self.expiries.get(key)
         if due is not None and self.now() // 1000 >= due:
             self._drop(key)
@@ -113,14 +113,14 @@ class Server:
         self.expiries.pop(key, None)
         return self.data.pop(key, None) is not None
 
-    def _kept(self, key: str, empty: Callable[[], Any]) -> Any:
+    def _ensure(self, key: str, empty: Callable[[], Any]) -> Any:
         self.writes += 1
         found = self.get(key)
         if found is None:
             found = self.data[key] = empty()
         return found
 
-    def _let_go_if_empty(self, key: str) -> None:
+    def _trim(self, key: str) -> None:
         if not self.data.get(key, True):
             self._drop(key)
 
@@ -140,7 +140,7 @@ class Server:
         return "OK"
 
     def _setbit(self, key: str, offset: str, bit: str) -> int:
-        assert bit == "1", "none is ever cleared"
+        assert bit == "1", "the protocol never clears a bit"
         return 1 - self._sadd(key, offset)
 
     def _getbit(self, key: str, offset: str) -> int:
@@ -186,22 +186,22 @@ class Server:
         return [found.get(field, False) for field in fields]
 
     def _hset(self, key: str, *pairs: str) -> int:
-        found = self._kept(key, dict)
+        found = self._ensure(key, dict)
         before = len(found)
         found.update(zip(pairs[::2], pairs[1::2], strict=True))
         return len(found) - before
 
     def _hdel(self, key: str, *fields: str) -> int:
-        found = self._kept(key, dict)
+        found = self._ensure(key, dict)
         gone = sum(found.pop(field, None) is not None for field in fields)
-        self._let_go_if_empty(key)
+        self._trim(key)
         return gone
 
     def _hgetall(self, key: str) -> list[str]:
         return [text for pair in (self.get(key) or {}).items() for text in pair]
 
     def _sadd(self, key: str, *members: str) -> int:
-        found = self._kept(key, dict)  # a dict, so that its order is the same each time
+        found = self._ensure(key, dict)  # a dict, so that its order is the same in every run
         before = len(found)
         found.update(dict.fromkeys(members, ""))
         return len(found) - before
@@ -219,7 +219,7 @@ class Server:
     def _zadd(self, key: str, *arguments: str) -> int:
         only_less = arguments[0].upper() == "LT"
         pairs = arguments[1:] if only_less else arguments
-        found: Sorted = self._kept(key, Sorted)
+        found: Sorted = self._ensure(key, Sorted)
         before = len(found)
         for score, member in zip(pairs[::2], pairs[1::2], strict=True):
             number = float(score)
@@ -272,10 +272,10 @@ class Server:
 _COMMANDS: Final[dict[str, Callable[..., Any]]] = {
     name.removeprefix("_").upper(): getattr(Server, name)
     for name in vars(Server)
-    if name.startswith("_") and not name.startswith(("__", "_drop", "_kept", "_let"))
+    if name.startswith("_") and not name.startswith(("__", "_drop", "_ensure", "_trim"))
 }
 SOURCES: dict[str, str] = {}
-"""Every script that was ever sent or shipped, by digest."""
+"""Every script that was ever loaded or shipped, by digest."""
 
 
 class _Lua:
@@ -303,7 +303,7 @@ class _Lua:
         try:
             reply = self._run(chunk, key_count, *arguments)
         finally:
-            self._server = None  # or its whole world would outlive its seed
+            self._server = None  # a reference would keep the whole world in memory after its seed
         return [_reply(part) for part in (reply if isinstance(reply, tuple) else (reply,))]
 
     def _command(self, name: str, *arguments: Any) -> Any:
@@ -336,7 +336,7 @@ _START = "return function(...) " + _START + " end"
 
 
 def ship(sources: Iterable[str]) -> None:
-    """Makes scripts known to every server that has not forgotten any."""
+    """Make scripts known to every server that has had no SCRIPT FLUSH."""
     for source in sources:
         SOURCES[digest_of(source)] = source
 
@@ -346,7 +346,7 @@ def digest_of(source: str) -> str:
 
 
 def _reply(part: Any) -> Any:
-    """As redis-py hands it over: bytes, whole numbers, None, and lists of them."""
+    """The reply with the types of redis-py: bytes, integers, None, and lists of them."""
     if isinstance(part, str):
         return part.encode()
     if part is None or part is False:
@@ -358,7 +358,9 @@ def _reply(part: Any) -> Any:
     return [_reply(part[index]) for index in range(1, len(part) + 1)]
 
 
-@cache
+@lru_cache(
+    maxsize=4096
+)  # a run formats about a thousand different numbers, most of them again and again
 def _text_of_float(number: float) -> str:
     return f"{number:.17g}"
 

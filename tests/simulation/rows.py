@@ -1,11 +1,11 @@
-"""What a statement answers, with as much of SQLAlchemy's result as the stores use."""
+"""The result of a simulated statement: the part of SQLAlchemy's result that the stores use."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 
 class Row:
-    """A row by name, by place, or taken apart."""
+    """A row, readable by name, by position, or by unpacking."""
 
     __slots__ = ("_values",)
 
@@ -26,13 +26,13 @@ class Row:
 
 
 class _Found:
-    """One, none or all of what was found."""
+    """The found values, readable as one, at most one, or all."""
 
     __slots__ = ("_as", "values")
 
     def __init__(self, values: Sequence[Any], as_: Callable[[Any], Any] | None = None) -> None:
         self.values = values
-        self._as = as_  # what each is made when it is read
+        self._as = as_  # converts each value when it is read
 
     @property
     def _found(self) -> Sequence[Any]:
@@ -58,7 +58,7 @@ class _Found:
 
 
 class Rows(_Found):
-    """`rowcount` is that of a statement that returns nothing."""
+    """Rows of a statement; `rowcount` belongs to a statement without RETURNING."""
 
     __slots__ = ("rowcount",)
 

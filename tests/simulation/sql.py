@@ -1,7 +1,7 @@
-"""From a statement as the stores write it to the function that does what it means.
+"""Maps each SQL statement of the stores to the handler that does the same in the simulator.
 
-A statement is known by its text. One that is new, or that was changed, has no meaning here until
-somebody gave it one: it fails loudly, and the text it fails with is what a handler is written for.
+A statement is known by a digest of its text. A new or changed statement has no handler and raises
+UnknownStatement with its digest and text; write a handler for it, with `@means(digest)`.
 """
 
 import hashlib
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 Handler = Callable[["Transaction", Mapping[str, Any]], Rows]
 HANDLERS: dict[str, tuple[str, Handler]] = {}
-"""By the digest of the text: a name for traces, and the meaning."""
+"""By the digest of the text: a name for traces, and the handler."""
 
 _dialect = postgresql.asyncpg.dialect()  # type: ignore[no-untyped-call]
 _digests: dict[str, str] = {}
 
 
 class UnknownStatement(Exception):
-    """The simulator does not know what this statement means."""
+    """The simulator has no handler for this statement."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +45,10 @@ class Statement:
 
 
 def means(digest: str) -> Callable[[Handler], Handler]:
-    """The function does what the statement with this digest does."""
+    """Register the function as the handler of the statement with this digest."""
 
     def add(handler: Handler) -> Handler:
-        assert digest not in HANDLERS, f"{digest} has a meaning already"
+        assert digest not in HANDLERS, f"{digest} has a handler already"
         HANDLERS[digest] = (handler.__name__, handler)
         return handler
 
@@ -84,7 +84,7 @@ def digest_of(text: str) -> str:
     return digest
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=64)  # the stores have fewer statements that are built once, at import
 def _compile(statement: Any) -> Any:
-    """Once for each that the stores put together once; what differs from call to call is bound in it."""
+    """Compile a statement once; only its bound parameters differ from call to call."""
     return statement.compile(dialect=_dialect)

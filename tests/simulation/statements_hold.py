@@ -1,4 +1,4 @@
-"""What the statements of the hold protocol mean: journal, epoch, gate, lease."""
+"""Handlers of the hold protocol's statements: journal, epoch, gate, lease."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -55,7 +55,7 @@ def _transition(tx: Transaction) -> Row:
 
 
 def _prove(tx: Transaction) -> int | None:
-    """The open epoch, share-locked; None where the gate is closed or it is being rebuilt."""
+    """The open epoch, share-locked; None if the gate is closed or the data is being rebuilt."""
     if _transition(tx)["closing_until"] > tx.now():
         return None
     if _epoch(tx)["mode"] != "redis":
@@ -91,34 +91,34 @@ def append_rows(tx: Transaction, p: Parameters, *, in_present_epoch: bool = Fals
     if in_present_epoch and proven is not None:
         rows = [{**row, "epoch": proven} for row in rows]
     new = [row for row in rows if row["epoch"] == proven]
-    return Rows([{"hold_id": i} for i in write_promises(tx, new)])
+    return Rows([{"hold_id": i} for i in insert_entries(tx, new)])
 
 
-def write_promises(tx: Transaction, rows: list[dict[str, Any]]) -> list[str]:
+def insert_entries(tx: Transaction, rows: list[dict[str, Any]]) -> list[str]:
     """INSERT … ON CONFLICT DO NOTHING RETURNING hold_id."""
     for row in rows:
         tx.lock("hold_journal", row["hold_id"])
     written = []
     for row in rows:
         if tx.get("hold_journal", row["hold_id"]) is None:
-            promise = {**row, "first_expires_at": row["expires_at"], "extensions_used": 0}
+            entry = {**row, "first_expires_at": row["expires_at"], "extensions_used": 0}
             for name in ("granted_at", "expires_at", "first_expires_at"):
-                promise[name] = datetime.fromisoformat(promise[name])
-            promise["fence"] = 1
-            promise["extended_at"] = None
-            promise["ended_at"] = tx.now() if row["state"] != "HELD" else None
-            tx.put("hold_journal", (row["hold_id"],), promise)
+                entry[name] = datetime.fromisoformat(entry[name])
+            entry["fence"] = 1
+            entry["extended_at"] = None
+            entry["ended_at"] = tx.now() if row["state"] != "HELD" else None
+            tx.put("hold_journal", (row["hold_id"],), entry)
             written.append(row["hold_id"])
     return written
 
 
 @means("ab4da53609f2")
-def read_promise(tx: Transaction, p: Parameters) -> Rows:
+def read_entry(tx: Transaction, p: Parameters) -> Rows:
     return _one(tx.get("hold_journal", p["hold_id"]))
 
 
 @means("41e27a2c2d12")
-def read_own_promise(tx: Transaction, p: Parameters) -> Rows:
+def read_own_entry(tx: Transaction, p: Parameters) -> Rows:
     row = tx.get("hold_journal", p["hold_id"])
     if row is None or row["tenant_id"] != p["tenant_id"] or row["state"] == "ABORTED":
         return Rows()
@@ -126,7 +126,7 @@ def read_own_promise(tx: Transaction, p: Parameters) -> Rows:
 
 
 @means("b27fdd72ce8c")
-def lock_promise(tx: Transaction, p: Parameters) -> Rows:
+def lock_entry(tx: Transaction, p: Parameters) -> Rows:
     if tx.get("hold_journal", p["hold_id"]) is None:
         return Rows()
     tx.lock("hold_journal", p["hold_id"])
@@ -156,24 +156,26 @@ def live_ids(tx: Transaction, p: Parameters) -> Rows:
 
 
 @means("d288b91af694")
-def read_promises(tx: Transaction, p: Parameters) -> Rows:
+def read_entries(tx: Transaction, p: Parameters) -> Rows:
     found = [tx.get("hold_journal", hold_id) for hold_id in p["hold_ids"]]
     return Rows([_promised(row) for row in found if row is not None])
 
 
 @means("ed7b3475443a")
 def confirm(tx: Transaction, p: Parameters) -> Rows:
-    return confirm_where(tx, p, state=True, fence=True)
+    return confirm_where(tx, p, state=True, token=True)
 
 
-def confirm_where(tx: Transaction, p: Parameters, *, state: bool, fence: bool) -> Rows:
-    """`state` and `fence` say which of the two stands in the WHERE."""
+def confirm_where(tx: Transaction, p: Parameters, *, state: bool, token: bool) -> Rows:
+    """`state` and `token` say which of the two the WHERE checks."""
     asked = dict(zip(p["hold_ids"], p["fences"], strict=True))
     _lock_known(tx, asked)
     won = [
         hold_id
-        for hold_id, its_fence in asked.items()
-        if leave(tx, hold_id, "CONFIRMED", fence=its_fence if fence else None, held=state).rowcount
+        for hold_id, presented in asked.items()
+        if leave_held(
+            tx, hold_id, "CONFIRMED", token=presented if token else None, held=state
+        ).rowcount
     ]
     return Rows([{"hold_id": hold_id} for hold_id in won])
 
@@ -184,7 +186,7 @@ def release(tx: Transaction, p: Parameters) -> Rows:
     own = [i for i in asked if _is_own(tx.get("hold_journal", i), asked[i])]
     _lock_known(tx, own)
     for hold_id in own:
-        leave(tx, hold_id, "RELEASED")
+        leave_held(tx, hold_id, "RELEASED")
     rows = [tx.get("hold_journal", hold_id) for hold_id in own]
     return Rows([{"hold_id": row["hold_id"], "state": row["state"]} for row in rows if row])
 
@@ -194,7 +196,7 @@ def expire(tx: Transaction, p: Parameters) -> Rows:
     known = [i for i in p["hold_ids"] if tx.get("hold_journal", i) is not None]
     for hold_id in sorted(known):
         tx.lock("hold_journal", hold_id)
-    return Rows(rowcount=sum(leave(tx, i, "EXPIRED").rowcount for i in known))
+    return Rows(rowcount=sum(leave_held(tx, i, "EXPIRED").rowcount for i in known))
 
 
 @means("9a6c83114061")
@@ -235,7 +237,7 @@ def states(tx: Transaction, p: Parameters) -> Rows:
 
 
 @means("69003f4def34")
-def just_ended(tx: Transaction, p: Parameters) -> Rows:
+def recently_ended(tx: Transaction, p: Parameters) -> Rows:
     since = tx.now() - timedelta(seconds=p["seconds"])
     found = [
         row
@@ -249,7 +251,7 @@ def just_ended(tx: Transaction, p: Parameters) -> Rows:
 
 
 @means("5a223068bd93")
-def granted_of_late(tx: Transaction, p: Parameters) -> Rows:
+def recently_granted(tx: Transaction, p: Parameters) -> Rows:
     since = max(tx.now() - timedelta(hours=25), p["granted_at"])
     every = tx.rows("hold_journal")
     found = [row for row in every if row["granted_at"] >= since]
@@ -300,12 +302,12 @@ def newest_grants(tx: Transaction, p: Parameters) -> Rows:
 
 
 @means("e2123d1f3d00")
-def raise_fence(tx: Transaction, p: Parameters) -> Rows:
+def raise_token(tx: Transaction, p: Parameters) -> Rows:
     if tx.get("hold_journal", p["hold_id"]) is None:
         return Rows()
     tx.lock("hold_journal", p["hold_id"])
     row = tx.get("hold_journal", p["hold_id"])
-    assert row is not None, "rows of holds that were just used do not leave"
+    assert row is not None, "retention does not delete rows of recent holds"
     tx.put("hold_journal", (p["hold_id"],), {**row, "fence": row["fence"] + 1})
     return Rows([{"fence": row["fence"] + 1}])
 
@@ -319,7 +321,7 @@ def read_epoch(tx: Transaction, _: Parameters) -> Rows:
 
 
 @means("27a98767838c")
-def raise_doubt(tx: Transaction, p: Parameters) -> Rows:
+def raise_suspicion(tx: Transaction, p: Parameters) -> Rows:
     tx.lock("epoch_gate", 0)
     gate = _transition(tx)
     since = gate["away_since"] or tx.now()
@@ -328,7 +330,7 @@ def raise_doubt(tx: Transaction, p: Parameters) -> Rows:
 
 
 @means("05342665de80")
-def withdraw_doubt(tx: Transaction, _: Parameters) -> Rows:
+def clear_suspicion(tx: Transaction, _: Parameters) -> Rows:
     if _transition(tx)["away_since"] is None:
         return Rows(rowcount=0)
     tx.lock("epoch_gate", 0)
@@ -343,7 +345,7 @@ def may_idle(tx: Transaction, _: Parameters) -> Rows:
 
 
 @means("27dcf7541676")
-def be_brief(tx: Transaction, _: Parameters) -> Rows:
+def short_lock_timeout(tx: Transaction, _: Parameters) -> Rows:
     tx.lock_max = 200_000
     return Rows()
 
@@ -411,12 +413,12 @@ def expire_before_cut(tx: Transaction, p: Parameters) -> Rows:
     ran_out = [row["hold_id"] for row in page if row["expires_at"] <= p["cut"]]
     _lock_known(tx, ran_out)
     for hold_id in ran_out:
-        leave(tx, hold_id, "EXPIRED")
+        leave_held(tx, hold_id, "EXPIRED")
     return Rows([{"max": max((row["hold_id"] for row in page), default=None)}])
 
 
 @means("c36cd80a3bcd")
-def flip(tx: Transaction, p: Parameters) -> Rows:
+def publish(tx: Transaction, p: Parameters) -> Rows:
     def fits() -> bool:
         return bool(_epoch(tx)["epoch"] == p["epoch"] and _epoch(tx)["mode"] == "rebuilding")
 
@@ -452,21 +454,21 @@ def _is_own(row: Row | None, tenant_id: str) -> bool:
     return row is not None and row["tenant_id"] == tenant_id
 
 
-def leave(
+def leave_held(
     tx: Transaction,
     hold_id: str,
     state: str,
     *,
-    fence: int | None = None,
+    token: int | None = None,
     held: bool = True,
 ) -> Rows:
-    """UPDATE … SET state WHERE state = 'HELD' and what else is named; judged again after a wait."""
+    """UPDATE … SET state WHERE state = 'HELD' and more, evaluated again after a wait for a lock."""
 
     def fits(row: Row | None) -> bool:
         return (
             row is not None
             and (not held or row["state"] == "HELD")
-            and (fence is None or row["fence"] == fence)
+            and (token is None or row["fence"] == token)
         )
 
     if not fits(tx.get("hold_journal", hold_id)):

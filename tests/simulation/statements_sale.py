@@ -1,4 +1,4 @@
-"""What the statements around a sale mean: inventory, flights, bookings, outbox, idempotency."""
+"""Handlers of the other statements: inventory, flights, bookings, outbox, idempotency records."""
 
 import json
 from collections.abc import Mapping
@@ -15,11 +15,11 @@ Parameters = Mapping[str, Any]
 
 @means("ea9dfe92a9d5")
 def move(tx: Transaction, p: Parameters) -> Rows:
-    return move_seats(tx, p, is_guarded=p["guarded"], is_checked=True)
+    return move_seats(tx, p, checks_ceilings=p["guarded"], is_checked=True)
 
 
-def move_seats(tx: Transaction, p: Parameters, *, is_guarded: bool, is_checked: bool) -> Rows:
-    """What is asked is summed by class; of the nested classes those are judged whose count grows."""
+def move_seats(tx: Transaction, p: Parameters, *, checks_ceilings: bool, is_checked: bool) -> Rows:
+    """Seats are summed by class; ceilings are checked for the nested classes whose count grows."""
     asked: dict[tuple[str, str], dict[int, int]] = {}
     columns = (p["flight_ids"], p["cabins"], p["positions"], p["seats"])
     for flight_id, cabin, position, seats in zip(*columns, strict=True):
@@ -31,12 +31,12 @@ def move_seats(tx: Transaction, p: Parameters, *, is_guarded: bool, is_checked: 
     moved = []
     for key in known:
         row = tx.get("inventory", *key)
-        assert row is not None, "cabins leave only while their flight is locked"
+        assert row is not None, "cabins are removed only while their flight is locked"
         by = asked[key]
         sold = [was + by.get(place, 0) for place, was in enumerate(row["sold"], start=1)]
         from_here_down = list(accumulate(reversed(sold)))[::-1]
         judged = list(zip(from_here_down, row["ceilings"], strict=True))[: max(by)]
-        if is_guarded and any(count > most for count, most in judged):
+        if checks_ceilings and any(count > most for count, most in judged):
             continue
         total = row["sold_total"] + sum(by[place] for place in by if place <= len(sold))
         if is_checked and not 0 <= total <= row["ceiling_total"]:
@@ -48,8 +48,8 @@ def move_seats(tx: Transaction, p: Parameters, *, is_guarded: bool, is_checked: 
 
 
 @means("efe9c4373d04")
-def loose(tx: Transaction, p: Parameters) -> Rows:
-    def is_loose(row: Row) -> bool:
+def ceilings_above_limit(tx: Transaction, p: Parameters) -> Rows:
+    def is_above_limit(row: Row) -> bool:
         sold = list(accumulate(reversed(row["sold"])))[::-1]
         levels = zip(row["ceilings"], row["limits"], sold, strict=True)
         return any(ceiling > max(limit, taken) for ceiling, limit, taken in levels)
@@ -59,13 +59,13 @@ def loose(tx: Transaction, p: Parameters) -> Rows:
         for row in tx.rows("inventory")
         if (row["flight_id"], row["cabin"]) > (p["flight_id"], p["cabin"])
         and row["ceilings"] != row["limits"]
-        and is_loose(row)
+        and is_above_limit(row)
     ]
     return Rows(found[: p["count"]])
 
 
 @means("48216924e92d")
-def tighten(tx: Transaction, p: Parameters) -> Rows:
+def reduce_ceiling(tx: Transaction, p: Parameters) -> Rows:
     key = (p["flight_id"], p["cabin"])
 
     def lower(row: Row | None) -> list[int] | None:
@@ -190,7 +190,7 @@ def count_change(tx: Transaction, p: Parameters) -> Rows:
         return Rows(rowcount=0)
     tx.lock("flights", p["flight_id"])
     row = tx.get("flights", p["flight_id"])
-    assert row is not None, "flights never leave"
+    assert row is not None, "flights are never deleted"
     counted = {"version": row["version"] + 1, "event_sequence": row["event_sequence"] + 1}
     tx.put("flights", (p["flight_id"],), {**row, **counted})
     return Rows(rowcount=1)
@@ -221,7 +221,7 @@ def bookings_with_references(tx: Transaction, p: Parameters) -> Rows:
 
 @means("d124832053ba")
 def add_bookings(tx: Transaction, p: Parameters) -> Rows:
-    """ON CONFLICT DO NOTHING, whichever of the unique keys it is."""
+    """ON CONFLICT DO NOTHING, for any of the unique keys."""
     rows = sorted(json.loads(p["bookings"]), key=lambda row: str(row["booking_id"]))
     for row in rows:
         for name, value in sorted(_unique(row), key=lambda one: one[0]):
@@ -356,13 +356,13 @@ def number(tx: Transaction, p: Parameters) -> Rows:
 
 
 @means("dfd89036a15b")
-def claim_keys(tx: Transaction, p: Parameters) -> Rows:
-    claims = sorted(json.loads(p["claims"]), key=lambda one: (one["tenant_id"], one["key"]))
-    keys = [(one["tenant_id"], p["route"], one["key"]) for one in claims]
+def insert_keys(tx: Transaction, p: Parameters) -> Rows:
+    records = sorted(json.loads(p["claims"]), key=lambda one: (one["tenant_id"], one["key"]))
+    keys = [(one["tenant_id"], p["route"], one["key"]) for one in records]
     for key in keys:
         tx.lock("idempotency_records", *key)
-    claimed = []
-    for key, one in zip(keys, claims, strict=True):
+    inserted = []
+    for key, one in zip(keys, records, strict=True):
         if tx.get("idempotency_records", *key) is None:
             record = {
                 "tenant_id": one["tenant_id"],
@@ -375,8 +375,8 @@ def claim_keys(tx: Transaction, p: Parameters) -> Rows:
                 "expires_at": p["expires_at"],
             }
             tx.put("idempotency_records", key, record)
-            claimed.append({"subject_id": one["subject_id"]})
-    return Rows(claimed)
+            inserted.append({"subject_id": one["subject_id"]})
+    return Rows(inserted)
 
 
 @means("77c43c70876c")
@@ -428,7 +428,7 @@ def _sequence(row: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def _unnumbered(tx: Transaction) -> list[Row]:
-    """Oldest first."""
+    """Facts without a position, the oldest first."""
     rows = tx.rows("outbox")
     numbered = {
         (r["aggregate_type"], r["aggregate_id"], r["sequence"])

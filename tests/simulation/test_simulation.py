@@ -1,4 +1,4 @@
-"""The protocol under two thousand seeds; that a seed is exact; and that mistakes are seen."""
+"""Two thousand seeds find no violation; a seed replays exactly; planted mistakes are found."""
 
 import json
 import os
@@ -17,19 +17,19 @@ from tests.simulation.scheduler import Verdict, run_seed
 ROOT = Path(__file__).parents[2]
 QUICKLY_CAUGHT = {
     "no epoch check in any script": 100,
-    "sure in an epoch that does not know every key": 50,
-    "a grant leaves no mark": 200,
+    "key filter used before it is complete": 50,
+    "a grant sets no bit in the key filter": 200,
     "answer before the journal": 20,
     "retry with a new id": 20,
-    "refused on Redis's word alone": 400,
+    "refused on the answer of Redis alone": 400,
     "no incarnation check": 200,
     "release without tombstone": 200,
     "no undo of a late grant": 50,
-    "rows taken over without version": 300,
+    "rows applied without version": 300,
     "cut over HELD rows only": 500,
     "epoch read at INSERT time": 500,
 }
-"""Mutants, and the number of seeds that is more than enough for each."""
+"""Mutants, each with a number of seeds that is more than enough to find it."""
 
 
 def simulate(*arguments: str, hash_seed: str = "random") -> str:
@@ -67,13 +67,13 @@ def test_an_interrupted_run_keeps_what_it_finished(
     monkeypatch.setattr(__main__, "verdicts", interrupted)
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     assert __main__.main() == 1
-    assert "interrupted: the seeds before 9 count" in capsys.readouterr().out
+    assert "interrupted: only the seeds before 9 were run" in capsys.readouterr().out
     assert json.loads(figures.read_text())["total"]["seeds"] == 2
 
 
 @pytest.mark.parametrize("seed", [3, 57])
-def test_a_seed_is_exact(seed: int) -> None:
-    """In another process, and however its strings are hashed."""
+def test_a_seed_replays_exactly(seed: int) -> None:
+    """The trace is the same in another process with another hash seed."""
     first = simulate("--seed", str(seed), "--trace", hash_seed="1")
     assert first == simulate("--seed", str(seed), "--trace", hash_seed="2")
     verdict = run_seed(seed, 200)
@@ -81,12 +81,12 @@ def test_a_seed_is_exact(seed: int) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(QUICKLY_CAUGHT))
-def test_a_mistake_is_caught(name: str) -> None:
+def test_a_planted_mistake_is_found(name: str) -> None:
     with planted(name):
         verdicts = (run_seed(seed, 200) for seed in range(QUICKLY_CAUGHT[name]))
         assert any(verdict.violation for verdict in verdicts), name
 
 
-def test_nothing_is_left_planted() -> None:
+def test_no_mutant_stays_planted() -> None:
     assert QUICKLY_CAUGHT.keys() <= MUTANTS.keys()
     assert run_seed(2, 200).violation is None

@@ -1,7 +1,7 @@
-"""What a statement means in the simulator is what PostgreSQL does: the same operations on both, row by row.
+"""The simulator's handlers do what PostgreSQL does: the same operations on both give the same rows.
 
-The operations are the stores' own functions, drawn by seed, in transactions of one after another; how
-transactions wait for each other is the other tests'.
+The operations are functions of the stores, drawn by a seed, one transaction after another. How transactions
+wait for each other is checked in other tests.
 """
 
 import random
@@ -47,19 +47,19 @@ from tests.simulation.effects import Effects, Outcome
 from tests.simulation.loop import Loop
 from tests.simulation.mutants import planted
 from tests.simulation.postgres import TABLES, Postgres
-from tests.simulation.world import lay_out
+from tests.simulation.world import insert_rows
 
 Operation = Callable[[WriteSession], Awaitable[Any]]
 
 FLIGHTS = [flight(flight_id=f"flt_{number}") for number in range(2)]
 OPERATIONS = 250
 IN_SQL = (
-    "no fence in the WHERE",
+    "no fencing token in the WHERE",
     "no state in the WHERE",
     "rebuild without cut",
     "cut over HELD rows only",
     "epoch read at INSERT time",
-    "guard removed",
+    "constraint removed",
 )
 _MODULES = (
     hold_tables,
@@ -80,7 +80,7 @@ _START = datetime(2027, 1, 1, tzinfo=UTC)
 
 
 class AtOnce(Effects):
-    """Every effect happens when it is asked for: nobody else is there."""
+    """Every effect happens at once: there is no other process."""
 
     def __init__(self) -> None:
         super().__init__(Loop(random.Random(0)))
@@ -91,7 +91,7 @@ class AtOnce(Effects):
         perform: Callable[[], Any],
         lost: Callable[[], Exception],
         give_up: Callable[[Outcome], None] | None = None,
-        patience: Callable[[], int] = lambda: 0,
+        lock_timeout: Callable[[], int] = lambda: 0,
     ) -> Any:
         return perform()
 
@@ -102,23 +102,23 @@ async def test_handlers_do_what_the_sql_does(empty_database: str, seed: int) -> 
 
 
 @pytest.mark.parametrize("name", IN_SQL)
-async def test_a_handler_that_does_something_else_is_seen(empty_database: str, name: str) -> None:
+async def test_a_wrong_handler_is_found(empty_database: str, name: str) -> None:
     with planted(name), pytest.raises(AssertionError):
         await compare(empty_database, 0)
 
 
 async def compare(url: str, seed: int) -> None:
-    """Raises AssertionError at the first operation that is answered, or leaves rows, otherwise."""
+    """Raise AssertionError at the first operation whose answer or rows differ."""
     real = Database(url)
     simulated = simulated_postgres()
     try:
         await put_flights(real, *FLIGHTS)
-        lay_out(simulated, FLIGHTS)
+        insert_rows(simulated, FLIGHTS)
         draw = Draw(random.Random(seed))
         for number in range(OPERATIONS):
             name, operation = draw.operation()
-            told = [await _told(one, operation) for one in (real, simulated.database())]
-            assert told[0] == told[1], f"operation {number}: {name}"
+            answers = [await _answer(one, operation) for one in (real, simulated.database())]
+            assert answers[0] == answers[1], f"operation {number}: {name}"
             if number % 10 == 0 or number == OPERATIONS - 1:
                 await _compare(real, simulated, f"after operation {number}: {name}")
     finally:
@@ -130,7 +130,7 @@ def simulated_postgres() -> Postgres:
     return Postgres(AtOnce(), lambda: int(time.time() * 1_000_000), lambda _: None, [])
 
 
-async def _told(database: Database, operation: Operation) -> Any:
+async def _answer(database: Database, operation: Operation) -> Any:
     try:
         return await database.run_in_transaction(operation)
     except DBAPIError as error:
@@ -162,7 +162,7 @@ def _plain(row: Any) -> dict[str, Any]:
 
 
 class Draw:
-    """Operations on few ids, so that they meet."""
+    """Draws operations on few ids, so that they conflict."""
 
     def __init__(self, chance: random.Random) -> None:
         self.chance = chance
@@ -180,8 +180,8 @@ class Draw:
         return self.chance.sample(things, self.chance.randint(1, min(most, len(things))))
 
     def op_append(self) -> Operation:
-        promises = [self._promise(hold_id) for hold_id in self.some(self.ids)]
-        return lambda s: journal.append(s, promises)
+        entries = [self._entry(hold_id) for hold_id in self.some(self.ids)]
+        return lambda s: journal.append(s, entries)
 
     def op_prove(self) -> Operation:
         epoch = self.chance.randint(0, 4)
@@ -191,8 +191,8 @@ class Draw:
         return journal.prove_rebuilding
 
     def op_confirm(self) -> Operation:
-        fences = {i: self.chance.choice((None, 1, 1, 2)) for i in self.some(self.ids)}
-        return lambda s: journal.confirm(s, fences)
+        tokens = {i: self.chance.choice((None, 1, 1, 2)) for i in self.some(self.ids)}
+        return lambda s: journal.confirm(s, tokens)
 
     def op_release(self) -> Operation:
         asked = [(self.chance.choice(self.tenants), i) for i in self.some(self.ids)]
@@ -213,7 +213,7 @@ class Draw:
         ids = self.some(self.ids, 2)
         return lambda s: journal.abort_missing(s, 1, ids)
 
-    def op_raise_fence(self) -> Operation:
+    def op_raise_token(self) -> Operation:
         hold_id = self.chance.choice(self.ids)
 
         async def work(session: WriteSession) -> int | None:
@@ -331,7 +331,7 @@ class Draw:
 
         return work
 
-    def op_tighten(self) -> Operation:
+    def op_reduce_ceiling(self) -> Operation:
         flight_id = FlightId(f"flt_{self.chance.randint(0, 2)}")
         version = self.chance.randint(1, 12)
         taken = [self.chance.randint(0, 6) for _ in range(self.chance.choice((1, 2, 2, 2)))]
@@ -357,7 +357,7 @@ class Draw:
 
         return work
 
-    def op_tell(self) -> Operation:
+    def op_append_facts(self) -> Operation:
         facts = [self._fact() for _ in range(self.chance.randint(1, 2))]
         return lambda s: outbox.append(s, *facts)
 
@@ -374,8 +374,8 @@ class Draw:
 
         return work
 
-    def op_claim(self) -> Operation:
-        claims = [
+    def op_insert_keys(self) -> Operation:
+        requests = [
             Claim(
                 self.chance.choice(self.tenants),
                 IdempotencyKey(f"k{number}", str(self.chance.randint(1, 2)) * 64),
@@ -387,16 +387,16 @@ class Draw:
 
         async def work(session: WriteSession) -> Any:
             await session.execute(SHORT_LOCK_TIMEOUT)
-            asked = {(claim.tenant_id, claim.key.key) for claim in claims}
+            asked = {(request.tenant_id, request.key.key) for request in requests}
             return (
-                await idempotency.claim_all(session, "route", claims, _START),
+                await idempotency.claim_all(session, "route", requests, _START),
                 await idempotency.find_all(session, "route", asked),
-                await idempotency.find(session, claims[0].tenant_id, "other", claims[0].key),
+                await idempotency.find(session, requests[0].tenant_id, "other", requests[0].key),
             )
 
         return work
 
-    def _promise(self, hold_id: HoldId) -> JournalEntry:
+    def _entry(self, hold_id: HoldId) -> JournalEntry:
         one = self.chance.choice(FLIGHTS)
         segment = Segment.of(one, one.cabins[0], 1)
         counts = PassengerCounts(self.chance.randint(1, 3))
@@ -421,21 +421,21 @@ class Draw:
         )
 
     def _booking(self, hold_id: HoldId) -> NewBooking:
-        promise = self._promise(hold_id)
+        entry = self._entry(hold_id)
         booking = Booking(
             booking_id=_booking_id(hold_id),
             record_locator=f"LOC{self.chance.randint(100, 105)}",
             status=BookingStatus.CONFIRMED,
             hold_id=hold_id,
-            segments=promise.segments,
+            segments=entry.segments,
             passengers=(passenger(), passenger("CHD")),
             contact=CONTACT,
-            payment=Payment("pay-1", promise.price.total),
-            price=promise.price,
+            payment=Payment("pay-1", entry.price.total),
+            price=entry.price,
             client_reference=self.chance.choice((None, None, "ref-1")),
             created_at=_START,
         )
-        return NewBooking(promise.tenant_id, booking, promise.lines)
+        return NewBooking(entry.tenant_id, booking, entry.lines)
 
     def _fact(self) -> Fact:
         self.facts += 1
@@ -451,10 +451,10 @@ class Draw:
         )
 
 
-async def test_the_epoch_and_its_doubts_are_read_alike(empty_database: str) -> None:
+async def test_epoch_and_suspicions_are_read_alike(empty_database: str) -> None:
     real = Database(empty_database)
     simulated = simulated_postgres()
-    lay_out(simulated, [])
+    insert_rows(simulated, [])
     try:
         for wait in (0.0, 60.0):
             answers = []

@@ -1,5 +1,5 @@
-"""What a run ends with when the protocol did not keep its word."""
+"""The exception for a broken invariant."""
 
 
 class Violation(Exception):
-    """One of the invariants is broken; the text begins with its name."""
+    """An invariant is broken; the text begins with its name, such as I3."""

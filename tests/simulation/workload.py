@@ -1,4 +1,4 @@
-"""What clients and background jobs do: a seeded mix, in which anybody may retry anything anywhere."""
+"""The workload: clients and background jobs, a mix drawn from the seed; any request may be retried anywhere."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -30,13 +30,13 @@ from tests.simulation.oracle import HoldOrder, Oracle, Promised
 from tests.simulation.violation import Violation
 from tests.simulation.world import TENANTS, Node, World
 
-PATIENCE: Final = timedelta(seconds=5)  # the background jobs' own
-PASSING: Final[tuple[type[Exception], ...]] = (
+PATIENCE: Final = timedelta(seconds=5)  # the age at which the repair jobs act, as in production
+TRANSIENT_ERRORS: Final[tuple[type[Exception], ...]] = (
     DomainError,
     EpochMoved,
-    *(one for one in UNREACHABLE if one is not RuntimeError),  # uvloop's, which is not here
+    *(one for one in UNREACHABLE if one is not RuntimeError),  # raised by uvloop alone
 )
-"""What a job ends with where something is away, and is tried again for."""
+"""Errors of a job while a server is unreachable; the job is tried again."""
 JOBS: Final = (
     "expirer",
     "resolver",
@@ -44,20 +44,20 @@ JOBS: Final = (
     "sync",
     "number",
     "guardian",
-    "tightener",
-    "marker",
+    "ceilings",
+    "key_filter",
 )
-CLIENTS: Final = ("hold", "book", "release", "extend", "cancel", "patch", "get", "pry")
+CLIENTS: Final = ("hold", "book", "release", "extend", "cancel", "patch", "get", "foreign")
 _MONEY: Final = (Money(129_900, "CLP"), Money(89_900, "CLP"), Money(49_900, "CLP"))
 
 
 @dataclass
 class Mix:
-    """How often what is done, in one run."""
+    """The weights of requests and jobs in one run."""
 
     clients: dict[str, float]
     jobs: dict[str, float]
-    crowding: float  # how many of the requests go to the first process
+    first_process_share: float  # of the requests
 
 
 def flights_of(world: World) -> list[Flight]:
@@ -107,7 +107,7 @@ class Workload:
                 "cancel": 6 * draw((0, 1, 3)),
                 "patch": 4 * draw((0, 1, 3)),
                 "get": 3 * draw((0, 1)),
-                "pry": 2 * draw((0, 0, 1)),
+                "foreign": 2 * draw((0, 0, 1)),
             },
             {
                 "expirer": 3 * draw((1, 2)),
@@ -116,24 +116,24 @@ class Workload:
                 "sync": 2 * draw((0, 1)),
                 "number": 3 * draw((0, 1)),
                 "guardian": 3 * draw((1, 2)),
-                "tightener": 3 * draw((0, 1)),
-                "marker": 3 * draw((0, 1, 2)),
+                "ceilings": 3 * draw((0, 1)),
+                "key_filter": 3 * draw((0, 1, 2)),
             },
             draw((0.0, 0.0, 0.6)),
         )
 
     def sell_one_class(self, seats: int) -> None:
-        """And nothing else: what one holds, another has to do without."""
+        """Sell one class only, so that every hold takes a seat from another."""
         self.flights = [flight(flight_id="flt_0", classes=[("Y", seats, _MONEY[0])])]
         self.orders = orders_of(self.world, self.flights)
 
     def start(self) -> str | None:
-        """One more request or job, on some process; says which."""
+        """Start one more request or job on some process; return its line for the trace."""
         chance, world = self.world.chance, self.world
         awake = [node for node in world.nodes if not node.is_dead and not node.is_frozen]
         if not awake:
             return None
-        node = awake[0] if chance.random() < self.mix.crowding else chance.choice(awake)
+        node = awake[0] if chance.random() < self.mix.first_process_share else chance.choice(awake)
         alarmed = node.core.epochs.alarm.is_set()
         if chance.random() < (0.5 if alarmed else 0.25):
             weights = dict(self.mix.jobs)
@@ -146,13 +146,13 @@ class Workload:
             world.loop.spawn(node, self._job(node, name))
             return f"{node.name} starts {name}"
         weights = dict(self.mix.clients)
-        if not self._is_time_told():
-            weights["book"] *= 4  # what is booked without a pin
+        if not self._is_epoch_open():
+            weights["book"] *= 4  # while the epoch is loaded, holds are booked without a pin
         name = chance.choices(CLIENTS, [weights[one] for one in CLIENTS])[0]
         return self._ask(node, name)
 
-    def take_seats(self) -> str | None:
-        """Somebody who was waiting for it asks at once."""
+    def start_hold(self) -> str | None:
+        """Request a hold at once, as a client does that waits for seats to come free."""
         awake = [node for node in self.world.nodes if not node.is_dead and not node.is_frozen]
         return self._ask(self.world.chance.choice(awake), "hold") if awake else None
 
@@ -161,8 +161,8 @@ class Workload:
         if work is None:
             return None
         label, coroutine = work
-        self.world.loop.spawn(node, self._heard(coroutine))
-        return f"{node.name} is asked to {name} {label}"
+        self.world.loop.spawn(node, self._run_request(coroutine))
+        return f"{node.name} gets {name} {label}"
 
     # Jobs.
 
@@ -175,11 +175,11 @@ class Workload:
                 return core.repairs[Resolver].run_once(patience)
             case "sweeper":
                 return core.repairs[Sweeper].run_once(patience)
-            case "marker":
+            case "key_filter":
                 return core.repairs[IdempotencyKeyFilter].run_once()
             case "sync":
                 return core.repairs[InventorySync].run_once()
-            case "tightener":
+            case "ceilings":
                 return core.repairs[CeilingReducer].run_once()
             case "number":
                 return core.database.run_in_transaction(lambda s: outbox.number(s, 100))
@@ -192,7 +192,7 @@ class Workload:
             await self.job(node, name, patience)
             if name == "guardian":
                 node.core.epochs.alarm.clear()
-        except PASSING:
+        except TRANSIENT_ERRORS:
             pass
         except Gone:
             pass
@@ -203,12 +203,12 @@ class Workload:
 
     # Clients.
 
-    async def _heard(self, work: Awaitable[object]) -> None:
+    async def _run_request(self, work: Awaitable[object]) -> None:
         try:
             await work
         except Gone:
             return
-        except Exception as error:  # a violation, or a mistake: what a client would see as a 500
+        except Exception as error:  # a violation, or what a client would see as a 500
             self.world.loop.faults.append(error)
 
     def _hold(self, node: Node) -> tuple[str, Awaitable[object]]:
@@ -222,24 +222,24 @@ class Workload:
         try:
             answered = await node.holds.place(order.tenant_id, order.request, order.key)
         except DomainError as error:
-            self.world.say(f"{node.name} refuses {order.key.key}: {error.code}")
+            self.world.log(f"{node.name} refuses {order.key.key}: {error.code}")
             self.oracle.hold_refused(order, error, asked_at)
             return error
-        self.world.say(f"{node.name} holds {order.key.key} {answered.value.hold_id[-6:]}")
+        self.world.log(f"{node.name} holds {order.key.key} {answered.value.hold_id[-6:]}")
         self.oracle.held(order, answered.value)
         return None
 
     def _promised(self) -> Promised | None:
-        """Rather one that lives; while nobody's time runs out, any."""
-        every = list(self.oracle.promises.values())
+        """A hold to act on: mostly a live one; any while no Redis decides what has expired."""
+        every = list(self.oracle.promised_holds.values())
         live = [one for one in every if self.oracle.is_live(one)]
         chance = self.world.chance
-        if live and chance.random() < 0.8 and self._is_time_told():
+        if live and chance.random() < 0.8 and self._is_epoch_open():
             return chance.choice(live)
         return chance.choice(every) if every else None
 
-    def _is_time_told(self) -> bool:
-        """By a Redis: otherwise an epoch is being loaded, and holds are booked without a pin."""
+    def _is_epoch_open(self) -> bool:
+        """Whether Redis decides; if not, an epoch is being loaded, and holds are booked without a pin."""
         mode: str = self.world.database.tables["redis_epoch"][0,]["mode"]
         return mode == "redis"
 
@@ -264,10 +264,10 @@ class Workload:
                 promised.order.tenant_id, request, IdempotencyKey(key, key[-1] * 64)
             )
         except DomainError as error:
-            self.world.say(f"{node.name} does not book {key}: {error.code}")
+            self.world.log(f"{node.name} does not book {key}: {error.code}")
             self.oracle.booking_refused(promised, key, error, was_answered=was_answered)
             return error
-        self.world.say(f"{node.name} books {key}")
+        self.world.log(f"{node.name} books {key}")
         self.oracle.sold(promised, key, answered.value)
         return None
 
@@ -282,7 +282,7 @@ class Workload:
         try:
             await node.holds.release(promised.order.tenant_id, promised.hold.hold_id)
         except DomainError as error:
-            self.world.say(f"{node.name} does not release: {error.code}")
+            self.world.log(f"{node.name} does not release: {error.code}")
 
     def _extend(self, node: Node) -> tuple[str, Awaitable[None]] | None:
         promised = self._promised()
@@ -297,14 +297,14 @@ class Workload:
         try:
             answered = await node.holds.extend(tenant_id, hold_id, key)
         except DomainError as error:
-            self.world.say(f"{node.name} does not extend: {error.code}")
+            self.world.log(f"{node.name} does not extend: {error.code}")
             self.oracle.refused(promised, error, "extension")
             return
-        self.world.say(f"{node.name} extends {hold_id[-6:]}")
+        self.world.log(f"{node.name} extends {hold_id[-6:]}")
         self.oracle.extended(promised, answered.value)
 
     def _cancel(self, node: Node) -> tuple[str, Awaitable[None]] | None:
-        booked = [one for one in self.oracle.promises.values() if one.bookings]
+        booked = [one for one in self.oracle.promised_holds.values() if one.bookings]
         if not booked:
             return None
         promised = self.world.chance.choice(booked)
@@ -317,11 +317,11 @@ class Workload:
         try:
             await node.bookings.cancel(promised.order.tenant_id, booked, key)
         except DomainError as error:
-            self.world.say(f"{node.name} does not cancel: {error.code}")
+            self.world.log(f"{node.name} does not cancel: {error.code}")
             if error.code == "not_found":
                 raise Violation(f"I5 the acknowledged booking {booked} is not found") from error
             return
-        self.world.say(f"{node.name} cancels {booked[-6:]}")
+        self.world.log(f"{node.name} cancels {booked[-6:]}")
         self.oracle.cancelled.add(booked)
 
     def _patch(self, node: Node) -> tuple[str, Awaitable[None]]:
@@ -336,7 +336,7 @@ class Workload:
         try:
             await node.schedule.patch(flight_id, [change])
         except DomainError as error:
-            self.world.say(f"{node.name} does not patch: {error.code}")
+            self.world.log(f"{node.name} does not patch: {error.code}")
 
     def _get(self, node: Node) -> tuple[str, Awaitable[None]] | None:
         promised = self._promised()
@@ -352,8 +352,8 @@ class Workload:
             return
         self.oracle.seen(promised, hold)
 
-    def _pry(self, node: Node) -> tuple[str, Awaitable[None]] | None:
-        """What another tenant asks of a hold that is not its own."""
+    def _foreign(self, node: Node) -> tuple[str, Awaitable[None]] | None:
+        """A request of a tenant for a hold of another."""
         promised = self._promised()
         if promised is None:
             return None
@@ -365,12 +365,12 @@ class Workload:
             "extension": lambda: node.holds.extend(other, hold_id, None),
         }
         what = self.world.chance.choice(list(ways))
-        return what, self._do_pry(what, ways[what])
+        return what, self._do_foreign(what, ways[what])
 
-    async def _do_pry(self, what: str, way: Callable[[], Awaitable[Any]]) -> None:
+    async def _do_foreign(self, what: str, way: Callable[[], Awaitable[Any]]) -> None:
         error: DomainError | None = None
         try:
             await way()
         except DomainError as refusal:
             error = refusal
-        self.oracle.told_of_anothers(what, error)
+        self.oracle.foreign_hold_answered(what, error)

@@ -1,4 +1,4 @@
-"""The world of one run: processes, the servers they reach, time, and what can go wrong with each."""
+"""The world of one run: processes, servers, time, and the faults of each."""
 
 import zlib
 from collections import Counter
@@ -28,11 +28,11 @@ _START_US: Final = int(START.timestamp()) * 1_000_000
 _LONG_AGO: Final = datetime(1970, 1, 1, tzinfo=UTC)
 LOCATORS: Final = "ABCDEFGHJKMNPQRSTUVWXYZ23456789"
 TENANTS: Final = (TenantId("demo"), TenantId("rival"))
-_MEANINGS: Final = (statements_hold, statements_sale)  # imported for what they register
+_HANDLERS: Final = (statements_hold, statements_sale)  # imported because they register handlers
 
 
 class Node(Process):
-    """One process of the application, with all it keeps in memory."""
+    """One process of the application, with everything it has in memory."""
 
     core: Core
     holds: HoldService
@@ -60,7 +60,7 @@ class World:
         self.on_script: Callable[[Server, str, tuple[Any, ...], Any], None] | None = None
         self.servers: list[Server] = []
         self.primary = self._new_server()
-        self.routes: dict[int, Server] = {}  # of those that are not led to the primary
+        self.routes: dict[int, Server] = {}  # of the processes that do not reach the primary
         self.replica: tuple[dict[str, Value], dict[str, int]] = ({}, {})
         self.nodes: list[Node] = []
         self.lives = 0
@@ -83,13 +83,13 @@ class World:
         self.loop.move_to(self.loop.now + microseconds)
         self.database.tick()
 
-    def say(self, text: str) -> None:
+    def log(self, text: str) -> None:
         self.hash = zlib.crc32(text.encode(), self.hash)
         if self.trace is not None:
             self.trace.append(f"{self.step:4} {self.loop.now / 1e6:10.6f}  {text}")
 
     def start_node(self, number: int) -> Node:
-        """A new process in the place of whichever was there."""
+        """Start a new process in place of the old one."""
         self.lives += 1
         node = Node(f"P{number}.{self.lives}", number)
 
@@ -119,19 +119,19 @@ class World:
         self.nodes[number : number + 1] = [node]
         return node
 
-    # What can go wrong.
+    # Faults.
 
     def crash(self, node: Node) -> None:
-        """kill -9: no clean-up runs; what it had sent may still land."""
+        """kill -9: no clean-up runs; what the process had sent may still take effect."""
         node.is_dead = True
-        self.effects.forget_process(node, lambda: self.chance.random() < 0.5)
+        self.effects.abandon(node, lambda: self.chance.random() < 0.5)
         for transaction in list(self.database.open):
             is_its = transaction.process is node and not transaction.is_busy
-            if is_its and self.chance.random() < 0.5:  # else its end is noticed late
+            if is_its and self.chance.random() < 0.5:  # otherwise the server notices its end later
                 transaction.end(commit=False)
 
     def restart_redis(self, data: dict[str, Value], expiries: dict[str, int]) -> Server:
-        """Another life at the same address; whoever was connected is not any more."""
+        """Another incarnation at the same address; every connection ends."""
         old = self.primary
         old.is_alive = False
         server = self.primary = self._new_server()
@@ -142,7 +142,7 @@ class World:
         return server
 
     def promote_replica(self) -> Server:
-        """What the replica had; the old primary goes on serving some."""
+        """The replica becomes primary with its data; the old primary still serves some processes."""
         old = self.primary
         server = self.primary = self._new_server()
         server.offset = self._another_clock(old)
@@ -150,12 +150,12 @@ class World:
         for node in self.nodes:
             if self.chance.random() < 0.5:
                 self.routes[node.number] = old
-            elif self.chance.random() < 0.5:  # else its connections to the old one live on
+            elif self.chance.random() < 0.5:  # otherwise its connections to the old one stay open
                 node.is_cut_off_from = old
         return server
 
     def _another_clock(self, old: Server) -> int:
-        """Another machine's, within five minutes of the truth."""
+        """The clock of another machine, within five minutes of true time."""
         ways = (old.offset, old.offset, 0, old.offset + 5_000_000, -300_000_000)
         return max(-300_000_000, min(300_000_000, self.chance.choice(ways)))
 
@@ -163,7 +163,7 @@ class World:
         self.replica = (copy_of(self.primary.data), dict(self.primary.expiries))
 
     def heal(self) -> None:
-        """Everybody is there, and sees the same servers, at one time."""
+        """Every process runs and reaches the same servers, and all clocks agree."""
         for server in self.servers:
             server.is_alive = server is self.primary
             server.offset = 0
@@ -178,9 +178,9 @@ class World:
                 self.loop.wake(node)
 
     def authority(self) -> Server | None:
-        """The server whose word counts: that of the open epoch, in the incarnation of its row."""
+        """The server that decides: the one with the open epoch and the incarnation of its row."""
         known = (self.database.commits, len(self.servers))
-        if known != self._looked_at:  # who it may be changes with a commit alone
+        if known != self._looked_at:  # only a commit changes which server it is
             self._looked_at = known
             row = self.database.tables["redis_epoch"][0,]
             self._epoch = str(row["epoch"])
@@ -211,15 +211,15 @@ class World:
         return "".join(self.chance.choice(LOCATORS) for _ in range(6))
 
 
-@cache
+@cache  # once: the scripts are constant
 def _ship() -> None:
-    """Every script file, and all of them in one: as a server that was in use for a while has them."""
+    """Load every script, and the bundle of all of them, as a server in use has them."""
     shipped, bundle = scripts._shipped()
     ship([*(script.source for script in shipped.values()), bundle.source])
 
 
-def lay_out(database: Postgres, flights: list[Flight]) -> None:
-    """Rows as the migrations and an import leave them."""
+def insert_rows(database: Postgres, flights: list[Flight]) -> None:
+    """Insert the rows that the migrations and an import of flights leave."""
     tables = database.tables
     tables["redis_epoch"][0,] = {
         "shard": 0,
