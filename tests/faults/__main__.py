@@ -53,8 +53,8 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    faults = "\n".join(f"  {name:24} {one.told}" for name, one in FAULTS.items())
-    workloads = "\n".join(f"  {name:24} {one.told}" for name, one in WORKLOADS.items())
+    faults = "\n".join(f"  {name:24} {one.summary}" for name, one in FAULTS.items())
+    workloads = "\n".join(f"  {name:24} {one.summary}" for name, one in WORKLOADS.items())
     parser = argparse.ArgumentParser(
         prog="make faults",
         usage="make faults [MINUTES=10] [SEED=…] [FAULTS=a,b] [WORKLOADS=a,b] "

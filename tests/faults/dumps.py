@@ -168,13 +168,13 @@ class Dumps:
             for row in self.outbox
             if row.aggregate_id in known or _tells_of(row.data, flight_ids)
         )
-        told = {row.event_id for row in facts}
+        event_ids = {row.event_id for row in facts}
         bus = self.bus
         if bus is not None:
             bus = tuple(
                 one
                 for one in bus
-                if one.get("id") in told
+                if one.get("id") in event_ids
                 or one["aggregate"].get("id") in known
                 or _tells_of(one.get("data"), flight_ids)
             )

@@ -57,9 +57,9 @@ class Outcome:
         begun = [begun_at for begun_at, _ in self.faults] + [self.settled_at]
         found = []
         for (_, healed_at), next_at in zip(self.faults, begun[1:], strict=True):
-            told_at = next((told for told, asked in answers if asked >= healed_at), next_at)
-            if told_at < next_at:
-                found.append(told_at - healed_at)
+            answered_at = next((at for at, asked in answers if asked >= healed_at), next_at)
+            if answered_at < next_at:
+                found.append(answered_at - healed_at)
         return found
 
 

@@ -58,10 +58,10 @@ def add(run: Run, outcome: Outcome, violations: Sequence[Violation], seconds: fl
         )
         groups = [figures, fault]
         groups += [_of(figures, "workloads", name) for name in outcome.plan.workloads]
-        told = _of(figures, "runs", instant_text(run.began_at))
-        told |= {"seed": run.seed, "commit": run.commit, "command": run.command}
-        told["seconds"] = round(told.get("seconds", 0) + seconds)
-        for group in (*groups, told):
+        run_figures = _of(figures, "runs", instant_text(run.began_at))
+        run_figures |= {"seed": run.seed, "commit": run.commit, "command": run.command}
+        run_figures["seconds"] = round(run_figures.get("seconds", 0) + seconds)
+        for group in (*groups, run_figures):
             for name in _COUNTED:
                 group[name] = group.get(name, 0) + counts[name]
         return figures

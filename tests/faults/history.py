@@ -40,7 +40,7 @@ class Operation:
     headers: dict[str, str]  # names in small letters
     digest: str | None = None  # SHA-256 of the answer's bytes, where the recorder kept it
 
-    def told(self) -> str:
+    def summary(self) -> str:
         """The one line by which a person recognizes it."""
         until = f"{self.completed_at:.3f}" if self.completed_at is not None else "never"
         what = " ".join(

@@ -103,7 +103,7 @@ async def _episode(
     report.episodes += 1
     report.operations += len(outcome.history)
     report.violations += len(violations)
-    _tell(outcome, violations, seconds, sums)
+    _print_report(outcome, violations, seconds, sums)
     for line in stack.errors_logged():
         print(f"    logged: {line}", flush=True)
     if violations:
@@ -134,7 +134,7 @@ def _own_violations(stack: Stack, outcome: Outcome) -> list[Violation]:
     ]
 
 
-def _tell(
+def _print_report(
     outcome: Outcome, violations: Sequence[Violation], seconds: float, sums: figures.Numbers
 ) -> None:
     answers = Counter(

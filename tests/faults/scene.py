@@ -248,7 +248,7 @@ class Client:
     ) -> Operation:
         answer = None if reply is None else reply.json()
         refused = reply is not None and reply.status >= 400
-        told = {} if reply is None else reply.headers
+        received = {} if reply is None else reply.headers
         return Operation(
             number=number,
             client=self.name,
@@ -265,7 +265,7 @@ class Client:
             status=None if reply is None else reply.status,
             code=str(answer.get("code")) if refused and answer is not None else None,
             answer=answer,
-            headers={name: told[name] for name in _KEPT_HEADERS if name in told},
+            headers={name: received[name] for name in _KEPT_HEADERS if name in received},
         )
 
 

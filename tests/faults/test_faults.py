@@ -52,10 +52,10 @@ async def test_what_clients_were_told_outlasts_eight_faults(tmp_path: Path) -> N
         code = await asyncio.wait_for(run.wait(), PATIENCE_SECONDS)
     finally:
         await run.stop()
-    told = (tmp_path / "faults.log").read_text()
-    assert code == 0, told
+    output = (tmp_path / "faults.log").read_text()
+    assert code == 0, output
     figures = json.loads((tmp_path / "figures" / "faults.json").read_text())
     assert set(figures["faults"]) == set(FAULTS)
-    assert all(counts["injections"] for counts in figures["faults"].values()), told
+    assert all(counts["injections"] for counts in figures["faults"].values()), output
     assert figures["violations"] == 0
-    assert figures["operations"] > 1000, told
+    assert figures["operations"] > 1000, output

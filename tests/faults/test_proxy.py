@@ -119,8 +119,8 @@ async def test_a_delay_keeps_the_order(proxy: Proxy, ends: Ends) -> None:
     started = asyncio.get_running_loop().time()
     for number in range(5):
         await _say(writer, b"%d\n" % number)
-    told = [await _soon(reader.readline()) for _ in range(5)]
-    assert told == [b"a %d\n" % number for number in range(5)]
+    received = [await _soon(reader.readline()) for _ in range(5)]
+    assert received == [b"a %d\n" % number for number in range(5)]
     assert asyncio.get_running_loop().time() - started >= 0.1
 
 

@@ -109,9 +109,9 @@ class _Connection:
         self._writer.write("\r\n".join([*lines, "", ""]).encode() + content)
         head = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1")
         first, *rest = head.rstrip("\r\n").split("\r\n")
-        told = {
+        received = {
             name.lower(): value.strip() for name, _, value in (one.partition(":") for one in rest)
         }
-        length = int(told.get("content-length", "0"))
+        length = int(received.get("content-length", "0"))
         answer = await self._reader.readexactly(length) if length else b""
-        return Reply(int(first.split(" ", 2)[1]), told, answer)
+        return Reply(int(first.split(" ", 2)[1]), received, answer)

@@ -331,7 +331,7 @@ class Draw:
 
         return work
 
-    def op_reduce_ceiling(self) -> Operation:
+    def op_update_ceiling(self) -> Operation:
         flight_id = FlightId(f"flt_{self.chance.randint(0, 2)}")
         version = self.chance.randint(1, 12)
         taken = [self.chance.randint(0, 6) for _ in range(self.chance.choice((1, 2, 2, 2)))]
@@ -357,7 +357,7 @@ class Draw:
 
         return work
 
-    def op_append_facts(self) -> Operation:
+    def op_store_facts(self) -> Operation:
         facts = [self._fact() for _ in range(self.chance.randint(1, 2))]
         return lambda s: outbox.append(s, *facts)
 
@@ -374,7 +374,7 @@ class Draw:
 
         return work
 
-    def op_insert_keys(self) -> Operation:
+    def op_check_keys(self) -> Operation:
         requests = [
             Claim(
                 self.chance.choice(self.tenants),

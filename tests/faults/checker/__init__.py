@@ -1,9 +1,8 @@
-"""Judges a run by what its clients saw and by what was left behind: I1–I12 of the protocol.
+"""The checker: judges a run by its history and the final data of the stores, by the invariants I1 to I12.
 
-Exact in one direction: whatever is reported cannot have come about in a system that keeps its
-promises, whichever faults there were, however requests were repeated, and whatever became of those
-whose answers were lost. What cannot be known from outside is not guessed at; each module says what
-that is.
+It reports no false violation: what it reports is impossible in a correct system, whatever the faults, the
+repeated requests and the lost answers. It does not guess what cannot be known from outside; each module
+says what that is.
 """
 
 from tests.faults.checker.answers import check_answers
@@ -11,9 +10,9 @@ from tests.faults.checker.bookings import check_bookings
 from tests.faults.checker.epochs import check_epochs
 from tests.faults.checker.evidence import gather
 from tests.faults.checker.facts import check_facts
+from tests.faults.checker.holds import check_holds
 from tests.faults.checker.model import Findings, Layout, Terms, Violation
 from tests.faults.checker.ownership import check_owners
-from tests.faults.checker.promises import check_promises
 from tests.faults.checker.release import check_refusals
 from tests.faults.checker.repeats import check_repeats
 from tests.faults.checker.seats import check_numbers, check_sold
@@ -24,13 +23,13 @@ __all__ = ["Layout", "Terms", "Violation", "check"]
 
 
 def check(history: History, dumps: Dumps, terms: Terms) -> list[Violation]:
-    """Everything found, by invariant; an empty list is a clean run."""
+    """All violations, by invariant; an empty list is a clean run."""
     evidence = gather(history, dumps, terms)
     findings = Findings()
     for judge in (
         check_sold,
         check_owners,
-        check_promises,
+        check_holds,
         check_repeats,
         check_bookings,
         check_refusals,

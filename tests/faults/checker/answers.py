@@ -1,8 +1,8 @@
-"""I9 and I12: every answer is the answer to its own request, typed, and in time.
+"""I9 and I12: every answer belongs to its own request, has a code of the contract, and comes in time.
 
-I9 compares what was asked with what was told, and every identity with its tenant. I12 knows the
-contract's codes; how long an answer took is judged only where nothing was broken, and of a request
-whose answer never came nothing is said here, because a client may have left.
+I9 compares each answer with its request, and every id with its tenant. I12 knows the contract's codes; it
+judges the duration of an answer only while nothing is broken, and ignores requests without an answer,
+because their client may have given up.
 """
 
 from typing import Any, Final
@@ -88,7 +88,7 @@ def _check_typed(findings: Findings, operation: Operation) -> None:
     if status >= 500 and status != 503:
         findings.add("I12", f"an answer is {status}", operation)
     elif operation.headers.get("content-type", "").partition(";")[0] != PROBLEM:
-        findings.add("I12", f"a refusal with {status} is no problem document", operation)
+        findings.add("I12", f"a refusal with {status} is not a problem document", operation)
     elif code not in STATUSES or answer.get("code") != code or answer.get("status") != status:
         findings.add(
             "I12", f"a refusal with {status} has no code of the contract: {code}", operation
@@ -96,7 +96,7 @@ def _check_typed(findings: Findings, operation: Operation) -> None:
     elif STATUSES[code] != status:
         findings.add("I12", f"{code} came with {status}", operation)
     elif status == 503 and "retry-after" not in operation.headers:
-        findings.add("I12", f"{code} does not say when to try again", operation)
+        findings.add("I12", f"{code} has no Retry-After", operation)
 
 
 def _check_in_time(evidence: Evidence, findings: Findings, operation: Operation) -> None:
@@ -105,7 +105,7 @@ def _check_in_time(evidence: Evidence, findings: Findings, operation: Operation)
         return
     took = completed - operation.invoked_at
     if took > evidence.terms.deadline_seconds:
-        findings.add("I12", f"an answer took {took:.1f} s, and nothing was broken", operation)
+        findings.add("I12", f"an answer took {took:.1f} s although nothing was broken", operation)
     if took < 0:
         findings.add("I12", "an answer came before its request", operation)
 
@@ -113,10 +113,10 @@ def _check_in_time(evidence: Evidence, findings: Findings, operation: Operation)
 def _check_echo(findings: Findings, operation: Operation) -> None:
     echoed = operation.headers.get("x-request-id")
     if echoed != operation.request_id:
-        findings.add("I9", f"asked as {operation.request_id}, answered as {echoed}", operation)
-    told = (operation.answer or {}).get("request_id", echoed)
-    if operation.outcome != "ok" and told != echoed:
-        findings.add("I9", f"a problem names {told} as its request", operation)
+        findings.add("I9", f"request {operation.request_id} was answered as {echoed}", operation)
+    answered = (operation.answer or {}).get("request_id", echoed)
+    if operation.outcome != "ok" and answered != echoed:
+        findings.add("I9", f"a problem names {answered} as its request", operation)
 
 
 def _check_owner(findings: Findings, operation: Operation, owners: dict[str, str]) -> None:
@@ -131,13 +131,13 @@ def _check_owner(findings: Findings, operation: Operation, owners: dict[str, str
         for event in (operation.answer or {}).get("data", ()):
             if event.get("tenant_id") not in (operation.tenant, None):
                 findings.add(
-                    "I9", f"{operation.tenant} was told a fact of another tenant", operation
+                    "I9", f"{operation.tenant} received a fact of another tenant", operation
                 )
                 return
 
 
 def _differences(evidence: Evidence, operation: Operation) -> list[str]:
-    """What the answer says otherwise than it was asked."""
+    """The differences between the request and its answer."""
     answer = operation.answer
     if operation.kind == "release":
         return []
@@ -146,10 +146,10 @@ def _differences(evidence: Evidence, operation: Operation) -> list[str]:
     wrong = []
     name = _NAMED.get(operation.kind)
     if name is not None and answer.get(name) != operation.subject:
-        wrong.append(f"asked about {operation.subject}, told of {answer.get(name)}")
+        wrong.append(f"asked about {operation.subject}, answered about {answer.get(name)}")
     prefix = _LOCATED.get(operation.kind)
     if prefix is not None and operation.headers.get("location") != f"{prefix}{answer.get('id')}":
-        wrong.append(f"{answer.get('id')} is said to be at {operation.headers.get('location')}")
+        wrong.append(f"{answer.get('id')} has the Location {operation.headers.get('location')}")
     match operation.kind:
         case "hold":
             wrong += _hold_differences(operation.request, answer)
@@ -160,48 +160,51 @@ def _differences(evidence: Evidence, operation: Operation) -> list[str]:
     return wrong
 
 
-def _hold_differences(asked: dict[str, Any], told: dict[str, Any]) -> list[str]:
+def _hold_differences(asked: dict[str, Any], answered: dict[str, Any]) -> list[str]:
     wrong = []
     if "segments" in asked:
         wanted = [(one["flight_id"], one["booking_class"]) for one in asked["segments"]]
-        if wanted != _segments(told):
-            wrong.append("other segments are held than were asked for")
+        if wanted != _segments(answered):
+            wrong.append("the held segments are not the requested ones")
         counts = {name: asked["passengers"].get(name, 0) for name in _COUNTS}
-        if counts != told.get("passengers"):
-            wrong.append("seats are held for other passengers than were asked for")
-    if asked.get("client_reference") != told.get("client_reference"):
-        wrong.append("a hold bears another client's reference")
+        if counts != answered.get("passengers"):
+            wrong.append("the passengers of the hold are not the requested ones")
+    if asked.get("client_reference") != answered.get("client_reference"):
+        wrong.append("a hold has another client's reference")
     return wrong
 
 
-def _book_differences(evidence: Evidence, asked: dict[str, Any], told: dict[str, Any]) -> list[str]:
+def _book_differences(
+    evidence: Evidence, asked: dict[str, Any], answered: dict[str, Any]
+) -> list[str]:
     wrong = [
-        f"a booking's {name} is another than was asked for"
+        f"a booking's {name} is not the requested one"
         for name in ("contact", "passengers", "payment", "client_reference")
-        if asked.get(name) != told.get(name)
+        if asked.get(name) != answered.get(name)
     ]
     story = evidence.holds.get(asked.get("hold_id", ""))
-    if story is not None and _segments(story.granted.answer or {}) != _segments(told):
+    if story is not None and _segments(story.granted.answer or {}) != _segments(answered):
         wrong.append("a booking has other segments than its hold")
     return wrong
 
 
-def _story_differences(evidence: Evidence, told: dict[str, Any]) -> list[str]:
-    story = evidence.holds.get(told.get("id", ""))
+def _story_differences(evidence: Evidence, answered: dict[str, Any]) -> list[str]:
+    story = evidence.holds.get(answered.get("id", ""))
     if story is None:
         return []
     first = story.granted.answer or {}
     wrong = [
-        f"a hold's {name} is another than was promised"
+        f"a hold's {name} is not the promised one"
         for name in ("created_at", "passengers", "price", "client_reference")
-        if first.get(name) != told.get(name)
+        if first.get(name) != answered.get(name)
     ]
-    if _segments(first) != _segments(told):
-        wrong.append("a hold has other segments than were promised")
+    if _segments(first) != _segments(answered):
+        wrong.append("a hold's segments are not the promised ones")
     return wrong
 
 
-def _segments(told: dict[str, Any]) -> list[tuple[str, str]]:
+def _segments(answered: dict[str, Any]) -> list[tuple[str, str]]:
     return [
-        (one.get("flight_id", ""), one.get("booking_class", "")) for one in told.get("segments", ())
+        (one.get("flight_id", ""), one.get("booking_class", ""))
+        for one in answered.get("segments", ())
     ]

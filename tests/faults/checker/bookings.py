@@ -1,7 +1,7 @@
-"""I5: an acknowledged booking is there, whole and once; and none is there that nobody asked for.
+"""I5: an acknowledged booking exists, complete and once; and no booking exists that was not requested.
 
-Booking row, CONFIRMED journal row, idempotency record and outbox rows stand or fall together. That its
-seats are counted as sold is I1's.
+Booking row, CONFIRMED journal row, idempotency record and outbox rows exist together or not at all. I1
+checks that the seats are counted as sold.
 """
 
 from collections import defaultdict
@@ -35,22 +35,24 @@ def check_bookings(evidence: Evidence, findings: Findings) -> None:
     _check_nothing_without_booking(evidence, findings, facts, records)
     _check_unique(evidence, findings)
     for booking_id, operations in evidence.by_booking.items():
-        _check_told(evidence, findings, booking_id, operations)
+        _check_later_answers(evidence, findings, booking_id, operations)
 
 
 def _check_acknowledged(evidence: Evidence, findings: Findings, operation: Operation) -> None:
     answer = operation.answer or {}
     row = evidence.booking_rows.get(answer.get("id", ""))
     if row is None:
-        findings.add("I5", f"{answer.get('id')} was acknowledged, and is not there", operation)
+        findings.add("I5", f"{answer.get('id')} was acknowledged, and does not exist", operation)
         return
-    told = answer.get("hold_id"), answer.get("record_locator"), answer.get("client_reference")
-    if told != (row.hold_id, row.record_locator, row.client_reference):
+    answered = answer.get("hold_id"), answer.get("record_locator"), answer.get("client_reference")
+    if answered != (row.hold_id, row.record_locator, row.client_reference):
         findings.add(
-            "I5", f"{row.booking_id} was told with another hold, locator or reference", operation
+            "I5",
+            f"{row.booking_id} was answered with another hold, locator or reference",
+            operation,
         )
     if row.tenant_id != operation.tenant:
-        findings.add("I9", f"{row.booking_id} is another tenant's", operation)
+        findings.add("I9", f"{row.booking_id} belongs to another tenant", operation)
 
 
 def _check_whole(
@@ -61,23 +63,23 @@ def _check_whole(
     records: set[str],
 ) -> None:
     journal = evidence.journal.get(row.hold_id)
-    told = [fact.type for fact in sorted(facts, key=lambda fact: fact.sequence)]
+    answered = [fact.type for fact in sorted(facts, key=lambda fact: fact.sequence)]
     expected = ["booking.confirmed"] + ["booking.cancelled"] * (row.status == "cancelled")
     wrong = []
     if journal is None or journal.state != "CONFIRMED":
-        wrong.append(f"its hold is {journal.state if journal else 'not there'}")
+        wrong.append(f"its hold is {journal.state if journal else 'missing'}")
     elif sorted(journal.lines) != sorted(row.lines) or journal.tenant_id != row.tenant_id:
         wrong.append("its hold has other lines or another tenant")
-    if told != expected:
-        wrong.append(f"its facts are {told}")
+    if answered != expected:
+        wrong.append(f"its facts are {answered}")
     if row.booking_id not in records:
-        wrong.append("no key leads to it")
+        wrong.append("it has no idempotency record")
     if row.version != len(expected):
         wrong.append(f"its version is {row.version}")
     if wrong:
         findings.add(
             "I5",
-            f"{row.booking_id} is {row.status} and half made: {'; '.join(wrong)}",
+            f"{row.booking_id} is {row.status} and incomplete: {'; '.join(wrong)}",
             *_about(evidence, row)[:2],
         )
 
@@ -86,14 +88,12 @@ def _check_asked_for(
     evidence: Evidence, findings: Findings, row: BookingRow, books: Iterable[Operation]
 ) -> None:
     if not list(books):
-        findings.add(
-            "I5", f"{row.booking_id} is there, and nobody asked for it", *_about(evidence, row)[:2]
-        )
+        findings.add("I5", f"{row.booking_id} exists without a request", *_about(evidence, row)[:2])
     cancels = [one for one in evidence.by_booking.get(row.booking_id, ()) if one.kind == "cancel"]
     if row.status == "cancelled" and not any(may_have_happened(one) for one in cancels):
         findings.add(
             "I5",
-            f"{row.booking_id} is cancelled, and nobody asked for that",
+            f"{row.booking_id} is cancelled without a request",
             *_about(evidence, row)[:2],
         )
 
@@ -111,10 +111,10 @@ def _check_nothing_without_booking(
             )
     for booking_id in facts:
         if booking_id not in evidence.booking_rows:
-            findings.add("I5", f"a fact tells of {booking_id}, which is not there")
+            findings.add("I5", f"a fact is about {booking_id}, which does not exist")
     for booking_id in records:
         if booking_id not in evidence.booking_rows:
-            findings.add("I5", f"a key leads to {booking_id}, which is not there")
+            findings.add("I5", f"an idempotency record names {booking_id}, which does not exist")
 
 
 def _check_unique(evidence: Evidence, findings: Findings) -> None:
@@ -129,16 +129,16 @@ def _check_unique(evidence: Evidence, findings: Findings) -> None:
             if other is not row:
                 findings.add(
                     "I5",
-                    f"{other.booking_id} and {row.booking_id} have one {name}, {value}",
+                    f"{other.booking_id} and {row.booking_id} have the same {name}, {value}",
                     *_about(evidence, other)[:1],
                     *_about(evidence, row)[:1],
                 )
 
 
-def _check_told(
+def _check_later_answers(
     evidence: Evidence, findings: Findings, booking_id: str, operations: list[Operation]
 ) -> None:
-    """What was said of one booking afterwards, by those it belongs to."""
+    """Later answers about one booking to its own tenant agree with its row."""
     row = evidence.booking_rows.get(booking_id)
     mine = [one for one in operations if row is not None and one.tenant == row.tenant_id]
     cancelled = [one for one in mine if one.kind == "cancel" and one.outcome == "ok"]
@@ -149,7 +149,7 @@ def _check_told(
         if one.status == 404 and one.invoked_at > known_at:
             findings.add(
                 "I5",
-                f"{booking_id} was acknowledged, and then unknown",
+                f"{booking_id} was acknowledged, and then not found",
                 *_about(evidence, row)[:1],
                 one,
             )
@@ -158,12 +158,12 @@ def _check_told(
         status, done = (one.answer or {}).get("status"), one.completed_at or one.invoked_at
         before = [each for each in cancelled if (each.completed_at or done) < one.invoked_at]
         if status == "confirmed" and before:
-            findings.add("I5", f"{booking_id} was cancelled, and told as confirmed", before[0], one)
+            findings.add(
+                "I5", f"{booking_id} was cancelled, and then shown as confirmed", before[0], one
+            )
         possible = [each for each in mine if each.kind == "cancel" and may_have_happened(each)]
         if status == "cancelled" and not any(each.invoked_at <= done for each in possible):
-            findings.add(
-                "I5", f"{booking_id} was told as cancelled before anybody asked for it", one
-            )
+            findings.add("I5", f"{booking_id} was shown as cancelled before a request for it", one)
 
 
 def _acknowledged_at(evidence: Evidence, row: BookingRow | None) -> float:
@@ -172,6 +172,6 @@ def _acknowledged_at(evidence: Evidence, row: BookingRow | None) -> float:
 
 
 def _about(evidence: Evidence, row: BookingRow | None) -> list[Operation]:
-    """The bookings that were asked for with its hold."""
+    """The booking requests for its hold."""
     story = None if row is None else evidence.holds.get(row.hold_id)
     return story.of("book") if story is not None else []

@@ -1,9 +1,9 @@
-"""I10: nothing of an old epoch commits after the new one.
+"""I10: nothing of an old epoch commits after the new epoch has begun.
 
-Judged by what rows keep: the epoch of a grant and its instant by the hold store's clock. Every promise
-of an epoch that is over stands at or before the cut, every later one at or behind it. What cannot be
-seen: a row of an old epoch that was written late but granted before the cut, since rows do not keep
-when they committed; and changes of state, which keep no epoch.
+Judged by the rows: each has the epoch of its grant and its time by the hold store's clock. Every hold of an
+epoch that is over was granted at or before the cut, every later one at or after it. Not visible: a row of an
+old epoch that was written late but granted before the cut, since rows do not record when they were
+committed; and changes of state, which record no epoch.
 """
 
 from tests.faults.checker.evidence import Evidence, clock_text
@@ -26,10 +26,10 @@ def check_epochs(evidence: Evidence, findings: Findings) -> None:
                 findings.add(
                     "I10",
                     f"{row.hold_id} of epoch {row.epoch} was granted at {clock_text(row.granted_at)},"
-                    f" behind the cut at {clock_text(epoch.cut)}, and promised",
+                    f" after the cut at {clock_text(epoch.cut)}, and journaled",
                     *_of(evidence, row.hold_id),
                 )
-    latest: tuple[int, str] | None = None  # of all epochs before the one looked at
+    latest: tuple[int, str] | None = None  # of all earlier epochs
     by_epoch: dict[int, list[tuple[int, str]]] = {}
     for row in promised:
         by_epoch.setdefault(row.epoch, []).append((row.granted_at, row.hold_id))
@@ -38,7 +38,7 @@ def check_epochs(evidence: Evidence, findings: Findings) -> None:
         if latest is not None and first[0] < latest[0]:
             findings.add(
                 "I10",
-                f"{first[1]} of epoch {number} was granted before {latest[1]}, which is of an earlier one",
+                f"{first[1]} of epoch {number} was granted before {latest[1]} of an earlier epoch",
                 *_of(evidence, latest[1]),
                 *_of(evidence, first[1]),
             )
@@ -48,7 +48,7 @@ def check_epochs(evidence: Evidence, findings: Findings) -> None:
 
 
 def _check_clock(evidence: Evidence, findings: Findings) -> None:
-    """A grant asked for after another was acknowledged is never the earlier one."""
+    """A grant requested after another was acknowledged has a later time."""
     for story in evidence.holds.values():
         reached = evidence.clock.at_least(story.deliveries.first_invoked)
         if story.created_at < reached:
@@ -67,7 +67,7 @@ def _check_redis(evidence: Evidence, findings: Findings) -> None:
     if epoch.mode != "redis" or redis.epoch != epoch.epoch:
         findings.add(
             "I10",
-            f"at rest Postgres is in epoch {epoch.epoch} ({epoch.mode}), and Redis in {redis.epoch}",
+            f"at rest PostgreSQL is in epoch {epoch.epoch} ({epoch.mode}), and Redis in {redis.epoch}",
         )
 
 

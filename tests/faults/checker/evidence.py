@@ -1,7 +1,7 @@
-"""Everything the invariants are judged by, put in order once: operations by hold, booking and key.
+"""The evidence for the checks, indexed once: operations by hold, booking and idempotency key.
 
-It owns no judgement. It knows what an outcome leaves open: `unknown` and 503 may have had their effect
-or not, a refusal by a 4xx has had none.
+It judges nothing. It knows what an outcome leaves open: a request with outcome `unknown` or status 503 may
+have had its effect, a refusal by a 4xx has had none.
 """
 
 from collections import defaultdict
@@ -19,7 +19,7 @@ from tests.faults.history import History, Operation
 
 
 class Place(NamedTuple):
-    """Where a booking class stands: its cabin, and its position in nesting order, from 1."""
+    """A booking class's cabin, and its position in nesting order, from 1."""
 
     cabin: str
     position: int
@@ -27,7 +27,7 @@ class Place(NamedTuple):
 
 @dataclass(slots=True)
 class Deliveries:
-    """All deliveries of one key on one route, by invocation."""
+    """All deliveries of one idempotency key on one route, in the order of invocation."""
 
     kind: str
     tenant: str
@@ -45,12 +45,12 @@ class Deliveries:
 
 @dataclass(slots=True)
 class HoldStory:
-    """One hold that a client was told it has, and what was asked about it afterwards."""
+    """One acknowledged hold, and the later requests about it."""
 
     hold_id: str
     tenant: str
     deliveries: Deliveries
-    granted: Operation  # the first answer that said so
+    granted: Operation  # the first acknowledgement
     acknowledged_at: float
     created_at: int  # microseconds, by the hold store's clock
     first_expires_at: int
@@ -58,26 +58,26 @@ class HoldStory:
     asked: dict[str, list[Operation]] = field(default_factory=lambda: defaultdict(list))
 
     def of(self, kind: str) -> list[Operation]:
-        """By its own tenant, in the order of invocation."""
+        """Requests of this kind by its own tenant, in the order of invocation."""
         return self.asked.get(kind, [])
 
     @property
     def promised_until(self) -> int:
-        """The latest end that any client was told."""
-        told = [until(one) for one in self.of("extend") if one.outcome == "ok"]
-        return max([self.first_expires_at, *told])
+        """The latest end in any answer."""
+        answered = [until(one) for one in self.of("extend") if one.outcome == "ok"]
+        return max([self.first_expires_at, *answered])
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
     operations: tuple[Operation, ...]  # by invocation
     dumps: Dumps
-    listed: tuple[OutboxRow, ...]  # all facts, also of others: what pages are made of
+    listed: tuple[OutboxRow, ...]  # all facts, also of other flights: the content of the pages
     terms: Terms
     places: dict[str, dict[str, Place]]  # by flight and booking class
     limits: dict[
         tuple[str, str], tuple[list[int], list[int]]
-    ]  # by cabin: least and most there ever were
+    ]  # by cabin: the lowest and the highest limits that were ever possible
     deliveries: dict[tuple[str, str, str], Deliveries]  # by kind, tenant and key
     holds: dict[str, HoldStory]
     journal: dict[str, JournalRow]
@@ -87,9 +87,11 @@ class Evidence:
     clock: StoreClock
     quiet: Quiet
 
-    def lines(self, operation: Operation, told: dict[str, Any] | None = None) -> tuple[Line, ...]:
-        """The seats that a hold's request, or its answer, is about."""
-        body = told if told is not None else operation.request
+    def lines(
+        self, operation: Operation, answered: dict[str, Any] | None = None
+    ) -> tuple[Line, ...]:
+        """The seats of a hold's request, or of its answer."""
+        body = answered if answered is not None else operation.request
         seats = seats_of(body.get("passengers"))
         found = []
         for segment in body.get("segments") or ():
@@ -100,7 +102,7 @@ class Evidence:
         return tuple(found)
 
     def possible_end(self, story: HoldStory) -> int:
-        """The latest instant at which the hold may still have been live, by the hold store's clock."""
+        """The latest time at which the hold may still have been live, by the hold store's clock."""
         ends = [story.promised_until]
         row = self.journal.get(story.hold_id)
         if row is not None:
@@ -144,12 +146,12 @@ def gather(history: History, dumps: Dumps, terms: Terms) -> Evidence:
 
 
 def may_have_happened(operation: Operation) -> bool:
-    """Everything but a refusal by a 4xx, which has no effect."""
+    """Whether the request may have had an effect: only a refusal by a 4xx has none."""
     return operation.status is None or not 400 <= operation.status < 500
 
 
 def seats_of(passengers: Any) -> int:
-    """Infants on laps take none."""
+    """The number of seats: infants on laps take none."""
     if isinstance(passengers, dict):
         return int(passengers.get("ADT", 0)) + int(passengers.get("CHD", 0))
     if isinstance(passengers, list):
@@ -158,13 +160,13 @@ def seats_of(passengers: Any) -> int:
 
 
 def until(operation: Operation) -> int:
-    """The `expires_at` that an answer told."""
+    """The `expires_at` of an answer."""
     return instant((operation.answer or {}).get("expires_at"))
 
 
 @lru_cache(maxsize=100_000)
 def instant(text: str | None) -> int:
-    """Microseconds since 1970; 0 where the answer has no such member, which I9 speaks of."""
+    """Microseconds since 1970; 0 if the answer has no such member, which I9 reports."""
     return microseconds(datetime.fromisoformat(text)) if isinstance(text, str) else 0
 
 
@@ -182,10 +184,12 @@ def _deliveries(operations: Iterable[Operation]) -> dict[tuple[str, str, str], D
 
 
 def _add_story(evidence: Evidence, deliveries: Deliveries) -> None:
-    told = [one for one in deliveries.acknowledged if isinstance((one.answer or {}).get("id"), str)]
-    if not told:
+    answered = [
+        one for one in deliveries.acknowledged if isinstance((one.answer or {}).get("id"), str)
+    ]
+    if not answered:
         return
-    granted = min(told, key=lambda one: one.completed_at or one.invoked_at)
+    granted = min(answered, key=lambda one: one.completed_at or one.invoked_at)
     answer = granted.answer or {}
     story = HoldStory(
         hold_id=answer["id"],
@@ -230,7 +234,7 @@ def _places(dumps: Dumps, terms: Terms) -> dict[str, dict[str, Place]]:
 def _limits(
     operations: Sequence[Operation], dumps: Dumps, terms: Terms
 ) -> dict[tuple[str, str], tuple[list[int], list[int]]]:
-    """Whatever was ever asked for may have been in force, so that no order of changes is assumed."""
+    """Every limit that was ever requested may have been in force: no order of changes is assumed."""
     found: dict[tuple[str, str], tuple[list[int], list[int]]] = {}
     letters: dict[tuple[str, str], list[str]] = {}
     for row in dumps.inventory:

@@ -1,6 +1,6 @@
-"""Ways in which an honest run is made dishonest: each breaks one promise, and names who must notice.
+"""Mutations of a correct run: each breaks one invariant, and names the checks that must find it.
 
-A mutation answers None where the run at hand has nothing to break.
+A mutation returns None if the run has nothing that it could break.
 """
 
 from collections.abc import Callable, Iterable
@@ -30,7 +30,7 @@ class Run:
         return history
 
     def having(self, operation: Operation) -> "Run":
-        """The operation of the same number, replaced."""
+        """The run with the operation of the same number replaced."""
         changed = (operation if one.number == operation.number else one for one in self.operations)
         return replace(self, operations=tuple(changed))
 
@@ -46,13 +46,13 @@ def lose_a_booking(run: Run, chance: Random) -> Run | None:
     return None if row is None else run.dumped(bookings=_without(run.dumps.bookings, row))
 
 
-def lose_a_promise(run: Run, chance: Random) -> Run | None:
-    row = _one(chance, [row for row in run.dumps.hold_journal if _was_told(run, row)])
+def lose_a_journal_row(run: Run, chance: Random) -> Run | None:
+    row = _one(chance, [row for row in run.dumps.hold_journal if _was_answered(run, row)])
     return None if row is None else run.dumped(hold_journal=_without(run.dumps.hold_journal, row))
 
 
-def abort_a_promise(run: Run, chance: Random) -> Run | None:
-    row = _one(chance, [row for row in run.dumps.hold_journal if _was_told(run, row)])
+def abort_a_journal_row(run: Run, chance: Random) -> Run | None:
+    row = _one(chance, [row for row in run.dumps.hold_journal if _was_answered(run, row)])
     return None if row is None else _journal(run, row, state="ABORTED")
 
 
@@ -88,7 +88,7 @@ def sell_above_the_ceiling(run: Run, chance: Random) -> Run | None:
 
 
 def halve_a_booking(run: Run, chance: Random) -> Run | None:
-    """Its hold was never confirmed in the journal."""
+    """A booking whose hold was never confirmed in the journal."""
     row = _one(chance, run.dumps.bookings)
     if row is None:
         return None
@@ -137,19 +137,19 @@ def rewrite_an_event(run: Run, chance: Random) -> Run | None:
     return run.dumped(bus=tuple(changed if one is event else one for one in run.dumps.bus or ()))
 
 
-def leave_a_fact_out(run: Run, chance: Random) -> Run | None:
-    pages = [one for one in _told(run, "events") if len((one.answer or {})["data"]) > 1]
+def omit_a_fact(run: Run, chance: Random) -> Run | None:
+    pages = [one for one in _answered(run, "events") if len((one.answer or {})["data"]) > 1]
     page = _one(chance, pages)
     if page is None:
         return None
-    told = (page.answer or {})["data"]
-    return run.having(replace(page, answer={**(page.answer or {}), "data": told[1:]}))
+    answered = (page.answer or {})["data"]
+    return run.having(replace(page, answer={**(page.answer or {}), "data": answered[1:]}))
 
 
 def swap_two_answers(run: Run, chance: Random) -> Run | None:
-    told = _told(run, "hold")
-    one = _one(chance, told)
-    other = _one(chance, [each for each in told if one and _id(each) != _id(one)])
+    answered = _answered(run, "hold")
+    one = _one(chance, answered)
+    other = _one(chance, [each for each in answered if one and _id(each) != _id(one)])
     if one is None or other is None:
         return None
     swapped = replace(one, answer=other.answer, headers=other.headers)
@@ -157,10 +157,10 @@ def swap_two_answers(run: Run, chance: Random) -> Run | None:
 
 
 def answer_for_another(run: Run, chance: Random) -> Run | None:
-    """Each request keeps its own id, and gets the body of the other."""
-    told = _told(run, "get_hold")
-    one = _one(chance, told)
-    other = _one(chance, [each for each in told if one and each.subject != one.subject])
+    """Swap the bodies of two answers; each keeps its own request id."""
+    answered = _answered(run, "get_hold")
+    one = _one(chance, answered)
+    other = _one(chance, [each for each in answered if one and each.subject != one.subject])
     if one is None or other is None:
         return None
     return run.having(replace(one, answer=other.answer))
@@ -168,7 +168,7 @@ def answer_for_another(run: Run, chance: Random) -> Run | None:
 
 def hold_twice_for_one_key(run: Run, chance: Random) -> Run | None:
     again = _one(
-        chance, [one for one in _told(run, "hold") if "idempotent-replayed" in one.headers]
+        chance, [one for one in _answered(run, "hold") if "idempotent-replayed" in one.headers]
     )
     if again is None:
         return None
@@ -189,24 +189,24 @@ def hide_a_replay(run: Run, chance: Random) -> Run | None:
 
 
 def refuse_a_live_hold(run: Run, chance: Random) -> Run | None:
-    """Booked a moment after it was granted, it is said to have expired."""
-    booked = _one(chance, [one for one in _told(run, "book") if _first_of_key(run, one)])
+    """A booking right after the grant is refused as expired."""
+    booked = _one(chance, [one for one in _answered(run, "book") if _first_of_key(run, one)])
     if booked is None:
         return None
     refused = _refused(booked, 410, "hold_expired")
-    granted = [one for one in _told(run, "hold") if _id(one) == booked.subject]
-    expires = [one for one in _told(run, "extend") if one.subject == booked.subject]
+    granted = [one for one in _answered(run, "hold") if _id(one) == booked.subject]
+    expires = [one for one in _answered(run, "extend") if one.subject == booked.subject]
     return None if not granted or expires else run.having(refused)
 
 
 def deny_a_hold(run: Run, chance: Random) -> Run | None:
-    seen = _one(chance, _told(run, "get_hold"))
+    seen = _one(chance, _answered(run, "get_hold"))
     return None if seen is None else run.having(_refused(seen, 404, "not_found"))
 
 
 def grant_what_is_sold_out(run: Run, chance: Random) -> Run | None:
     full = _one(chance, [one for one in run.operations if one.code == "sold_out"])
-    like = _told(run, "hold")
+    like = _answered(run, "hold")
     earlier = [one for one in like if full and one.invoked_at < full.invoked_at]
     if full is None or not earlier:
         return None
@@ -270,11 +270,11 @@ def commit_in_an_old_epoch(run: Run, chance: Random) -> Run | None:
     return None if row is None else _journal(run, row, epoch=row.epoch - 1)
 
 
-def turn_the_clock_back(run: Run, chance: Random) -> Run | None:
-    told = [one for one in _told(run, "hold") if _first_of_key(run, one)]
-    if len(told) < 2:
+def set_the_clock_back(run: Run, chance: Random) -> Run | None:
+    answered = [one for one in _answered(run, "hold") if _first_of_key(run, one)]
+    if len(answered) < 2:
         return None
-    late = told[-1]
+    late = answered[-1]
     answer = late.answer or {}
     return run.having(
         replace(late, answer={**answer, "created_at": _later(answer["created_at"], -3000)})
@@ -303,7 +303,7 @@ def confuse_request_ids(run: Run, chance: Random) -> Run | None:
 
 
 def miscount_what_is_open(run: Run, chance: Random) -> Run | None:
-    one = _one(chance, _told(run, "availability"))
+    one = _one(chance, _answered(run, "availability"))
     if one is None:
         return None
     (cabin,) = (one.answer or {})["cabins"]
@@ -323,8 +323,8 @@ def cancel_by_itself(run: Run, chance: Random) -> Run | None:
 
 MUTATIONS: Final[tuple[tuple[Mutation, frozenset[str]], ...]] = (
     (lose_a_booking, frozenset({"I5"})),
-    (lose_a_promise, frozenset({"I3"})),
-    (abort_a_promise, frozenset({"I3"})),
+    (lose_a_journal_row, frozenset({"I3"})),
+    (abort_a_journal_row, frozenset({"I3"})),
     (sell_a_seat_twice, frozenset({"I1", "I5"})),
     (share_a_locator, frozenset({"I5"})),
     (forget_a_sale, frozenset({"I1"})),
@@ -335,7 +335,7 @@ MUTATIONS: Final[tuple[tuple[Mutation, frozenset[str]], ...]] = (
     (invent_an_event, frozenset({"I7"})),
     (reorder_events, frozenset({"I8"})),
     (rewrite_an_event, frozenset({"I7"})),
-    (leave_a_fact_out, frozenset({"I8"})),
+    (omit_a_fact, frozenset({"I8"})),
     (swap_two_answers, frozenset({"I9"})),
     (answer_for_another, frozenset({"I9"})),
     (hold_twice_for_one_key, frozenset({"I4"})),
@@ -347,14 +347,14 @@ MUTATIONS: Final[tuple[tuple[Mutation, frozenset[str]], ...]] = (
     (miss_a_sale_in_redis, frozenset({"I11"})),
     (lose_a_memo, frozenset({"I3"})),
     (commit_in_an_old_epoch, frozenset({"I10"})),
-    (turn_the_clock_back, frozenset({"I10"})),
+    (set_the_clock_back, frozenset({"I10"})),
     (fail_outright, frozenset({"I12"})),
     (answer_too_late, frozenset({"I12"})),
     (confuse_request_ids, frozenset({"I9"})),
     (miscount_what_is_open, frozenset({"I11"})),
     (cancel_by_itself, frozenset({"I5"})),
 )
-"""Each with the invariants of which all must be found broken."""
+"""Each mutation with the invariants that must be reported, all of them."""
 
 
 def _one(chance: Random, some: Iterable[T]) -> T | None:
@@ -371,7 +371,7 @@ def _journal(run: Run, row: JournalRow, **changes: Any) -> Run:
     return run.dumped(hold_journal=(*rest, replace(row, **changes)))
 
 
-def _told(run: Run, kind: str) -> list[Operation]:
+def _answered(run: Run, kind: str) -> list[Operation]:
     return [one for one in run.operations if one.kind == kind and one.outcome == OK]
 
 
@@ -379,8 +379,8 @@ def _id(operation: Operation) -> str:
     return str((operation.answer or {}).get("id"))
 
 
-def _was_told(run: Run, row: JournalRow) -> bool:
-    return any(_id(one) == row.hold_id for one in _told(run, "hold"))
+def _was_answered(run: Run, row: JournalRow) -> bool:
+    return any(_id(one) == row.hold_id for one in _answered(run, "hold"))
 
 
 def _first_of_key(run: Run, operation: Operation) -> bool:

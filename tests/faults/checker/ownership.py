@@ -1,10 +1,10 @@
-"""I2 and the first half of I6: nobody is granted a seat that somebody else certainly owns.
+"""I2 and the first half of I6: no seat is granted while another hold or booking certainly owns it.
 
-An acknowledged hold owns its seats certainly from its acknowledgement until its release is asked for or
-its promised end, and if it was booked, until a cancel is asked for. That is swept twice, because two
-clocks are known: by the hold store's (from `created_at` to `expires_at`, exact for holds that ran their
-time), and by the runner's (from acknowledged to asked, exact for holds that were let go). Either way
-only what is certain is counted, so an overlap is one.
+An acknowledged hold certainly owns its seats from its acknowledgement until its release is requested or its
+promised end, and if it was booked, until a cancel is requested. Overlaps are searched twice, by two clocks:
+the hold store's (from `created_at` to `expires_at`, exact for holds that expired), and the runner's (from
+acknowledgement to request, exact for holds that were released). Both count only what is certain, so that
+every overlap is a violation.
 """
 
 from collections import defaultdict
@@ -20,7 +20,7 @@ from tests.faults.history import Operation
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """Seats of one class that were certainly somebody's, from `start` up to `end`."""
+    """Seats of one class that certainly had an owner from `start` up to `end`."""
 
     start: float
     end: float
@@ -34,12 +34,12 @@ def check_owners(evidence: Evidence, findings: Findings) -> None:
     by_store: dict[tuple[str, str], list[Owner]] = defaultdict(list)
     by_runner: dict[tuple[str, str], list[Owner]] = defaultdict(list)
     for story in evidence.holds.values():
-        let_go = _asked_to_end(evidence, story)
+        released = _asked_to_end(evidence, story)
         booked = evidence.booking_of_hold.get(story.hold_id) is not None or any(
             one.outcome == "ok" for one in story.of("book")
         )
-        store_end = inf if let_go is None else float(evidence.clock.at_least(let_go))
-        runner_end = inf if let_go is None else let_go
+        store_end = inf if released is None else float(evidence.clock.at_least(released))
+        runner_end = inf if released is None else released
         if not booked:
             store_end = min(store_end, float(story.promised_until))
             last, _ = evidence.clock.certainly_before(
@@ -63,7 +63,7 @@ def _owner(story: HoldStory, line: Line, start: float, end: float) -> Owner:
 
 
 def _asked_to_end(evidence: Evidence, story: HoldStory) -> float | None:
-    """When somebody first asked for what may have given the seats back."""
+    """The time of the first request that may have released the seats."""
     asked = [one.invoked_at for one in story.of("release") if may_have_happened(one)]
     row = evidence.booking_of_hold.get(story.hold_id)
     booking_ids = {row.booking_id} if row is not None else set()
@@ -86,7 +86,7 @@ def _sweep(
     owners: Iterable[Owner],
     clock: str,
 ) -> None:
-    """Sums only grow where an owner begins, so those are the points to look at."""
+    """Check the sum of owned seats wherever an owner begins: it grows nowhere else."""
     events: list[tuple[float, int, int]] = []
     known = [owner for owner in owners if owner.start < owner.end]
     for index, owner in enumerate(known):
@@ -124,7 +124,7 @@ def _sweep(
 def _fewest(
     known: list[Owner], present: set[int], position: int, limit: int, last: Owner
 ) -> list[Owner]:
-    """The last to come, and as few of the others as are too many together with it."""
+    """The last owner, and as few of the others as exceed the limit together with it."""
     others = [known[index] for index in present if known[index] is not last]
     others = [one for one in others if one.position >= position]
     shown, seats = [last], last.seats

@@ -1,9 +1,8 @@
 """I6, the other half: seats that are certainly free are not refused.
 
-`sold_out` is judged against the most that can have been taken while it was answered: every hold that
-may have had its effect, until it has certainly ended. What a fault may have left behind counts until
-the repairs had their time; a booking counts twice for a moment, because Redis may learn of the sale
-before the hold is finished.
+`sold_out` is compared with the most seats that can have been taken during the request: every hold that may
+have had its effect, until it has certainly ended. Leftovers of a fault count until the repairs had their
+time; a booking briefly counts twice, because Redis may have the sale before the hold is finished.
 """
 
 from bisect import bisect_left, bisect_right
@@ -38,9 +37,9 @@ def _check(
     error: dict[str, object],
 ) -> None:
     flight_id, letter = str(error.get("flight_id")), str(error.get("booking_class"))
-    requested, told = error.get("requested"), error.get("open")
-    if not isinstance(requested, int) or not isinstance(told, int) or told >= requested:
-        findings.add("I6", f"sold_out tells of {told} open and {requested} asked for", operation)
+    requested, answered = error.get("requested"), error.get("open")
+    if not isinstance(requested, int) or not isinstance(answered, int) or answered >= requested:
+        findings.add("I6", f"sold_out says {answered} open and {requested} requested", operation)
         return
     place = evidence.places.get(flight_id, {}).get(letter)
     if place is None or operation.completed_at is None:
@@ -53,13 +52,13 @@ def _check(
         findings.add(
             "I6",
             f"{requested} seats of {flight_id} class {letter} were refused as sold out, and at least"
-            f" {free} were free all the while",
+            f" {free} were free all the time",
             operation,
         )
 
 
 class _PossiblyTaken:
-    """By cabin and class, when seats may have begun and have certainly ceased to be somebody's."""
+    """By cabin and class: from when seats may have been taken until they were certainly free."""
 
     def __init__(self, evidence: Evidence) -> None:
         self._evidence = evidence
@@ -73,7 +72,7 @@ class _PossiblyTaken:
         self._ends = {name: _summed((e, n) for _, e, n in some) for name, some in spans.items()}
 
     def during(self, name: Cabin, size: int, start: float, end: float) -> list[int]:
-        """At most so many by class, at any moment between the two."""
+        """The most seats taken by class, at any time between the two."""
         return [
             _sum_until(self._starts.get((name, position)), end, strictly=False)
             - _sum_until(self._ends.get((name, position)), start, strictly=True)
@@ -83,23 +82,25 @@ class _PossiblyTaken:
     def _spans(self, deliveries: Deliveries) -> list[tuple[Line, float, float]]:
         tried = [one for one in deliveries.operations if may_have_happened(one)]
         if not tried:
-            return self._held_for_nobody(deliveries)
-        told = deliveries.acknowledged
-        story = self._evidence.holds.get((told[0].answer or {}).get("id", "")) if told else None
+            return self._held_without_owner(deliveries)
+        answered = deliveries.acknowledged
+        story = (
+            self._evidence.holds.get((answered[0].answer or {}).get("id", "")) if answered else None
+        )
         if story is None:
-            until = self._forgotten(tried)  # any of them, where one key had several requests
+            until = self._forgotten(tried)  # any of them, if one key had several requests
             asked = dict.fromkeys(line for one in tried for line in self._evidence.lines(one))
             return [(line, tried[0].invoked_at, until) for line in asked]
         spans = [(line, tried[0].invoked_at, self._gone(story)) for line in story.lines]
         booked = [one for one in story.of("book") if may_have_happened(one)]
-        if booked:  # sold and held at once, until the hold is finished
-            begun, ended = booked[0].invoked_at, self._mended(booked)
+        if booked:  # counted as sold and as held until the hold is finished
+            begun, ended = booked[0].invoked_at, self._repaired(booked)
             spans += [(line, begun, ended) for line in story.lines]
         return spans
 
-    def _held_for_nobody(self, deliveries: Deliveries) -> list[tuple[Line, float, float]]:
-        """A grant that its process slept on: it ended before it was promised, and what was asked for was
-        refused when the process woke up.
+    def _held_without_owner(self, deliveries: Deliveries) -> list[tuple[Line, float, float]]:
+        """A grant whose process was frozen: it ended before it was journaled, and the request was refused
+        when the process resumed.
         """
         ttl = self._evidence.terms.hold_ttl_seconds
         return [
@@ -110,8 +111,8 @@ class _PossiblyTaken:
         ]
 
     def _forgotten(self, tried: list[Operation]) -> float:
-        """A grant that no client heard of: swept, or promised and then expired."""
-        quiet, terms = self._mended(tried), self._evidence.terms
+        """The end of a grant that was never answered: it is swept, or journaled and then expires."""
+        quiet, terms = self._repaired(tried), self._evidence.terms
         if terms.clocks_moved:
             return inf
         return quiet + terms.hold_ttl_seconds + terms.deadline_seconds
@@ -130,17 +131,17 @@ class _PossiblyTaken:
         if released:
             ended = min(ended, self._given_back(released[0]))
         booked = [one for one in story.of("book") if may_have_happened(one) or one.status == 409]
-        return max(ended, self._mended(booked)) if booked else ended
+        return max(ended, self._repaired(booked)) if booked else ended
 
     def _given_back(self, operation: Operation) -> float:
-        """A release or a cancel tells Redis before it is answered, unless Redis is away."""
+        """A release or a cancel reaches Redis before its answer, unless Redis is unreachable."""
         completed = operation.completed_at or inf
         if self._evidence.quiet.during(operation.invoked_at, completed):
             return completed
         return self._evidence.quiet.after(completed)
 
-    def _mended(self, operations: list[Operation]) -> float:
-        """When whatever these left behind has been repaired. A lost answer may still be worked on."""
+    def _repaired(self, operations: list[Operation]) -> float:
+        """The time by which leftovers of these operations are repaired; a lost answer may still be under way."""
         deadline = self._evidence.terms.deadline_seconds
         ends = [one.completed_at or one.invoked_at + deadline for one in operations]
         return self._evidence.quiet.after(max(ends))

@@ -1,8 +1,8 @@
-"""I4: N deliveries of one request are one effect and one answer.
+"""I4: several deliveries of one request have one effect and one answer.
 
-The first answer is repeated: status, body and Location. Bytes are compared where the recorder kept
-their digest, and otherwise the body's members in their order. Which of two deliveries at once did the
-work is nobody's promise; one that was sent after the answer had come has to say that it is a replay.
+The first answer is repeated: status, body and Location. Bytes are compared if the history has their digest,
+otherwise the body's members in their order. Either of two concurrent deliveries may do the work; one that
+was sent after the answer must be marked as a replay.
 """
 
 import json
@@ -32,7 +32,7 @@ def check_repeats(evidence: Evidence, findings: Findings) -> None:
             asked = evidence.deliveries.get(("hold", tenant, key))
             findings.add(
                 "I4",
-                f"one key became {len(hold_ids)} holds in the journal: {', '.join(hold_ids)}",
+                f"one key has {len(hold_ids)} holds in the journal: {', '.join(hold_ids)}",
                 *(asked.operations[:2] if asked else ()),
             )
 

@@ -1,11 +1,11 @@
-"""Scripts for the honest seller: what clients do next, with which luck."""
+"""Scripts for the correct seller: the steps of its clients, and the fate of each request."""
 
 from random import Random
 from typing import Final
 
 from hypothesis import strategies as st
 
-from tests.faults.checker.seller import AWAY, DROPPED, LOST, TOLD, Seller
+from tests.faults.checker.seller import ANSWERED, DROPPED, LOST, NEVER_SENT, Seller
 from tests.faults.history import OK, Operation
 
 Step = tuple[str, int, str]
@@ -24,7 +24,7 @@ ACTIONS: Final = (
     "look",
     "wait",
 )
-FATES: Final = (TOLD, TOLD, TOLD, TOLD, LOST, DROPPED, AWAY)
+FATES: Final = (ANSWERED, ANSWERED, ANSWERED, ANSWERED, LOST, DROPPED, NEVER_SENT)
 FLIGHTS: Final = {"flt_a": (("Y", 5), ("M", 3)), "flt_b": (("Y", 4),)}
 STEPS: Final = st.tuples(st.sampled_from(ACTIONS), st.integers(0, 999), st.sampled_from(FATES))
 
@@ -44,8 +44,8 @@ def play(steps: list[Step]) -> Seller:
 
 
 def _step(seller: Seller, action: str, number: int, fate: str) -> None:
-    holds = _told(seller, "hold")
-    bookings = _told(seller, "book")
+    holds = _answered(seller, "hold")
+    bookings = _answered(seller, "book")
     held = str((holds[number % len(holds)].answer or {})["id"]) if holds else ""
     match action:
         case "hold":
@@ -74,7 +74,7 @@ def _step(seller: Seller, action: str, number: int, fate: str) -> None:
 
 
 def _again(seller: Seller, number: int, fate: str, *, other: bool) -> None:
-    """The same request once more, or another one with its key."""
+    """Repeat the request, or send another one with its key."""
     known = [one for one in seller.history.operations() if one.kind in ("hold", "book")]
     if not known:
         return
@@ -87,5 +87,5 @@ def _again(seller: Seller, number: int, fate: str, *, other: bool) -> None:
     seller.hold(choices, one.request["passengers"]["ADT"] + other, key=key, fate=fate)
 
 
-def _told(seller: Seller, kind: str) -> list[Operation]:
+def _answered(seller: Seller, kind: str) -> list[Operation]:
     return [one for one in seller.history.operations() if one.kind == kind and one.outcome == OK]

@@ -1,7 +1,7 @@
-"""I1 and I11: what is counted. sold ≤ ceiling in every row, and every number in both stores adds up.
+"""I1 and I11, the counts: sold ≤ ceiling in every row, and every number in both stores adds up.
 
-I11 is judged at rest. A hold that runs out about the time of the dump may be counted or not; and an
-answer to an administrator, whenever it was given, has to agree with its own numbers.
+I11 is judged at rest. A hold that expires about the time of the dump may be counted or not. An answer to an
+administrator must agree with its own numbers at any time.
 """
 
 from collections import defaultdict
@@ -15,7 +15,7 @@ from tests.faults.checker.model import Findings
 from tests.faults.dumps import InventoryRow, Line, RedisCabin
 from tests.faults.history import Operation
 
-EXPIRER_LATE_US: Final = 2_000_000  # what has run out is taken back by somebody within this time
+EXPIRER_LATE_US: Final = 2_000_000  # expired holds are reclaimed within this time
 LIVE: Final = ("HELD", "PINNED")
 
 Cabin = tuple[str, str]
@@ -37,13 +37,15 @@ def check_sold(evidence: Evidence, findings: Findings) -> None:
         if min(row.sold, default=0) < 0:
             findings.add("I1", f"{where}: fewer than no seats sold: {row.sold}")
         if row.sold_total != sum(row.sold) or row.ceiling_total != row.ceilings[0]:
-            findings.add("I1", f"{where}: the guarded totals are not those of the classes")
+            findings.add(
+                "I1", f"{where}: the totals of the constraint are not those of the classes"
+            )
         for letter, limit, ceiling in zip(
             row.booking_classes, row.limits, row.ceilings, strict=True
         ):
             if ceiling < limit:
                 findings.add(
-                    "I1", f"{where}: class {letter} may be sold to {limit}, guarded at {ceiling}"
+                    "I1", f"{where}: class {letter} has the limit {limit} and the ceiling {ceiling}"
                 )
         _check_most(evidence, findings, row)
         counted = _per_class(booked.get((row.flight_id, row.cabin), ()), len(row.sold))
@@ -52,7 +54,7 @@ def check_sold(evidence: Evidence, findings: Findings) -> None:
                 "I1", f"{where}: {list(row.sold)} seats sold by class, but {counted} in bookings"
             )
     for flight_id, cabin in booked.keys() - known:
-        findings.add("I1", f"{flight_id} {cabin}: seats booked of what was never put on sale")
+        findings.add("I1", f"{flight_id} {cabin}: seats are booked that were never on sale")
 
 
 def _check_most(evidence: Evidence, findings: Findings, row: InventoryRow) -> None:
@@ -61,7 +63,7 @@ def _check_most(evidence: Evidence, findings: Findings, row: InventoryRow) -> No
         if ceiling > limit:
             findings.add(
                 "I1",
-                f"{row.flight_id} {row.cabin}: class {letter} is guarded at {ceiling},"
+                f"{row.flight_id} {row.cabin}: class {letter} has the ceiling {ceiling},"
                 f" and no limit was ever above {limit}",
             )
 
@@ -72,7 +74,7 @@ def check_numbers(evidence: Evidence, findings: Findings) -> None:
             _check_answer(findings, operation)
     redis, epoch = evidence.dumps.redis, evidence.dumps.epoch
     if redis is None or redis.epoch is None or epoch is None or epoch.mode != "redis":
-        return  # I10 says so where it must not be
+        return  # I10 reports that, if it is a violation
     due = redis.now - EXPIRER_LATE_US
     journaled = [row for row in evidence.dumps.hold_journal if row.state == "HELD"]
     certain = _by_cabin(ln for row in journaled if row.expires_at > redis.now for ln in row.lines)
@@ -102,7 +104,8 @@ def check_numbers(evidence: Evidence, findings: Findings) -> None:
         for line in memo.lines:
             if memo.state == "HELD" and hold_id not in redis.expiries.get(line.flight_id, {}):
                 findings.add(
-                    "I11", f"{hold_id} is held on {line.flight_id}, and awaits no expiry there"
+                    "I11",
+                    f"{hold_id} is held on {line.flight_id}, and is not scheduled to expire there",
                 )
 
 
@@ -113,9 +116,9 @@ def _check_cabin(findings: Findings, row: InventoryRow, here: RedisCabin) -> Non
         ("sold", here.sold, row.sold),
     ):
         if theirs != ours:
-            findings.add("I11", f"{where}: {name} {theirs} in Redis, {ours} in Postgres")
+            findings.add("I11", f"{where}: {name} {theirs} in Redis, {ours} in PostgreSQL")
     if here.version > row.version:
-        findings.add("I11", f"{where}: Redis knows a version that Postgres never had")
+        findings.add("I11", f"{where}: Redis has a version that PostgreSQL never had")
 
 
 def _check_held(
@@ -158,8 +161,8 @@ def _check_answer(findings: Findings, operation: Operation) -> None:
             if one["open"] != min(seats, SEATS_SHOWN_MAX):
                 findings.add(
                     "I11",
-                    f"class {one['booking_class']} was told to have {one['open']} seats open,"
-                    f" and its own numbers leave {seats}",
+                    f"class {one['booking_class']} was answered to have {one['open']} seats open,"
+                    f" and the answer's own numbers leave {seats}",
                     operation,
                 )
 

@@ -1,7 +1,7 @@
-"""An honest seller in memory: it answers one request after the other and keeps every promise.
+"""A correct seller in memory: it answers one request after the other and keeps every invariant.
 
-It writes the history that its clients would, with answers lost before or after their effect and
-requests delivered again, and the dumps that would be left behind. The checker must never accuse it.
+It records the history of its clients, with answers lost before or after their effect and repeated requests,
+and the final dumps. The checker must never report a violation for it.
 """
 
 import json
@@ -35,7 +35,7 @@ Answer = tuple[int, Json | None, dict[str, str]]
 START_US: Final = 1_790_000_000_000_000
 EPOCH: Final = 3
 CABIN: Final = "economy"
-TOLD, LOST, DROPPED, AWAY = "told", "lost", "dropped", "away"
+ANSWERED, LOST, DROPPED, NEVER_SENT = "answered", "lost", "dropped", "never sent"
 _PRICE: Final = {"total": {"amount": "12990", "currency": "CLP"}, "passengers": []}
 
 
@@ -45,7 +45,7 @@ class _Held:
     tenant: str
     key: str
     lines: tuple[Line, ...]
-    first: Json  # as it was first answered
+    first: Json  # the original answer
     granted_at: int
     first_expires_at: int
     expires_at: int
@@ -63,7 +63,7 @@ class Seller:
         self._ttl = ttl_seconds
         self._holds: dict[str, _Held] = {}
         self._bookings: dict[str, BookingRow] = {}
-        self._told: dict[str, Json] = {}  # bookings as they are
+        self._answers: dict[str, Json] = {}  # the present state of each booking
         self._records: dict[tuple[str, str, str], tuple[Json, str | None, Answer]] = {}
         self._facts: list[OutboxRow] = []
         self._numbers = 0
@@ -83,7 +83,7 @@ class Seller:
         *,
         key: str = "",
         tenant: str = "demo",
-        fate: str = TOLD,
+        fate: str = ANSWERED,
     ) -> Operation:
         body: Json = {
             "segments": [{"flight_id": f, "booking_class": letter} for f, letter in choices],
@@ -95,7 +95,7 @@ class Seller:
         )
 
     def book(
-        self, hold: str, *, key: str = "", tenant: str = "demo", fate: str = TOLD
+        self, hold: str, *, key: str = "", tenant: str = "demo", fate: str = ANSWERED
     ) -> Operation:
         body: Json = {"hold_id": hold, "passengers": [], "contact": {}, "payment": {}}
         key = key or self._new_key()
@@ -104,30 +104,36 @@ class Seller:
         )
 
     def cancel(
-        self, booking: str, *, key: str | None = None, tenant: str = "demo", fate: str = TOLD
+        self, booking: str, *, key: str | None = None, tenant: str = "demo", fate: str = ANSWERED
     ) -> Operation:
         return self._deliver(
             "cancel", tenant, key, booking, {}, fate, lambda: self._cancel(booking)
         )
 
-    def release(self, hold: str, *, tenant: str = "demo", fate: str = TOLD) -> Operation:
+    def release(self, hold: str, *, tenant: str = "demo", fate: str = ANSWERED) -> Operation:
         return self._deliver("release", tenant, None, hold, {}, fate, lambda: self._release(hold))
 
-    def extend(self, hold: str, *, key: str = "", fate: str = TOLD) -> Operation:
+    def extend(self, hold: str, *, key: str = "", fate: str = ANSWERED) -> Operation:
         key = key or self._new_key()
         return self._deliver("extend", "demo", key, hold, {}, fate, lambda: self._extend(hold))
 
     def get_hold(self, hold: str) -> Operation:
-        return self._deliver("get_hold", "demo", None, hold, {}, TOLD, lambda: self._read(hold))
+        return self._deliver("get_hold", "demo", None, hold, {}, ANSWERED, lambda: self._read(hold))
 
     def get_booking(self, booking: str) -> Operation:
         return self._deliver(
-            "get_booking", "demo", None, booking, {}, TOLD, lambda: (200, self._told[booking], {})
+            "get_booking",
+            "demo",
+            None,
+            booking,
+            {},
+            ANSWERED,
+            lambda: (200, self._answers[booking], {}),
         )
 
     def availability(self, flight: str) -> Operation:
         return self._deliver(
-            "availability", "ops", None, flight, {}, TOLD, lambda: self._availability(flight)
+            "availability", "ops", None, flight, {}, ANSWERED, lambda: self._availability(flight)
         )
 
     def events(self) -> Operation:
@@ -135,10 +141,10 @@ class Seller:
             mine = [_envelope(fact) for fact in self._facts if fact.tenant_id == "demo"]
             return 200, {"data": mine, "meta": {"after": "end", "has_more": False}}, {}
 
-        return self._deliver("events", "demo", None, None, {}, TOLD, page)
+        return self._deliver("events", "demo", None, None, {}, ANSWERED, page)
 
     def dumps(self) -> Dumps:
-        """At rest: whoever expires has been told so."""
+        """The dumps at rest: every expired hold is EXPIRED in the journal."""
         self.wait(5)
         self._expire()
         sold, held = self._counts()
@@ -248,7 +254,7 @@ class Seller:
             name, tenant, hold, f"L{len(self._bookings):05}", "confirmed", held.lines, None, 1
         )
         self._bookings[name] = row
-        self._told[name] = {
+        self._answers[name] = {
             "id": name,
             "record_locator": row.record_locator,
             "status": "confirmed",
@@ -259,8 +265,8 @@ class Seller:
             "payment": {},
             "client_reference": None,
         }
-        self._tell(row, held, "booking.confirmed")
-        return 201, self._told[name], {"location": f"/v1/bookings/{name}"}
+        self._append_fact(row, held, "booking.confirmed")
+        return 201, self._answers[name], {"location": f"/v1/bookings/{name}"}
 
     def _cancel(self, booking: str) -> Answer:
         row = self._bookings[booking]
@@ -275,9 +281,9 @@ class Seller:
                 None,
                 2,
             )
-            self._told[booking] = {**self._told[booking], "status": "cancelled"}
-            self._tell(row, self._holds[row.hold_id], "booking.cancelled")
-        return 200, self._told[booking], {}
+            self._answers[booking] = {**self._answers[booking], "status": "cancelled"}
+            self._append_fact(row, self._holds[row.hold_id], "booking.cancelled")
+        return 200, self._answers[booking], {}
 
     def _release(self, hold: str) -> Answer:
         self._expire()
@@ -341,7 +347,7 @@ class Seller:
         invoked_at = self._tick()
         self._tick()
         answer: Answer | None = None
-        if fate == AWAY:
+        if fate == NEVER_SENT:
             answer = _problem(503, "hold_store_unavailable")
             answer[2]["retry-after"] = "1"
         elif fate != DROPPED:
@@ -392,10 +398,10 @@ class Seller:
             return status, body, {**headers, "idempotent-replayed": "true"}
         answer = work()
         if answer[0] < 400:
-            self._records[kind, tenant, key] = (_copy(request), subject, _kept(answer))
+            self._records[kind, tenant, key] = (_copy(request), subject, _copied(answer))
         return answer
 
-    def _tell(self, row: BookingRow, held: _Held, kind: str) -> None:
+    def _append_fact(self, row: BookingRow, held: _Held, kind: str) -> None:
         now = self._clock()
         self._facts.append(
             OutboxRow(
@@ -491,7 +497,7 @@ def _envelope(fact: OutboxRow) -> Json:
     }
 
 
-def _kept(answer: Answer) -> Answer:
+def _copied(answer: Answer) -> Answer:
     return answer[0], None if answer[1] is None else _copy(answer[1]), dict(answer[2])
 
 

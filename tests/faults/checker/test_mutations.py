@@ -1,4 +1,4 @@
-"""An honest run that is made dishonest is always found out, and by the invariant that it breaks."""
+"""Every mutation of a correct run is reported, by the invariant that it breaks."""
 
 from functools import cache
 from random import Random
@@ -8,7 +8,7 @@ import pytest
 from tests.faults.checker import Terms, check
 from tests.faults.checker.mutations import MUTATIONS, Mutation, Run
 from tests.faults.checker.scripts import drawn, play
-from tests.faults.checker.seller import TOLD
+from tests.faults.checker.seller import ANSWERED
 
 RUNS = 40
 APPLIED_AT_LEAST = 5
@@ -17,10 +17,10 @@ APPLIED_AT_LEAST = 5
 @pytest.mark.parametrize(
     ("mutation", "expected"), MUTATIONS, ids=[one.__name__ for one, _ in MUTATIONS]
 )
-def test_a_broken_promise_is_found(mutation: Mutation, expected: frozenset[str]) -> None:
+def test_a_mutated_run_is_reported(mutation: Mutation, expected: frozenset[str]) -> None:
     applied = 0
     for seed in range(RUNS):
-        honest, terms = honest_run(seed)
+        honest, terms = correct_run(seed)
         broken = mutation(honest, Random(seed))
         if broken is None:
             continue
@@ -31,7 +31,7 @@ def test_a_broken_promise_is_found(mutation: Mutation, expected: frozenset[str])
 
 
 @cache
-def honest_run(seed: int) -> tuple[Run, Terms]:
-    seller = play(drawn(seed, 60, fates=(TOLD,)))
+def correct_run(seed: int) -> tuple[Run, Terms]:
+    seller = play(drawn(seed, 60, fates=(ANSWERED,)))
     dumps = seller.dumps()
     return Run(seller.history.operations(), dumps), seller.terms

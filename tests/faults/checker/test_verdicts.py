@@ -1,4 +1,4 @@
-"""Small histories written by hand: what looks wrong and is not, and what is wrong and must be found."""
+"""Small histories written by hand: unusual but correct ones pass, and wrong ones are reported."""
 
 from dataclasses import replace
 from typing import Any, Final
@@ -6,7 +6,7 @@ from typing import Any, Final
 import pytest
 
 from tests.faults.checker import check
-from tests.faults.checker.seller import AWAY, DROPPED, LOST, Seller
+from tests.faults.checker.seller import DROPPED, LOST, NEVER_SENT, Seller
 from tests.faults.dumps import Dumps
 from tests.faults.history import History, Operation
 
@@ -22,7 +22,7 @@ def seller() -> Seller:
 def verdict(
     seller: Seller, *changed: Operation, dumps: Dumps | None = None, **terms: Any
 ) -> dict[str, str]:
-    """The first sentence by invariant; operations given replace those with their numbers."""
+    """The first violation's sentence by invariant; given operations replace those with the same number."""
     left = dumps or seller.dumps()
     numbers = {one.number: one for one in changed}
     history = History()
@@ -54,7 +54,7 @@ def refused(operation: Operation, status: int, code: str, **facts: Any) -> Opera
 
 
 def granted_like(full: Operation, other: Operation, **changes: Any) -> Operation:
-    """A refused hold as if it had been granted, at the same instant as another."""
+    """A refused hold changed to a granted one, with the same time as another."""
     answer = {**(other.answer or {}), "id": "hold_more", **full.request, **changes}
     headers = {"location": "/v1/holds/hold_more", "x-request-id": full.request_id}
     return replace(full, outcome="ok", status=201, code=None, answer=answer, headers=headers)
@@ -63,7 +63,7 @@ def granted_like(full: Operation, other: Operation, **changes: Any) -> Operation
 # I1
 
 
-def test_seats_that_were_given_back_are_sold_again(seller: Seller) -> None:
+def test_released_seats_are_sold_again(seller: Seller) -> None:
     for _ in range(3):
         booked = seller.book(id_of(seller.hold(Y, 2)))
         seller.cancel(id_of(booked), fate=LOST)
@@ -71,7 +71,7 @@ def test_seats_that_were_given_back_are_sold_again(seller: Seller) -> None:
     assert verdict(seller) == {}
 
 
-def test_a_lowered_limit_takes_nothing_away(seller: Seller) -> None:
+def test_a_lowered_limit_takes_no_seat_from_a_hold(seller: Seller) -> None:
     seller.book(id_of(seller.hold(Y, 2)))
     dumps = seller.dumps()
     assert dumps.redis is not None
@@ -98,16 +98,16 @@ def test_a_row_that_counts_wrong_is_found(seller: Seller, change: dict[str, Any]
 # I2
 
 
-def test_a_seat_goes_on_at_the_very_instant_of_expiry(seller: Seller) -> None:
+def test_a_seat_is_granted_again_at_the_time_of_expiry(seller: Seller) -> None:
     first = seller.hold(Y, 2)
     seller.wait(10 - (seller.now - first.invoked_at) - 0.004)
-    for _ in range(4):  # the first of these in time is granted, and not before
+    for _ in range(4):  # only the first one after the expiry is granted
         seller.hold(Y, 2)
     assert sum(one.outcome == "ok" for one in seller.history.operations()) == 2
     assert verdict(seller) == {}
 
 
-def test_a_seat_goes_on_while_its_release_is_unknown(seller: Seller) -> None:
+def test_a_seat_is_granted_again_while_its_release_is_unknown(seller: Seller) -> None:
     seller.release(id_of(seller.hold(Y, 2)), fate=LOST)
     seller.hold(Y, 2)
     assert verdict(seller) == {}
@@ -147,7 +147,7 @@ def test_a_seat_shared_until_a_release_is_found_by_the_runners_clock(seller: Sel
 # I3
 
 
-def test_a_hold_that_ran_out_may_be_refused(seller: Seller) -> None:
+def test_an_expired_hold_may_be_refused(seller: Seller) -> None:
     first = seller.hold(Y)
     seller.wait(11)
     seller.book(id_of(first))
@@ -156,7 +156,7 @@ def test_a_hold_that_ran_out_may_be_refused(seller: Seller) -> None:
     assert verdict(seller) == {}
 
 
-def test_a_hold_may_run_out_early_where_its_clock_was_moved(seller: Seller) -> None:
+def test_a_hold_may_expire_early_if_its_clock_was_moved(seller: Seller) -> None:
     first = seller.hold(Y)
     booked = refused(seller.book(id_of(first)), 410, "hold_expired")
     dumps = Seller(FLIGHTS).dumps()
@@ -166,7 +166,7 @@ def test_a_hold_may_run_out_early_where_its_clock_was_moved(seller: Seller) -> N
     assert "I3" in verdict(seller, booked, dumps=dumps)
 
 
-def test_another_grant_shows_that_a_moved_clock_had_not_come_so_far(seller: Seller) -> None:
+def test_another_grant_bounds_a_moved_clock(seller: Seller) -> None:
     first = seller.hold(Y)
     booked = refused(seller.book(id_of(first)), 410, "hold_expired")
     witness = seller.hold(B)
@@ -176,13 +176,13 @@ def test_another_grant_shows_that_a_moved_clock_had_not_come_so_far(seller: Sell
 
 def test_a_hold_may_be_refused_while_a_fault_lasts(seller: Seller) -> None:
     first = seller.hold(Y)
-    seller.book(id_of(first), key="b", fate=AWAY)
+    seller.book(id_of(first), key="b", fate=NEVER_SENT)
     seller.book(id_of(first), key="b")
     assert verdict(seller) == {}
 
 
-def test_a_hold_that_cannot_be_booked_after_all_was_healed_is_found(seller: Seller) -> None:
-    seller.book(id_of(seller.hold(Y)), fate=AWAY)
+def test_a_hold_that_cannot_be_booked_at_rest_is_reported(seller: Seller) -> None:
+    seller.book(id_of(seller.hold(Y)), fate=NEVER_SENT)
     assert "I3" in verdict(seller, settled_at=0.0)
 
 
@@ -201,10 +201,10 @@ def test_a_live_hold_denied_without_cause_is_found(seller: Seller, status: int, 
 
 def test_a_request_is_delivered_again_and_again(seller: Seller) -> None:
     first = seller.hold(Y, key="k", fate=LOST)
-    for fate in (DROPPED, AWAY, "told", LOST, "told"):
+    for fate in (DROPPED, NEVER_SENT, "answered", LOST, "answered"):
         seller.hold(Y, key="k", fate=fate)
     seller.release(first.subject or id_of(seller.history.operations()[3]))
-    seller.hold(Y, key="k")  # the first answer, whatever became of it
+    seller.hold(Y, key="k")  # the original answer
     assert verdict(seller) == {}
 
 
@@ -231,14 +231,14 @@ def test_a_refusal_after_the_answer_is_found(seller: Seller) -> None:
 # I5
 
 
-def test_a_booking_is_whole_though_nobody_heard_of_it(seller: Seller) -> None:
+def test_a_booking_may_exist_without_an_answer(seller: Seller) -> None:
     first = seller.hold(Y)
     seller.book(id_of(first), fate=LOST)
     seller.get_hold(id_of(first))
     assert verdict(seller) == {}
 
 
-def test_a_booking_by_nobody_is_found(seller: Seller) -> None:
+def test_a_booking_without_a_request_is_reported(seller: Seller) -> None:
     booked = seller.book(id_of(seller.hold(Y)))
     assert "I5" in verdict(seller, refused(booked, 409, "duplicate_booking"))
 
@@ -253,7 +253,7 @@ def test_half_a_booking_is_found(seller: Seller, lost: str) -> None:
 # I6
 
 
-def test_a_refusal_is_no_fault_while_somebody_may_have_the_seats(seller: Seller) -> None:
+def test_a_refusal_is_correct_while_the_seats_may_be_taken(seller: Seller) -> None:
     seller.hold(Y, 2, fate=LOST)
     seller.wait(9)
     seller.hold(Y)
@@ -274,18 +274,18 @@ def test_free_seats_that_are_refused_are_found(seller: Seller, before: str) -> N
     assert "I6" in verdict(seller, replace(denied, completed_at=asked.invoked_at + 0.01))
 
 
-@pytest.mark.parametrize(("slept", "excused"), [(10.0, True), (9.0, False)])
-def test_a_request_that_was_slept_on_may_have_kept_seats(
-    seller: Seller, slept: float, excused: bool
+@pytest.mark.parametrize(("frozen_seconds", "excused"), [(10.0, True), (9.0, False)])
+def test_a_request_of_a_frozen_process_may_have_kept_seats(
+    seller: Seller, frozen_seconds: float, excused: bool
 ) -> None:
-    """Granted, frozen for a hold's whole time, swept meanwhile, and refused on waking up."""
+    """The process is frozen after the grant for longer than a hold; the grant is swept, and refused later."""
     slow, quick = seller.hold(Y, 2, fate=DROPPED), seller.hold(Y, fate=DROPPED)
     error = {"flight_id": "flt_a", "booking_class": "Y", "open": 0}
     late = refused(slow, 409, "sold_out", errors=[{**error, "requested": 2}])
     soon = refused(quick, 409, "sold_out", errors=[{**error, "requested": 1}])
     found = verdict(
         seller,
-        replace(late, completed_at=slow.invoked_at + slept),
+        replace(late, completed_at=slow.invoked_at + frozen_seconds),
         replace(soon, completed_at=quick.invoked_at + 0.01),
     )
     assert ("I6" not in found) is excused
@@ -295,7 +295,7 @@ def test_a_hold_served_beyond_its_end_is_found(seller: Seller) -> None:
     first = seller.hold(Y)
     seen = seller.get_hold(id_of(first))
     seller.wait(11)
-    seller.hold(B)  # shows how late it is
+    seller.hold(B)  # its answer shows the hold store's time
     late = seller.get_hold(id_of(first))
     assert "I6" in verdict(seller, replace(late, answer=seen.answer))
 
@@ -303,7 +303,7 @@ def test_a_hold_served_beyond_its_end_is_found(seller: Seller) -> None:
 # I7, I8
 
 
-def test_an_event_may_leave_twice(seller: Seller) -> None:
+def test_an_event_may_be_published_twice(seller: Seller) -> None:
     booked = seller.book(id_of(seller.hold(Y)))
     seller.cancel(id_of(booked))
     dumps = seller.dumps()
@@ -348,7 +348,7 @@ def test_other_seats_than_asked_for_are_found(seller: Seller) -> None:
 # I10
 
 
-def test_a_promise_at_the_cut_is_of_the_old_epoch(seller: Seller) -> None:
+def test_a_grant_at_the_cut_belongs_to_the_old_epoch(seller: Seller) -> None:
     seller.hold(Y)
     seller.wait(1)
     seller.hold(B)

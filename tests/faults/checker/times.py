@@ -1,9 +1,9 @@
-"""Two clocks, and what may be said about one by the other.
+"""Two clocks, and what one says about the other.
 
-The hold store's clock is known only by what answers tell: a hold's `created_at` was read between the
-first delivery of its request and its acknowledgement. That clock never runs back, over all epochs, so
-each grant bounds it for every other moment of the runner's clock, however far apart the two are. Only
-where the terms say that nobody moved a clock are durations compared as well, within the tolerance.
+The hold store's clock is known only from answers: a hold's `created_at` was read between the first delivery
+of its request and its acknowledgement. That clock never goes back, over all epochs, so that each grant bounds
+it for every other time of the runner's clock, whatever their difference. Durations are compared as well,
+within the tolerance, only if the terms say that no clock was moved.
 """
 
 from bisect import bisect_left, bisect_right
@@ -15,13 +15,13 @@ from tests.faults.checker.model import Terms
 from tests.faults.history import Operation
 
 Grant = tuple[float, float, int, Operation]
-"""First delivery invoked, acknowledged, `created_at`, and the operation that told it."""
+"""First delivery invoked, acknowledged, `created_at`, and the operation with that answer."""
 
 
 class StoreClock:
     def __init__(self, terms: Terms) -> None:
         self._tolerance = None if terms.clocks_moved else terms.clock_tolerance_seconds
-        self._told_at: list[float] = []
+        self._answered_at: list[float] = []
         self._at_least: list[int] = []
         self._stamps: list[int] = []
         self._asked: list[float] = []
@@ -31,7 +31,7 @@ class StoreClock:
     def learn(self, grants: Iterable[Grant]) -> None:
         known = list(grants)
         by_answer = sorted(known, key=lambda grant: grant[1])
-        self._told_at = [grant[1] for grant in by_answer]
+        self._answered_at = [grant[1] for grant in by_answer]
         self._at_least = list(accumulate((grant[2] for grant in by_answer), max))
         by_stamp = sorted(known, key=lambda grant: grant[2])
         self._stamps = [grant[2] for grant in by_stamp]
@@ -47,17 +47,17 @@ class StoreClock:
         self._answered = list(backwards)[::-1]
 
     def at_least(self, moment: float) -> int:
-        """What that clock had certainly reached when the runner's showed `moment`."""
-        index = bisect_right(self._told_at, moment)
+        """What the hold store's clock had certainly reached when the runner's showed `moment`."""
+        index = bisect_right(self._answered_at, moment)
         return self._at_least[index - 1] if index else 0
 
     def before_until(self, stamp: int) -> tuple[float, Operation | None]:
-        """The last moment at which that clock was certainly before `stamp`, and the grant that shows it."""
+        """The last time at which that clock was certainly before `stamp`, and the grant that shows it."""
         index = bisect_left(self._stamps, stamp)
         return (self._asked[index - 1], self._witnesses[index - 1]) if index else (-inf, None)
 
     def reached_from(self, stamp: int, since: float, since_stamp: int) -> float:
-        """The first moment at which that clock had certainly reached `stamp`; inf if nothing shows it.
+        """The first time at which that clock had certainly reached `stamp`; inf if nothing shows it.
 
         At `since` of the runner's clock it had reached `since_stamp`.
         """
@@ -70,9 +70,9 @@ class StoreClock:
     def certainly_before(
         self, stamp: int, since: float, since_stamp: int
     ) -> tuple[float, Operation | None]:
-        """The last moment at which that clock had certainly not reached `stamp`, and what shows it.
+        """The last time at which that clock had certainly not reached `stamp`, and what shows it.
 
-        At `since` it had not yet passed `since_stamp`, so that a clock nobody moved cannot be further.
+        At `since` it had not yet passed `since_stamp`, so that a clock that was not moved cannot be further.
         """
         last, witness = self.before_until(stamp)
         if self._tolerance is None:
@@ -82,7 +82,7 @@ class StoreClock:
 
 
 class Quiet:
-    """Where nothing was broken, and what had been broken was mended."""
+    """The times at which nothing was broken and all repairs were done."""
 
     def __init__(self, faults: Sequence[tuple[float, float]], repair_seconds: float) -> None:
         self._repair = repair_seconds
@@ -95,12 +95,12 @@ class Quiet:
         self._starts = [start for start, _ in self._windows]
 
     def during(self, start: float, end: float) -> bool:
-        """No fault, nor its repair, touches the time between the two."""
+        """Whether no fault and no repair overlaps the time between the two."""
         index = bisect_right(self._starts, end)
         return index == 0 or self._windows[index - 1][1] + self._repair < start
 
     def after(self, moment: float) -> float:
-        """The first moment by which repairs had their whole time without a fault, since `moment`."""
+        """The first time after `moment` by which the repairs have had their whole time without a fault."""
         done = moment + self._repair
         for start, end in self._windows[max(0, bisect_right(self._starts, moment) - 1) :]:
             if end < moment:

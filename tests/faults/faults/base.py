@@ -12,7 +12,7 @@ class Fault:
     """One injection. `heal` is safe to call after a `begin` that failed in the middle."""
 
     name: ClassVar[str]
-    told: ClassVar[str]  # in one line
+    summary: ClassVar[str]  # in one line
 
     def __init__(self, scene: Scene, longest_seconds: float) -> None:
         self.scene = scene

@@ -5,7 +5,9 @@ from tests.faults.faults.base import Fault
 
 class ClientsHangUp(Fault):
     name = "clients-hang-up"
-    told = "most clients give up after some milliseconds and reset their connection, then ask again"
+    summary = (
+        "most clients give up after some milliseconds and reset their connection, then ask again"
+    )
 
     async def begin(self) -> None:
         self.scene.hangs_up = 0.6
@@ -19,7 +21,7 @@ class ClientsHangUp(Fault):
 
 class Nothing(Fault):
     name = "none"
-    told = "nothing fails: what is found here needs no fault"
+    summary = "nothing fails: what is found here needs no fault"
 
     async def begin(self) -> None:
         """Nothing."""

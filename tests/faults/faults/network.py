@@ -32,7 +32,7 @@ class _Link(Fault):
 
 class RedisRepliesDropped(_Link):
     name = "redis-replies-dropped"
-    told = "Redis carries out what it is asked, and nobody is told"
+    summary = "Redis carries out what it is asked, and nobody is told"
     mode = Mode.DROP_REPLIES
 
     def links(self) -> Sequence[Proxy]:
@@ -41,7 +41,7 @@ class RedisRepliesDropped(_Link):
 
 class PostgresRepliesDropped(_Link):
     name = "postgres-replies-dropped"
-    told = "PostgreSQL commits what it is sent, and nobody is told"
+    summary = "PostgreSQL commits what it is sent, and nobody is told"
     mode = Mode.DROP_REPLIES
 
     def links(self) -> Sequence[Proxy]:
@@ -50,19 +50,19 @@ class PostgresRepliesDropped(_Link):
 
 class HalfOpen(_Link):
     name = "half-open"
-    told = "a link takes everything and delivers nothing, and is reset when it heals"
+    summary = "a link takes everything and delivers nothing, and is reset when it heals"
     mode = Mode.BLACK_HOLE
 
 
 class Stalled(_Link):
     name = "stalled"
-    told = "a link keeps everything back and delivers it late, when nobody waits for it"
+    summary = "a link keeps everything back and delivers it late, when nobody waits for it"
     mode = Mode.STALL
 
 
 class Slow(_Link):
     name = "slow"
-    told = "each piece takes 20 to 300 ms more"
+    summary = "each piece takes 20 to 300 ms more"
 
     async def begin(self) -> None:
         for link in self.links():
@@ -71,7 +71,7 @@ class Slow(_Link):
 
 class Cut(_Link):
     name = "cut"
-    told = "the connections to a store are reset, ten times in a row"
+    summary = "the connections to a store are reset, ten times in a row"
 
     async def begin(self) -> None:
         links = self.links()

@@ -11,7 +11,7 @@ _BACKENDS = "SELECT pid FROM pg_stat_activity WHERE application_name = 'holdfast
 
 class PostgresKilled(Fault):
     name = "postgres-kill"
-    told = "all of PostgreSQL is killed (-9) and recovers from its log"
+    summary = "all of PostgreSQL is killed (-9) and recovers from its log"
 
     async def begin(self) -> None:
         await self.stack.kill_postgres()
@@ -32,7 +32,7 @@ class _OfBackends(Fault):
 
 class BackendsTerminated(_OfBackends):
     name = "postgres-terminate"
-    told = "pg_terminate_backend, of some connections, again and again"
+    summary = "pg_terminate_backend, of some connections, again and again"
 
     async def begin(self) -> None:
         for _ in range(5):
@@ -50,7 +50,7 @@ class BackendsTerminated(_OfBackends):
 
 class BackendFrozen(_OfBackends):
     name = "postgres-backend-freeze"
-    told = (
+    summary = (
         "one connection's process of PostgreSQL is stopped (SIGSTOP), with whatever it has locked"
     )
 

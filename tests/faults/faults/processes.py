@@ -10,7 +10,7 @@ _WRONG_SECONDS = (-300.0, 300.0)
 
 class ApiKilled(Fault):
     name = "api-kill"
-    told = "an API process is killed (-9) and started again"
+    summary = "an API process is killed (-9) and started again"
 
     def __init__(self, scene: Scene, longest_seconds: float) -> None:
         super().__init__(scene, longest_seconds)
@@ -29,7 +29,7 @@ class ApiKilled(Fault):
 
 class ApiFrozen(ApiKilled):
     name = "api-freeze"
-    told = "an API process is stopped (SIGSTOP) past every hold, pin and lease, and goes on"
+    summary = "an API process is stopped (SIGSTOP) past every hold, pin and lease, and goes on"
 
     async def begin(self) -> None:
         self._api.freeze()
@@ -47,7 +47,7 @@ class ApiFrozen(ApiKilled):
 
 class RelayKilled(Fault):
     name = "relay-kill"
-    told = "the relays are killed (-9), one after the other, and started again"
+    summary = "the relays are killed (-9), one after the other, and started again"
 
     async def begin(self) -> None:
         for relay in self.stack.relays:
@@ -60,7 +60,7 @@ class RelayKilled(Fault):
 
 class RelayFrozen(Fault):
     name = "relay-freeze"
-    told = "a relay is stopped (SIGSTOP) past its lease while the other takes over, and goes on"
+    summary = "a relay is stopped (SIGSTOP) past its lease while the other takes over, and goes on"
 
     async def begin(self) -> None:
         self.chance.choice(self.stack.relays).freeze()
@@ -75,7 +75,9 @@ class RelayFrozen(Fault):
 
 class ClocksMoved(Fault):
     name = "clocks"
-    told = "the clocks of some processes are wrong by 300 s, either way (not those of the stores)"
+    summary = (
+        "the clocks of some processes are wrong by 300 s, either way (not those of the stores)"
+    )
 
     async def begin(self) -> None:
         for process in (*self.stack.apis, *self.stack.relays):
@@ -88,7 +90,7 @@ class ClocksMoved(Fault):
 
 class Everything(Fault):
     name = "all-killed"
-    told = "PostgreSQL, Redis and every API process are killed (-9) at once and started again"
+    summary = "PostgreSQL, Redis and every API process are killed (-9) at once and started again"
 
     async def begin(self) -> None:
         await asyncio.gather(

@@ -5,7 +5,7 @@ from tests.faults.faults.base import Fault
 
 class RedisFrozen(Fault):
     name = "redis-freeze"
-    told = "Redis is stopped (SIGSTOP) for 0.1 to 20 s, as long as the episode allows"
+    summary = "Redis is stopped (SIGSTOP) for 0.1 to 20 s, as long as the episode allows"
 
     async def begin(self) -> None:
         self.stack.redis.freeze()
@@ -21,7 +21,7 @@ class RedisFrozen(Fault):
 
 class ScriptsFlushed(Fault):
     name = "redis-script-flush"
-    told = "SCRIPT FLUSH"
+    summary = "SCRIPT FLUSH"
 
     async def begin(self) -> None:
         async with self.stack.redis_watcher() as client:
@@ -36,7 +36,7 @@ class ScriptsFlushed(Fault):
 
 class PolicyChanged(Fault):
     name = "redis-policy"
-    told = "the eviction policy is one that drops keys, and every connection is made anew"
+    summary = "the eviction policy is one that drops keys, and every connection is made anew"
 
     async def begin(self) -> None:
         await self._set("allkeys-lru")

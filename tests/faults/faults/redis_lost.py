@@ -10,7 +10,7 @@ from tests.faults.stores import Persistence
 
 class RedisKilled(Fault):
     name = "redis-kill"
-    told = "Redis is killed (-9) and comes back with all that it had appended"
+    summary = "Redis is killed (-9) and comes back with all that it had appended"
 
     async def begin(self) -> None:
         await self.stack.redis.kill()
@@ -25,7 +25,7 @@ class RedisKilled(Fault):
 
 class RedisOlder(RedisKilled):
     name = "redis-older"
-    told = "Redis is killed (-9) and comes back with a log or a snapshot from a moment before"
+    summary = "Redis is killed (-9) and comes back with a log or a snapshot from a moment before"
 
     async def begin(self) -> None:
         store = self.stack.redis
@@ -42,7 +42,7 @@ class RedisOlder(RedisKilled):
 
 class RedisEmptied(RedisKilled):
     name = "redis-empty"
-    told = "Redis is killed (-9) and comes back empty, with another persistence than before"
+    summary = "Redis is killed (-9) and comes back empty, with another persistence than before"
 
     async def begin(self) -> None:
         await super().begin()
@@ -52,7 +52,7 @@ class RedisEmptied(RedisKilled):
 
 class RedisFlushed(Fault):
     name = "redis-flush"
-    told = "FLUSHALL on a Redis that goes on"
+    summary = "FLUSHALL on a Redis that goes on"
 
     async def begin(self) -> None:
         async with self.stack.redis_watcher() as client:

@@ -12,7 +12,7 @@ _SYNCED_SECONDS = 10.0
 
 class RedisPromoted(Fault):
     name = "redis-promoted"
-    told = "the link to a replica stalls, the primary is killed, the replica takes over"
+    summary = "the link to a replica stalls, the primary is killed, the replica takes over"
 
     def __init__(self, scene: Scene, longest_seconds: float) -> None:
         super().__init__(scene, longest_seconds)
@@ -61,7 +61,7 @@ class RedisPromoted(Fault):
 
 class OldPrimary(RedisPromoted):
     name = "redis-old-primary"
-    told = "a lagging replica takes over for one process, while the old primary goes on serving the other"
+    summary = "a lagging replica takes over for one process, while the old primary goes on serving the other"
 
     async def _take_over(self) -> None:
         await self._promote()

@@ -75,7 +75,7 @@ class Asking:
             status=reply.status_code,
             code=None if reply.is_success else str((answer or {}).get("code")),
             answer=answer,
-            headers=_kept(reply.headers),
+            headers=_copied(reply.headers),
             digest=sha256(reply.content).hexdigest(),
         )
         self.history.append(operation)
@@ -86,7 +86,7 @@ class Asking:
         await self.api.until("SELECT count(*) FROM outbox WHERE published_at IS NULL", [(0,)])
 
 
-def _kept(headers: Mapping[str, str]) -> dict[str, str]:
+def _copied(headers: Mapping[str, str]) -> dict[str, str]:
     return {name: headers[name] for name in KEPT_HEADERS if name in headers}
 
 

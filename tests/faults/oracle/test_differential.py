@@ -127,11 +127,11 @@ async def test_both_keep_every_promise_to_many_at_once(start_both: StartBoth) ->
             held = await one.ask(asking.hold(body, f"h{number}-{step}"), f"c{number}")
             if held.outcome != OK:
                 continue
-            told = held.answer or {}
+            hold = held.answer or {}
             if chance.random() < 0.4:
-                await one.ask(asking.release(told["id"]), f"c{number}")
+                await one.ask(asking.release(hold["id"]), f"c{number}")
                 continue
-            deliveries = [asking.book(booking_body(told), f"b{number}-{step}")] * 2
+            deliveries = [asking.book(booking_body(hold), f"b{number}-{step}")] * 2
             first, _ = await asyncio.gather(*(one.ask(ask, f"c{number}") for ask in deliveries))
             if first.outcome == OK and chance.random() < 0.7:
                 await one.ask(asking.cancel((first.answer or {})["id"]), f"c{number}")
@@ -144,7 +144,7 @@ async def test_both_keep_every_promise_to_many_at_once(start_both: StartBoth) ->
 async def _ask_both(both: Both, ask: Ask) -> Operation:
     """The real one's answer, which is the oracle's too."""
     real, oracle = await asyncio.gather(*(one.ask(ask) for one in both))
-    assert _compared(real) == _compared(oracle), f"{real.told()}\n{oracle.told()}"
+    assert _compared(real) == _compared(oracle), f"{real.summary()}\n{oracle.summary()}"
     return real
 
 

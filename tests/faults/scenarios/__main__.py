@@ -18,7 +18,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="make faults SCENARIO=…",
         description=__doc__,
-        epilog="\n".join(f"  {name:24} {one.told}" for name, one in SCENARIOS.items()),
+        epilog="\n".join(f"  {name:24} {one.summary}" for name, one in SCENARIOS.items()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("names", nargs="*", metavar="SCENARIO", help="all, if none is named")
@@ -38,13 +38,13 @@ def _play(name: str, *, is_small: bool) -> int:
     async def played() -> str:
         return await play(Path(folder))
 
-    code, told = 1, ""
+    code, result = 1, ""
     with tempfile.TemporaryDirectory(prefix="hf-", ignore_cleanup_errors=True) as folder:
         try:
-            told, code = uvloop.run(played()), 0
+            result, code = uvloop.run(played()), 0
         except* AssertionError as errors:
-            told = f"FAILED: {errors.exceptions}"
-    print(f"{name} ({time.monotonic() - began:.0f} s): {told}", flush=True)
+            result = f"FAILED: {errors.exceptions}"
+    print(f"{name} ({time.monotonic() - began:.0f} s): {result}", flush=True)
     return code
 
 

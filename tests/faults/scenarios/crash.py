@@ -24,7 +24,7 @@ READY_SECONDS = 60.0
 
 
 @dataclass
-class _Told:
+class _Answers:
     """By key: what was answered with 201, and what was asked and never answered."""
 
     holds: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -38,9 +38,9 @@ async def play(folder: Path, *, seconds: float, persistence: Persistence) -> str
     async with running(folder, ttl_seconds=TTL_SECONDS, persistence=persistence) as stack:
         crowd = Crowd(stack, "crash")
         flights = await each(range(FLIGHTS), lambda _: crowd.put_flight(SEATS))
-        told, dead = _Told(), asyncio.Event()
+        answers, dead = _Answers(), asyncio.Event()
         callers = [
-            asyncio.create_task(_call(crowd, flights[number % FLIGHTS], told, dead))
+            asyncio.create_task(_call(crowd, flights[number % FLIGHTS], answers, dead))
             for number in range(CALLERS)
         ]
         await asyncio.sleep(seconds)
@@ -52,48 +52,48 @@ async def play(folder: Path, *, seconds: float, persistence: Persistence) -> str
         unready = await stack.until_ready(READY_SECONDS)
         assert not unready, unready
         back_after = time.monotonic() - began
-        await _assert_kept(crowd, told)
-        settled = await _settle(crowd, told)
+        await _assert_kept(crowd, answers)
+        settled = await _settle(crowd, answers)
         await assert_sound(stack)
     return (
         f"PostgreSQL, Redis ({persistence.value}), 2 APIs and 2 relays killed together under load: "
-        f"{len(told.holds)} acknowledged holds and {len(told.bookings)} acknowledged bookings there "
+        f"{len(answers.holds)} acknowledged holds and {len(answers.bookings)} acknowledged bookings there "
         f"afterwards; {settled} without an answer settled by asking again; ready "
         f"{back_after:.1f} s after the start; lost 0, half made 0"
     )
 
 
-async def _call(crowd: Crowd, flight: str, told: _Told, dead: asyncio.Event) -> None:
+async def _call(crowd: Crowd, flight: str, answers: _Answers, dead: asyncio.Event) -> None:
     """Holds, and books two of three, until everything is dead."""
     while not dead.is_set():
         key = crowd.new_key()
         try:
             reply = await crowd.ask("POST", "/v1/holds", hold_body((flight, "Y")), key=key)
         except Lost:
-            told.unknown_holds[key] = flight
+            answers.unknown_holds[key] = flight
             continue
         if reply.status != 201:
             assert reply.status == 503, reply
-            told.unknown_holds[key] = flight
+            answers.unknown_holds[key] = flight
             continue
-        held = told.holds[key] = reply.json() or {}
-        if len(told.holds) % 3:
-            await _book(crowd, held, told)
+        held = answers.holds[key] = reply.json() or {}
+        if len(answers.holds) % 3:
+            await _book(crowd, held, answers)
 
 
-async def _book(crowd: Crowd, held: dict[str, Any], told: _Told) -> None:
+async def _book(crowd: Crowd, held: dict[str, Any], answers: _Answers) -> None:
     key = crowd.new_key()
-    told.orders[key] = held
+    answers.orders[key] = held
     try:
         reply = await crowd.ask("POST", "/v1/bookings", booking_body(held), key=key)
     except Lost:
-        told.unknown_bookings.add(key)
+        answers.unknown_bookings.add(key)
         return
     if reply.status == 201:
-        told.bookings[key] = reply.json() or {}
+        answers.bookings[key] = reply.json() or {}
     else:
         assert reply.status == 503, reply
-        told.unknown_bookings.add(key)
+        answers.unknown_bookings.add(key)
 
 
 async def _kill_all(stack: Stack) -> None:
@@ -109,11 +109,11 @@ async def _start_all(stack: Stack) -> None:
     await asyncio.gather(*(process.start() for process in (*stack.apis, *stack.relays)))
 
 
-async def _assert_kept(crowd: Crowd, told: _Told) -> None:
-    states = await states_of(crowd.stack, (one["id"] for one in told.holds.values()))
-    booked = {told.orders[key]["id"] for key in told.bookings}
-    perhaps = {told.orders[key]["id"] for key in told.unknown_bookings}
-    for one in told.holds.values():
+async def _assert_kept(crowd: Crowd, answers: _Answers) -> None:
+    states = await states_of(crowd.stack, (one["id"] for one in answers.holds.values()))
+    booked = {answers.orders[key]["id"] for key in answers.bookings}
+    perhaps = {answers.orders[key]["id"] for key in answers.unknown_bookings}
+    for one in answers.holds.values():
         state = states.get(one["id"])
         allowed = {"CONFIRMED"} if one["id"] in booked else {"HELD"}
         if one["id"] in perhaps:
@@ -121,32 +121,32 @@ async def _assert_kept(crowd: Crowd, told: _Told) -> None:
         assert state in allowed, (one["id"], state)
 
     async def read(booking: dict[str, Any]) -> None:
-        reply = await crowd.told("GET", f"/v1/bookings/{booking['id']}")
+        reply = await crowd.until_answered("GET", f"/v1/bookings/{booking['id']}")
         assert reply.status == 200, reply
         assert reply.json() == booking
 
-    await each(told.bookings.values(), read)
+    await each(answers.bookings.values(), read)
 
 
-async def _settle(crowd: Crowd, told: _Told) -> int:
+async def _settle(crowd: Crowd, answers: _Answers) -> int:
     """The same keys again, and then every hold that is left is booked."""
 
     async def hold_again(key: str) -> dict[str, Any]:
-        reply = await crowd.hold(told.unknown_holds[key], key=key)
+        reply = await crowd.hold(answers.unknown_holds[key], key=key)
         assert reply.status == 201, reply
         return reply.json() or {}
 
     async def book_again(key: str) -> str:
-        reply = await crowd.book(told.orders[key], key=key)
+        reply = await crowd.book(answers.orders[key], key=key)
         assert reply.status == 201, reply
-        return str(told.orders[key]["id"])
+        return str(answers.orders[key]["id"])
 
     async def book(held: dict[str, Any]) -> None:
         reply = await crowd.book(held)
         assert reply.status == 201, reply
 
-    late = await each(told.unknown_holds, hold_again)
-    booked = set(await each(told.unknown_bookings, book_again))
-    booked |= {told.orders[key]["id"] for key in told.bookings}
-    await each([one for one in (*told.holds.values(), *late) if one["id"] not in booked], book)
-    return len(late) + len(told.unknown_bookings)
+    late = await each(answers.unknown_holds, hold_again)
+    booked = set(await each(answers.unknown_bookings, book_again))
+    booked |= {answers.orders[key]["id"] for key in answers.bookings}
+    await each([one for one in (*answers.holds.values(), *late) if one["id"] not in booked], book)
+    return len(late) + len(answers.unknown_bookings)

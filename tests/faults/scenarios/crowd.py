@@ -50,7 +50,7 @@ class Crowd:
             headers["Idempotency-Key"] = key
         return await asked.wire.call(method, path, headers, body, timeout=seconds)
 
-    async def told(self, method: str, path: str, body: Any = None, **how: Any) -> Reply:
+    async def until_answered(self, method: str, path: str, body: Any = None, **how: Any) -> Reply:
         """Delivered until there is an answer that is not "not now"."""
         async with asyncio.timeout(TOLD_SECONDS):
             while True:
@@ -65,19 +65,19 @@ class Crowd:
     async def put_flight(self, seats: int) -> str:
         flight_id = f"flt_{self.new_key()}"
         body = flight_body(classes=(("Y", seats, "129900"),))
-        reply = await self.told("PUT", f"/v1/flights/{flight_id}", body, tenant="ops")
+        reply = await self.until_answered("PUT", f"/v1/flights/{flight_id}", body, tenant="ops")
         assert reply.status in (200, 201), reply.body
         return flight_id
 
     async def hold(self, flight_id: str, seats: int = 1, **how: Any) -> Reply:
         how.setdefault("key", self.new_key())
-        return await self.told(
+        return await self.until_answered(
             "POST", "/v1/holds", hold_body((flight_id, "Y"), adults=seats), **how
         )
 
     async def book(self, held: dict[str, Any], **how: Any) -> Reply:
         how.setdefault("key", self.new_key())
-        return await self.told("POST", "/v1/bookings", booking_body(held), **how)
+        return await self.until_answered("POST", "/v1/bookings", booking_body(held), **how)
 
     async def until_held(self, flight_id: str) -> float:
         """Seconds until a new hold is granted by whichever process is asked, counted from now."""

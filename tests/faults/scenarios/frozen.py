@@ -29,9 +29,9 @@ _TRIES = 5
 async def play(folder: Path) -> str:
     async with running(folder, ttl_seconds=TTL_SECONDS) as stack:
         scene = _Scene(stack, Crowd(stack, "frozen"), *stack.apis)
-        told = [await case(scene) for case in (_hold, _book, _rebuild, _relay)]
+        results = [await case(scene) for case in (_hold, _book, _rebuild, _relay)]
         await assert_sound(stack)
-    return "Frozen past every lease and awake again: " + "; ".join(told)
+    return "Frozen past every lease and awake again: " + "; ".join(results)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +182,7 @@ async def _until_held(scene: _Scene, flight: str, seats: int) -> None:
     async with asyncio.timeout(20):
         while True:
             path = f"/v1/flights/{flight}/availability"
-            reply = await scene.crowd.told("GET", path, tenant="ops", api=scene.other)
+            reply = await scene.crowd.until_answered("GET", path, tenant="ops", api=scene.other)
             (cabin,) = (reply.json() or {})["cabins"]
             if cabin["booking_classes"][0]["held"] >= seats:
                 return

@@ -104,7 +104,7 @@ async def _fill(crowd: Crowd, flight_id: str) -> int:
 
 
 async def _read_and_book(crowd: Crowd, hold_id: str) -> None:
-    read = await crowd.told("GET", f"/v1/holds/{hold_id}")
+    read = await crowd.until_answered("GET", f"/v1/holds/{hold_id}")
     held = read.json()
     assert read.status == 200, read.body
     assert held is not None

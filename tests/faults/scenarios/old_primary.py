@@ -60,9 +60,9 @@ async def play(folder: Path, *, seconds: float, flights: int) -> str:
             await asyncio.gather(*callers)
             epochs = await _epoch(stack) - began_with
             late = [one for one in answers[left_behind.called].granted if one[0] > opened_at]
-            told = [hold for one in answers.values() for _, hold in one.granted]
-            states = await states_of(stack, told)
-            unbacked = [hold for hold in told if states.get(hold) != "HELD"]
+            acknowledged = [hold for one in answers.values() for _, hold in one.granted]
+            states = await states_of(stack, acknowledged)
+            unbacked = [hold for hold in acknowledged if states.get(hold) != "HELD"]
             assert not unbacked, unbacked
             await assert_sound(stack)
             stack.lead_to(replica, [left_behind])
@@ -75,7 +75,7 @@ async def play(folder: Path, *, seconds: float, flights: int) -> str:
     refused = answers[left_behind.called].not_now
     return (
         f"An old primary went on serving one of two processes for {seconds:.0f} s: "
-        f"{len(told)} holds acknowledged in all, {len(late)} by that process after the new epoch had "
+        f"{len(acknowledged)} holds acknowledged in all, {len(late)} by that process after the new epoch had "
         f"opened, of which 0 without a journal row; it answered 'not now' {refused} times; "
         f"{epochs} epochs; seats sold twice 0"
     )

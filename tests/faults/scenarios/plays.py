@@ -16,7 +16,7 @@ Play = Callable[[Path], Awaitable[str]]
 class Scenario:
     """Each play answers its figures, or raises AssertionError with what was lost."""
 
-    told: str
+    summary: str
     small: Play
     full: Play
 

@@ -13,6 +13,6 @@ async def test_nothing_is_lost_and_nothing_is_sold_twice(
     name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with tempfile.TemporaryDirectory(prefix="hf-", ignore_cleanup_errors=True) as folder:
-        told = await SCENARIOS[name].small(Path(folder))
+        result = await SCENARIOS[name].small(Path(folder))
     with capsys.disabled():
-        print(f"\n{name}: {told}")
+        print(f"\n{name}: {result}")

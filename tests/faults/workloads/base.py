@@ -14,7 +14,7 @@ class Workload:
     """`prepare` puts its flights on sale; `run` returns when the scene has ended and all is settled."""
 
     name: ClassVar[str]
-    told: ClassVar[str]  # in one line
+    summary: ClassVar[str]  # in one line
     crowd: ClassVar[int] = 1  # clients for each that is meant; more where they mostly wait
 
     def __init__(self, scene: Scene, clients: int) -> None:

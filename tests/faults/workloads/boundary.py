@@ -9,7 +9,7 @@ from tests.faults.workloads.base import ONE_SEAT, Workload, seconds_until
 
 class ExpireAndRehold(Workload):
     name = "rehold"
-    told = "holds run out, and others ask for the seat around the very moment"
+    summary = "holds run out, and others ask for the seat around the very moment"
     crowd = 3
 
     async def prepare(self) -> None:
@@ -40,7 +40,7 @@ class ExpireAndRehold(Workload):
 
 class ConfirmAgainstExpiry(Workload):
     name = "confirm-expiry"
-    told = "a hold is booked around the very moment it runs out, while others want its seat"
+    summary = "a hold is booked around the very moment it runs out, while others want its seat"
     crowd = 3
 
     async def prepare(self) -> None:

@@ -9,7 +9,7 @@ _CLASSES: Classes = (("Y", 9, "129900"), ("M", 5, "89900"))
 
 class CrossingItineraries(Workload):
     name = "crossing"
-    told = "holds of two to four flights in every order, booked, cancelled, released or left"
+    summary = "holds of two to four flights in every order, booked, cancelled, released or left"
 
     async def prepare(self) -> None:
         self._flights = await self.put(_CLASSES, 5)

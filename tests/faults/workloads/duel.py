@@ -8,7 +8,7 @@ from tests.faults.workloads.base import ONE_SEAT, Workload, look
 
 class LastSeatDuel(Workload):
     name = "duel"
-    told = "many clients for one seat a flight: booked, cancelled, released or left to run out"
+    summary = "many clients for one seat a flight: booked, cancelled, released or left to run out"
 
     async def prepare(self) -> None:
         self._flights = await self.put(ONE_SEAT, max(2, self.clients // 4))

@@ -12,7 +12,7 @@ _DELIVERIES = 4
 
 class ReleaseAgainstConfirm(Workload):
     name = "release-confirm"
-    told = "a hold is booked, released and extended at the same time, at different processes"
+    summary = "a hold is booked, released and extended at the same time, at different processes"
 
     async def prepare(self) -> None:
         self._flights = await self.put(_CLASSES, 3)
@@ -48,7 +48,7 @@ class ReleaseAgainstConfirm(Workload):
 
 class RetryStorm(Workload):
     name = "storm"
-    told = "every request is delivered four times at once, to all processes, with one key"
+    summary = "every request is delivered four times at once, to all processes, with one key"
 
     async def prepare(self) -> None:
         self._flights = await self.put(_CLASSES, 3)
@@ -79,7 +79,7 @@ class RetryStorm(Workload):
 
 class CancelAndRebook(Workload):
     name = "rebook"
-    told = "bookings are cancelled and made again while limits move and the relay tells of it"
+    summary = "bookings are cancelled and made again while limits move and the relay tells of it"
 
     async def prepare(self) -> None:
         self._flights = await self.put(_CLASSES, 3)

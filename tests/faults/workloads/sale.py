@@ -12,7 +12,7 @@ _REFUSED_IN_A_ROW = 12  # then it is sold out, and the next flight goes on sale
 
 class FlashSale(Workload):
     name = "sale"
-    told = "all at one flight until it is sold out, then at the next"
+    summary = "all at one flight until it is sold out, then at the next"
 
     async def prepare(self) -> None:
         (self._flight,) = await self.put(_CLASSES)

@@ -1,8 +1,8 @@
-"""I3 and the middle of I6: an acknowledged hold is there until its end, and not beyond it.
+"""I3 and the middle of I6: an acknowledged hold is live until its end, and not longer.
 
-A refusal that denies a hold needs a cause that somebody can name: its time had come by the hold store's
-clock, or somebody released or booked it. The journal at the end has to agree with the cause. 503 and
-lost answers deny nothing while a fault lasts; after the last repair they do.
+A refusal that denies a hold needs a known cause: it had expired by the hold store's clock, or a request
+released or booked it. The final journal must agree with the cause. 503 and lost answers deny nothing while
+a fault lasts; after the last repair they do.
 """
 
 from typing import Final
@@ -14,7 +14,7 @@ from tests.faults.history import Operation
 _ASKED: Final = ("book", "extend", "get_hold", "release")
 
 
-def check_promises(evidence: Evidence, findings: Findings) -> None:
+def check_holds(evidence: Evidence, findings: Findings) -> None:
     for story in evidence.holds.values():
         _check_row(evidence, findings, story)
         for kind in _ASKED:
@@ -34,21 +34,23 @@ def _check_row(evidence: Evidence, findings: Findings, story: HoldStory) -> None
     extended = [one for one in story.of("extend") if one.outcome == "ok"]
     if (row.granted_at, row.first_expires_at) != (story.created_at, story.first_expires_at):
         findings.add(
-            "I3", f"{story.hold_id} was promised at other times than the journal's", story.granted
+            "I3", f"{story.hold_id} was answered with other times than the journal's", story.granted
         )
     if extended and row.expires_at != story.promised_until:
         findings.add(
             "I3",
             f"{story.hold_id} was promised until {clock_text(story.promised_until)},"
-            f" and the journal says {clock_text(row.expires_at)}",
+            f" and the journal has {clock_text(row.expires_at)}",
             story.granted,
             extended[0],
         )
     if not any(may_have_happened(one) for one in story.of("extend")) and row.extensions_used:
-        findings.add("I3", f"{story.hold_id} was extended, and nobody asked for it", story.granted)
+        findings.add("I3", f"{story.hold_id} was extended without a request", story.granted)
     if sorted(row.lines) != sorted(story.lines) and story.lines:
         findings.add(
-            "I9", f"{story.hold_id} has other lines in the journal than were told", story.granted
+            "I9",
+            f"{story.hold_id} has other lines in the journal than in its answer",
+            story.granted,
         )
 
 
@@ -59,7 +61,7 @@ def _check_answer(
         case 404, _, _:
             findings.add(
                 "I3",
-                f"{story.hold_id} was acknowledged, and then unknown",
+                f"{story.hold_id} was acknowledged, and then not found",
                 story.granted,
                 operation,
             )
@@ -91,15 +93,15 @@ def _check_answer(
 def _check_expired(
     evidence: Evidence, findings: Findings, story: HoldStory, operation: Operation
 ) -> None:
-    told = _promised_before(story, operation)
+    answered = _promised_end_before(story, operation)
     moment = operation.completed_at or operation.invoked_at
     last, witness = evidence.clock.certainly_before(
-        told, story.deliveries.first_invoked, story.created_at
+        answered, story.deliveries.first_invoked, story.created_at
     )
     if moment <= last:
         findings.add(
             "I3",
-            f"{story.hold_id} was promised until {clock_text(told)}, and was called expired before",
+            f"{story.hold_id} was promised until {clock_text(answered)}, and was called expired before",
             story.granted,
             operation,
             witness,
@@ -117,7 +119,7 @@ def _check_expired(
 def _check_ended(
     evidence: Evidence, findings: Findings, story: HoldStory, operation: Operation
 ) -> None:
-    """By a booking or a release. An extension may also meet a booking that is under way and then fails."""
+    """Ended by a booking or a release. An extension may also meet a booking under way that then fails."""
     row = evidence.journal.get(story.hold_id)
     if operation.kind == "extend" or row is None or row.state in ("CONFIRMED", "RELEASED"):
         return
@@ -132,7 +134,7 @@ def _check_ended(
 def _check_cause(
     findings: Findings, story: HoldStory, operation: Operation, kinds: tuple[str, ...]
 ) -> bool:
-    """Somebody else's request that may have done it, and was made before this was answered."""
+    """Whether another request, made before this answer, may have caused the refusal."""
     until_then = operation.completed_at or operation.invoked_at
     for kind in kinds:
         for one in story.of(kind):
@@ -144,7 +146,7 @@ def _check_cause(
                 return True
     findings.add(
         "I3",
-        f"{story.hold_id} was refused with {operation.code or 'its status'}, and nobody had asked for"
+        f"{story.hold_id} was refused with {operation.code or 'its status'} without a request for"
         f" its {' or '.join(kinds)}",
         story.granted,
         operation,
@@ -153,14 +155,14 @@ def _check_cause(
 
 
 def _may_be_cause(one: Operation, refused: Operation) -> bool:
-    """A refused booking has pinned the hold for a moment, which an extension may have met."""
+    """A refused booking pins the hold briefly; an extension may meet that pin."""
     return may_have_happened(one) or (refused.kind == "extend" and one.kind == "book")
 
 
 def _check_not_over(
     evidence: Evidence, findings: Findings, story: HoldStory, operation: Operation
 ) -> None:
-    """Served as live; a repeated delivery is judged by the first, whose answer it gives again."""
+    """Served as live although over; a repeated delivery is judged by the first, whose answer it repeats."""
     first = operation.invoked_at
     if operation.key is not None:
         first = evidence.deliveries[operation.kind, operation.tenant, operation.key].first_invoked
@@ -174,7 +176,7 @@ def _check_not_over(
                 operation,
             )
     if operation.kind == "get_hold" and story.of("book"):
-        return  # in a booking's hands it is live for as long as that takes
+        return  # a pinned hold is live for as long as its booking takes
     if evidence.clock.at_least(first) >= evidence.possible_end(story):
         findings.add(
             "I6",
@@ -190,14 +192,14 @@ def _check_served_at_rest(evidence: Evidence, findings: Findings, story: HoldSto
         if settled is not None and operation.invoked_at > settled and operation.status == 503:
             findings.add(
                 "I3",
-                f"{story.hold_id} could not be booked, though everything was healed",
+                f"{story.hold_id} could not be booked although everything was healed",
                 story.granted,
                 operation,
             )
 
 
 def _check_kept_in_redis(evidence: Evidence, findings: Findings) -> None:
-    """At rest a promise that still runs is live in Redis too, until the same instant."""
+    """At rest a hold that has not expired is live in Redis too, until the same time."""
     redis, epoch = evidence.dumps.redis, evidence.dumps.epoch
     if redis is None or redis.epoch is None or epoch is None or epoch.mode != "redis":
         return
@@ -206,25 +208,27 @@ def _check_kept_in_redis(evidence: Evidence, findings: Findings) -> None:
             continue
         memo, story = redis.memos.get(row.hold_id), evidence.holds.get(row.hold_id)
         if memo is None or memo.state not in ("HELD", "PINNED"):
-            state = "unknown to" if memo is None else f"{memo.state} in"
+            state = (
+                "unknown to" if memo is None else f"{memo.state} in"
+            )  # "… to Redis", "HELD in Redis"
             findings.add(
                 "I3",
-                f"{row.hold_id} is promised, and {state} Redis at rest",
+                f"{row.hold_id} is HELD in the journal, and {state} Redis at rest",
                 story.granted if story else None,
             )
         elif memo.expires_at is not None and memo.expires_at < row.expires_at:
             findings.add(
                 "I3",
-                f"{row.hold_id} ends earlier in Redis than promised",
+                f"{row.hold_id} ends earlier in Redis than in the journal",
                 story.granted if story else None,
             )
 
 
-def _promised_before(story: HoldStory, operation: Operation) -> int:
-    """The latest end that had been told when this was asked."""
-    told = [
+def _promised_end_before(story: HoldStory, operation: Operation) -> int:
+    """The latest end in any answer before this request."""
+    answered = [
         until(one)
         for one in story.of("extend")
         if one.outcome == "ok" and (one.completed_at or one.invoked_at) <= operation.invoked_at
     ]
-    return max([story.first_expires_at, *told])
+    return max([story.first_expires_at, *answered])
