@@ -13,10 +13,9 @@ from sqlalchemy import RowMapping, bindparam, select, text, tuple_
 from app.booking.model import Booking, BookingStatus, Contact, Passenger, Payment
 from app.booking.rules import folded
 from app.booking.tables import booking_passengers, bookings
-from app.hold.journal.rows import lines_from_json, lines_to_json
 from app.ids import BookingId, HoldId, TenantId
 from app.inventory.itinerary import Price, Segment
-from app.inventory.model import SeatLine
+from app.inventory.model import SeatLine, lines_from_json, lines_to_json
 from app.money import Money
 from app.storage.database import ReadSession, WriteSession
 

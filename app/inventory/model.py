@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
 from itertools import accumulate
-from typing import Final, NewType
+from typing import Any, Final, NewType
 
 from app.ids import FlightId
 from app.money import Money
@@ -148,6 +148,18 @@ class SeatLine:
     cabin: CabinName
     position: int
     seats: int
+
+
+def lines_to_json(lines: Iterable[SeatLine]) -> list[list[Any]]:
+    """One list a line, in the order of its fields."""
+    return [[line.flight_id, line.cabin.value, line.position, line.seats] for line in lines]
+
+
+def lines_from_json(data: Iterable[Sequence[Any]]) -> tuple[SeatLine, ...]:
+    return tuple(
+        SeatLine(FlightId(flight_id), CabinName(cabin), position, seats)
+        for flight_id, cabin, position, seats in data
+    )
 
 
 def rows_of(lines: Iterable[SeatLine], rows: Iterable[InventoryRow]) -> list[InventoryRow]:

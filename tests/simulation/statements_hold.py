@@ -2,34 +2,17 @@
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from app.hold.model import microseconds
+from app.hold.model import JournalEntry, microseconds
 from tests.simulation.postgres import Row, Transaction
 from tests.simulation.rows import Rows
 from tests.simulation.sql import means
 
 Parameters = Mapping[str, Any]
-_PROMISED: Final = (
-    "hold_id",
-    "tenant_id",
-    "idempotency_key",
-    "attempt",
-    "request_hash",
-    "client_reference",
-    "lines",
-    "segments",
-    "passengers",
-    "price",
-    "epoch",
-    "granted_at",
-    "expires_at",
-    "first_expires_at",
-    "extensions_used",
-    "fence",
-    "state",
-)
+_ENTRY: Final = tuple(field.name for field in fields(JournalEntry))
 _LIVE: Final = (
     "hold_id",
     "lines",
@@ -496,7 +479,7 @@ def _one(row: Row | None) -> Rows:
 
 
 def _promised(row: Row) -> Row:
-    return {name: row[name] for name in _PROMISED}
+    return {name: row[name] for name in _ENTRY}
 
 
 def _live(row: Row) -> Row:

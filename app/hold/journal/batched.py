@@ -18,7 +18,7 @@ class BatchedJournal:
         self._database = database
         self._appends: Coalescer[JournalEntry, bool] = Coalescer(
             self._append,
-            key=lambda promise: promise.hold_id,
+            key=lambda entry: entry.hold_id,
             splits=CURED_BY_SPLITTING,
             batch_max=batch_max,
         )
@@ -29,9 +29,9 @@ class BatchedJournal:
             self._release, key=lambda asked: asked[1], batch_max=batch_max
         )
 
-    async def append(self, promise: JournalEntry) -> bool:
+    async def append(self, entry: JournalEntry) -> bool:
         """Whether the row was written: its epoch stands, and its id was new. Raises OutcomeUnknown."""
-        return await self._appends.submit(promise)
+        return await self._appends.submit(entry)
 
     async def read(self, hold_id: HoldId) -> JournalEntry | None:
         """Whoever's it is: for the protocol, never for an answer."""
@@ -39,20 +39,20 @@ class BatchedJournal:
 
     async def read_own(self, tenant_id: TenantId, hold_id: HoldId) -> JournalEntry | None:
         """None also for one that was never promised."""
-        promise = await self._reads.submit(hold_id)
-        if promise is None or promise.tenant_id != tenant_id:
+        entry = await self._reads.submit(hold_id)
+        if entry is None or entry.tenant_id != tenant_id:
             return None
-        return None if promise.state is JournalState.ABORTED else promise
+        return None if entry.state is JournalState.ABORTED else entry
 
     async def release(self, tenant_id: TenantId, hold_id: HoldId) -> JournalState | None:
         """HELD → RELEASED; where it stands then, or None where the tenant has no such row."""
         return await self._releases.submit((tenant_id, hold_id))
 
-    async def _append(self, promises: Sequence[JournalEntry]) -> list[bool | Exception]:
+    async def _append(self, entries: Sequence[JournalEntry]) -> list[bool | Exception]:
         written = await self._database.run_statement(
-            lambda session: journal.append(session, promises)
+            lambda session: journal.append(session, entries)
         )
-        return [promise.hold_id in written for promise in promises]
+        return [entry.hold_id in written for entry in entries]
 
     async def _read(self, hold_ids: Sequence[HoldId]) -> list[JournalEntry | Exception | None]:
         async with self._database.reading() as session:

@@ -1,93 +1,48 @@
-"""A promise as its row in the journal, and back; JSON where the row has JSON."""
+"""Journal entries as rows: the parts of SQL and the codecs that follow from the table, listed nowhere else."""
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC
-from functools import lru_cache
-from json.encoder import encode_basestring_ascii as quoted
+from collections.abc import Callable, Iterable
+from dataclasses import fields
+from operator import call
 from typing import Any, Final
 
-from sqlalchemy import CursorResult, RowMapping
+from sqlalchemy import CursorResult
 
+from app.hold.journal.tables import hold_journal
 from app.hold.model import JournalEntry, JournalState
-from app.ids import FlightId, HoldId, TenantId
-from app.inventory.itinerary import PassengerCounts, Price, Segment
-from app.inventory.model import CabinName, SeatLine
+from app.ids import HoldId
 
-TEXTS_MAX: Final = 8192  # of each kind; what is held is held again
+_FIELDS: Final = [hold_journal.c[field.name] for field in fields(JournalEntry)]
+_SENT_FIELDS: Final = [c for c in _FIELDS if c.info["is_sent"]]
+
+COLUMNS: Final = ", ".join(c.name for c in _FIELDS)
+"""What `entry_from` reads, in this order."""
+APPENDED: Final = ", ".join(c.info["appended"] for c in _FIELDS)
+"""What a new row has in `COLUMNS`, from `r`, a record of `SENT`, and from `proof`, the open epoch."""
+SENT: Final = ", ".join(f"{c.name} {c.info['codec'].sql}" for c in _SENT_FIELDS)
+"""What `entry_text` writes, as jsonb_to_recordset reads it."""
+
+_DECODERS: Final = [c.info["codec"].decode for c in _FIELDS]
 
 
-def lines_to_json(lines: Iterable[SeatLine]) -> list[list[Any]]:
-    return [[line.flight_id, line.cabin.value, line.position, line.seats] for line in lines]
-
-
-def lines_from_json(data: Iterable[Sequence[Any]]) -> tuple[SeatLine, ...]:
-    return tuple(
-        SeatLine(FlightId(flight_id), CabinName(cabin), position, seats)
-        for flight_id, cabin, position, seats in data
+def _compiled_encoder() -> Callable[[JournalEntry], str]:
+    """One f-string over all encoders, as `dataclass` compiles its methods: each hold pays for this
+    function, and a loop over the encoders takes a quarter longer (10.2 instead of 8.0 microseconds).
+    """
+    encoders = {c.name: c.info["codec"].encode for c in _SENT_FIELDS}
+    members = ",".join(f'"{name}":{{{name}(entry.{name})}}' for name in encoders)
+    encoder: Callable[[JournalEntry], str] = eval(  # noqa: S307 - the names are the model's own
+        f"lambda entry: f'{{{{{members}}}}}'", encoders
     )
+    return encoder
 
 
-def promise_from(row: RowMapping | Mapping[str, Any]) -> JournalEntry:
-    return JournalEntry(
-        hold_id=HoldId(row["hold_id"]),
-        tenant_id=TenantId(row["tenant_id"]),
-        idempotency_key=row["idempotency_key"],
-        attempt=row["attempt"],
-        request_hash=row["request_hash"],
-        client_reference=row["client_reference"],
-        lines=lines_from_json(json_of(row["lines"])),
-        segments=tuple(Segment.from_json(segment) for segment in json_of(row["segments"])),
-        passengers=PassengerCounts.from_json(json_of(row["passengers"])),
-        price=Price.from_json(json_of(row["price"])),
-        epoch=row["epoch"],
-        granted_at=row["granted_at"].astimezone(UTC),
-        expires_at=row["expires_at"].astimezone(UTC),
-        first_expires_at=row["first_expires_at"].astimezone(UTC),
-        extensions_used=row["extensions_used"],
-        fence=row["fence"],
-        state=JournalState(row["state"]),
-    )
+entry_text: Final = _compiled_encoder()
+"""Writes an entry as a JSON object. Of most entries all but ids and instants was written before."""
 
 
-def json_of(value: Any) -> Any:
-    """Rows of textual statements bring JSON as text."""
-    return json.loads(value) if isinstance(value, str) else value
-
-
-def row_text(promise: JournalEntry) -> str:
-    """The row as JSON. Of most promises all but the ids and times was written before."""
-    lines = ",".join(
-        f'["{line.flight_id}","{line.cabin}",{line.position},{line.seats}]'
-        for line in promise.lines
-    )
-    segments = ",".join(map(_segment_text, promise.segments))
-    reference = promise.client_reference
-    return (
-        f'{{"hold_id":"{promise.hold_id}","tenant_id":{quoted(promise.tenant_id)},'
-        f'"idempotency_key":{quoted(promise.idempotency_key)},"attempt":{promise.attempt},'
-        f'"request_hash":"{promise.request_hash}",'
-        f'"client_reference":{"null" if reference is None else quoted(reference)},'
-        f'"lines":[{lines}],"segments":[{segments}],'
-        f'"passengers":{_passengers_text(promise.passengers)},"price":{_price_text(promise.price)},'
-        f'"epoch":{promise.epoch},"granted_at":"{promise.granted_at.isoformat()}",'
-        f'"expires_at":"{promise.expires_at.isoformat()}","state":"{promise.state}"}}'
-    )
-
-
-@lru_cache(maxsize=TEXTS_MAX)
-def _segment_text(segment: Segment) -> str:
-    return json.dumps(segment.to_json())
-
-
-@lru_cache(maxsize=TEXTS_MAX)
-def _passengers_text(passengers: PassengerCounts) -> str:
-    return json.dumps(passengers.to_json())
-
-
-@lru_cache(maxsize=TEXTS_MAX)
-def _price_text(price: Price) -> str:
-    return json.dumps(price.to_json())
+def entry_from(row: Iterable[Any]) -> JournalEntry:
+    """`row` has the values of `COLUMNS`."""
+    return JournalEntry(*map(call, _DECODERS, row))
 
 
 def states_by_id(rows: CursorResult[Any]) -> dict[HoldId, JournalState]:

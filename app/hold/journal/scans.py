@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 from sqlalchemy import text
 
-from app.hold.journal.rows import json_of, states_by_id
+from app.hold.journal.codecs import json_of
+from app.hold.journal.rows import states_by_id
 from app.hold.model import DIGEST_LENGTH, Grant, JournalState, LiveHold
 from app.ids import HoldId, TenantId, first_id
 from app.storage.database import ReadSession

@@ -12,7 +12,7 @@ from datetime import datetime
 
 from sqlalchemy import text
 
-from app.hold.journal.rows import promise_from, row_text, states_by_id
+from app.hold.journal.rows import APPENDED, COLUMNS, SENT, entry_from, entry_text, states_by_id
 from app.hold.model import JournalEntry, JournalState
 from app.ids import HoldId, TenantId
 from app.inventory.itinerary import PassengerCounts, Price
@@ -31,38 +31,29 @@ _APPEND = text(
     f"""
     WITH proof AS ({_OPEN_EPOCH} FOR SHARE OF redis_epoch)
     INSERT INTO hold_journal (
-        hold_id, tenant_id, idempotency_key, attempt, request_hash, client_reference, lines, segments,
-        passengers, price, epoch, granted_at, expires_at, first_expires_at, extensions_used, fence, state,
-        ended_at)
-    SELECT r.hold_id, r.tenant_id, r.idempotency_key, r.attempt, r.request_hash, r.client_reference,
-        r.lines, r.segments, r.passengers, r.price, proof.epoch, r.granted_at, r.expires_at,
-        r.expires_at, 0, 1, r.state,
+        {COLUMNS}, ended_at)
+    SELECT {APPENDED},
         CASE WHEN r.state <> 'HELD' THEN clock_timestamp() END
     FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r (
-        hold_id text, tenant_id text, idempotency_key text, attempt int, request_hash text,
-        client_reference text, lines jsonb, segments jsonb, passengers jsonb, price jsonb, epoch bigint,
-        granted_at timestamptz, expires_at timestamptz, state text)
+        {SENT})
     JOIN proof ON proof.epoch = r.epoch
     ORDER BY r.hold_id
     ON CONFLICT (hold_id) DO NOTHING
     RETURNING hold_id
-    """  # noqa: S608 - both parts are constants
+    """  # noqa: S608 - made of constants
 )
-_COLUMNS = """hold_id, tenant_id, idempotency_key, attempt, request_hash, client_reference, lines,
-    segments, passengers, price, epoch, granted_at, expires_at, first_expires_at, extensions_used,
-    fence, state"""
-_READ = text(f"SELECT {_COLUMNS} FROM hold_journal WHERE hold_id = :hold_id")  # noqa: S608
+_READ = text(f"SELECT {COLUMNS} FROM hold_journal WHERE hold_id = :hold_id")  # noqa: S608
 _READ_ALL = text(
-    f"SELECT {_COLUMNS} FROM hold_journal WHERE hold_id = ANY(CAST(:hold_ids AS text[]))"  # noqa: S608
+    f"SELECT {COLUMNS} FROM hold_journal WHERE hold_id = ANY(CAST(:hold_ids AS text[]))"  # noqa: S608
 )
 _READ_OWN = text(
-    f"SELECT {_COLUMNS} FROM hold_journal"  # noqa: S608
+    f"SELECT {COLUMNS} FROM hold_journal"  # noqa: S608
     " WHERE hold_id = :hold_id AND tenant_id = :tenant_id AND state <> 'ABORTED'"
 )
-_LOCK = text(f"SELECT {_COLUMNS} FROM hold_journal WHERE hold_id = :hold_id FOR UPDATE")  # noqa: S608
+_LOCK = text(f"SELECT {COLUMNS} FROM hold_journal WHERE hold_id = :hold_id FOR UPDATE")  # noqa: S608
 _PAGE = text(
     f"""
-    SELECT {_COLUMNS} FROM hold_journal
+    SELECT {COLUMNS} FROM hold_journal
     WHERE tenant_id = :tenant_id AND state = ANY(CAST(:states AS text[]))
       AND (CAST(:client_reference AS text) IS NULL OR client_reference = :client_reference)
       AND (CAST(:granted_at AS timestamptz) IS NULL OR (granted_at, hold_id) < (:granted_at, :hold_id))
@@ -173,40 +164,39 @@ async def prove_rebuilding(session: WriteSession) -> bool:
     return (await session.execute(_PROVE_REBUILDING)).one_or_none() is not None
 
 
-async def append(session: WriteSession, promises: Sequence[JournalEntry]) -> set[HoldId]:
+async def append(session: WriteSession, entries: Sequence[JournalEntry]) -> set[HoldId]:
     """Writes each promise whose epoch still stands and whose id is new; names those written."""
-    rows = f"[{','.join(map(row_text, promises))}]"
+    rows = f"[{','.join(map(entry_text, entries))}]"
     written = await session.execute(_APPEND, {"rows": rows})
     return {HoldId(hold_id) for hold_id in written.scalars()}
 
 
 async def read(session: ReadSession, hold_id: HoldId) -> JournalEntry | None:
     """Whoever's it is: for the protocol, never for an answer."""
-    row = (await session.execute(_READ, {"hold_id": hold_id})).mappings().one_or_none()
-    return None if row is None else promise_from(row)
+    row = (await session.execute(_READ, {"hold_id": hold_id})).one_or_none()
+    return None if row is None else entry_from(row)
 
 
 async def read_all(session: ReadSession, hold_ids: Iterable[HoldId]) -> dict[HoldId, JournalEntry]:
     """As `read`, of those that have a row."""
     rows = await session.execute(_READ_ALL, {"hold_ids": sorted(hold_ids)})
-    return {HoldId(row["hold_id"]): promise_from(row) for row in rows.mappings()}
+    entries = map(entry_from, rows)
+    return {entry.hold_id: entry for entry in entries}
 
 
 async def read_own(
     session: ReadSession, tenant_id: TenantId, hold_id: HoldId
 ) -> JournalEntry | None:
     row = (
-        (await session.execute(_READ_OWN, {"hold_id": hold_id, "tenant_id": tenant_id}))
-        .mappings()
-        .one_or_none()
-    )
-    return None if row is None else promise_from(row)
+        await session.execute(_READ_OWN, {"hold_id": hold_id, "tenant_id": tenant_id})
+    ).one_or_none()
+    return None if row is None else entry_from(row)
 
 
 async def lock(session: WriteSession, hold_id: HoldId) -> JournalEntry | None:
     """Waits for any booking of the hold that is under way; what it reads stays so until the end."""
-    row = (await session.execute(_LOCK, {"hold_id": hold_id})).mappings().one_or_none()
-    return None if row is None else promise_from(row)
+    row = (await session.execute(_LOCK, {"hold_id": hold_id})).one_or_none()
+    return None if row is None else entry_from(row)
 
 
 async def page(
@@ -231,7 +221,7 @@ async def page(
             "count": count,
         },
     )
-    return [promise_from(row) for row in rows.mappings()]
+    return [entry_from(row) for row in rows]
 
 
 async def confirm(session: WriteSession, fences: Mapping[HoldId, int | None]) -> set[HoldId]:

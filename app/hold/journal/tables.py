@@ -7,6 +7,8 @@ that Redis's data is still the one it spoke of. `epoch_gate` asks newcomers to w
 epoch is being ended, so that a stream of share locks cannot starve it.
 """
 
+from typing import Any
+
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
@@ -20,30 +22,69 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
+from app.hold.journal.codecs import (
+    BIG_INTEGER,
+    INSTANT,
+    INTEGER,
+    LINES,
+    OPTIONAL_TEXT,
+    PASSENGERS,
+    PRICE,
+    SEGMENTS,
+    STATE,
+    TEXT,
+    Codec,
+)
 from app.inventory.itinerary import SEGMENTS_MAX
 from app.storage.metadata import metadata
 
+
+def _entry_column(
+    name: str,
+    type_: Any,
+    codec: Codec,
+    *,
+    appended: str = "",
+    is_sent: bool = True,
+    nullable: bool = False,
+    **options: Any,
+) -> Column[Any]:
+    """The column of the field of this name in `JournalEntry`.
+
+    `appended` is what a new row has in it, by default the entry's own value; `is_sent` says whether
+    the entry's value is sent at all.
+    """
+    info = {"codec": codec, "appended": appended or f"r.{name}", "is_sent": is_sent}
+    return Column(name, type_, nullable=nullable, info=info, **options)
+
+
+_ID = String(40, collation="C")
+_INSTANT = DateTime(timezone=True)
+
+# The one list of what a hold has in PostgreSQL: rows.py derives columns, statements and codecs from it.
 hold_journal = Table(
     "hold_journal",
     metadata,
-    Column("hold_id", String(40, collation="C"), primary_key=True),
-    Column("tenant_id", String(64, collation="C"), nullable=False),
-    Column("idempotency_key", String(255), nullable=False),
-    Column("attempt", Integer, nullable=False),
-    Column("request_hash", String(64), nullable=False),
-    Column("client_reference", String(64)),
-    Column("lines", JSONB, nullable=False),  # [[flight_id, cabin, position, seats], ...]
-    Column("segments", JSONB, nullable=False),  # the terms as they were promised
-    Column("passengers", JSONB, nullable=False),  # counts only
-    Column("price", JSONB, nullable=False),
-    Column("epoch", BigInteger, nullable=False),
-    Column("granted_at", DateTime(timezone=True), nullable=False),  # the script's clock
-    Column("expires_at", DateTime(timezone=True), nullable=False),
-    Column("first_expires_at", DateTime(timezone=True), nullable=False),
-    Column("extensions_used", Integer, nullable=False, server_default="0"),
+    _entry_column("hold_id", _ID, TEXT, primary_key=True),
+    _entry_column("tenant_id", String(64, collation="C"), TEXT),
+    _entry_column("idempotency_key", String(255), TEXT),
+    _entry_column("attempt", Integer, INTEGER),
+    _entry_column("request_hash", String(64), TEXT),
+    _entry_column("client_reference", String(64), OPTIONAL_TEXT, nullable=True),
+    _entry_column("lines", JSONB, LINES),  # [[flight_id, cabin, position, seats], ...]
+    _entry_column("segments", JSONB, SEGMENTS),  # the terms as they were promised
+    _entry_column("passengers", JSONB, PASSENGERS),  # counts only
+    _entry_column("price", JSONB, PRICE),
+    _entry_column("epoch", BigInteger, BIG_INTEGER, appended="proof.epoch"),
+    _entry_column("granted_at", _INSTANT, INSTANT),  # the script's clock
+    _entry_column("expires_at", _INSTANT, INSTANT),
+    _entry_column("first_expires_at", _INSTANT, INSTANT, appended="r.expires_at", is_sent=False),
+    _entry_column(
+        "extensions_used", Integer, INTEGER, appended="0", is_sent=False, server_default="0"
+    ),
     Column("extended_at", DateTime(timezone=True)),
-    Column("fence", Integer, nullable=False, server_default="1"),
-    Column("state", String(10), nullable=False),
+    _entry_column("fence", Integer, INTEGER, appended="1", is_sent=False, server_default="1"),
+    _entry_column("state", String(10), STATE),
     Column("ended_at", DateTime(timezone=True)),
     CheckConstraint(
         "state IN ('HELD', 'CONFIRMED', 'RELEASED', 'EXPIRED', 'ABORTED')", name="known_state"

@@ -7,12 +7,12 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.hold.journal.rows import lines_to_json, row_text
+from app.hold.journal.rows import entry_text
 from app.hold.model import Hold, HoldStatus, JournalEntry, JournalState
 from app.hold.views import original_answer
 from app.ids import FlightId, HoldId, TenantId, booking_id
 from app.inventory.itinerary import PassengerCounts, Segment, price
-from app.inventory.model import BookingClass, CabinName, LocalTime, SeatLine
+from app.inventory.model import BookingClass, CabinName, LocalTime, SeatLine, lines_to_json
 from app.money import Money
 from app.transport.http.routers.hold import hold_json, hold_out
 
@@ -98,7 +98,7 @@ def test_a_hold_is_rendered_as_its_schema_renders_it(hold: Hold) -> None:
 
 @given(promises())
 def test_a_promise_is_written_as_its_values_are(promise: JournalEntry) -> None:
-    assert json.loads(row_text(promise)) == {
+    assert json.loads(entry_text(promise)) == {
         "hold_id": promise.hold_id,
         "tenant_id": promise.tenant_id,
         "idempotency_key": promise.idempotency_key,
