@@ -15,13 +15,9 @@ from app.settings import Settings, SettingsError
 from app.telemetry.logging import configure_logging
 from app.transport.http.application import Application, create_app
 from app.transport.http.openapi.examples import DAYS_AHEAD, Examples, examples_of
-from app.transport.http.routers.booking import bookings_router
-from app.transport.http.routers.events import events_router
-from app.transport.http.routers.flights import flights_router
+from app.transport.http.pipeline.dependencies import CURSORS
+from app.transport.http.routers import booking, events, flights, hold, ledger, search
 from app.transport.http.routers.health import Check
-from app.transport.http.routers.hold import holds_router
-from app.transport.http.routers.ledger import ledger_router
-from app.transport.http.routers.search import search_router
 from app.transport.http.wire.cursors import Cursors
 from app.wiring import Identity, Services, core_of, identity_of, services_of, watching
 
@@ -82,13 +78,16 @@ def serving(
     issuer_url = dev_issuer_url(settings)
     return create_app(
         authenticate=identity.verifier.verify,
-        routers=[
-            search_router(services.search, cursors),
-            holds_router(services.holds, cursors),
-            bookings_router(services.bookings),
-            events_router(services.events, cursors),
-            flights_router(services.schedule, clock),
-            ledger_router(services.ledger, cursors),
+        routers=[module.router for module in (search, hold, booking, events, flights, ledger)],
+        services=[
+            CURSORS.given(cursors),
+            search.SEARCH.given(services.search),
+            search.OFFER_PAGES.given(search.OfferPages(services.search, cursors)),
+            hold.HOLDS.given(services.holds),
+            booking.BOOKINGS.given(services.bookings),
+            events.EVENTS.given(services.events),
+            flights.SCHEDULE.given(services.schedule),
+            ledger.LEDGER.given(services.ledger),
         ],
         checks=checks,
         version=__version__,

@@ -17,7 +17,7 @@ from app.ids import HoldId, TenantId, hold_id
 from app.main import serving, signing_keys
 from app.settings import Settings
 from app.telemetry.logging import configure_logging
-from app.transport.http.routers.hold import HoldIn, HoldOut, hold_out
+from app.transport.http.wire.holds import HoldIn, HoldOut, hold_out
 from app.wiring import build_core, services_of, watching
 from benchmarks.seeding import a_hold
 

@@ -13,7 +13,7 @@ from playwright.async_api import ConsoleMessage, Locator, Page, Request, async_p
 from app.clock import utc_now
 from app.dev.example import example_flight
 from app.transport.http.openapi.examples import DAYS_AHEAD
-from app.transport.http.routers.flights import flight_out
+from app.transport.http.wire.flights import flight_out
 from tests.fixtures.api import Api
 
 CHROMIUM = os.environ.get("CHROMIUM") or "/usr/bin/chromium"

@@ -30,7 +30,8 @@ from app.search.model import Offer, OfferedSegment, Quote, SearchQuery, Slice, S
 from app.search.offer_token import OfferTokens
 from app.search.service import SearchService
 from app.transport.http.application import create_app
-from app.transport.http.routers.search import search_router
+from app.transport.http.pipeline.dependencies import CURSORS
+from app.transport.http.routers.search import OFFER_PAGES, SEARCH, OfferPages, router
 from app.transport.http.wire.cursors import Cursors
 from app.wiring import Core
 from tests.builders.flights import DEPARTING, flight
@@ -129,9 +130,15 @@ class Shop:
                 raise Unauthenticated
             return _CALLERS[name]
 
+        cursors = Cursors(SIGNING_KEYS)
         app = create_app(
             authenticate=authenticate,
-            routers=[search_router(self.search, Cursors(SIGNING_KEYS))],
+            routers=[router],
+            services=[
+                CURSORS.given(cursors),
+                SEARCH.given(self.search),
+                OFFER_PAGES.given(OfferPages(self.search, cursors)),
+            ],
             checks={},
             version="1",
         )

@@ -11,7 +11,8 @@ from app.identity.principal import Principal, Scope
 from app.ids import TenantId
 from app.ledger.service import LedgerService
 from app.transport.http.application import create_app
-from app.transport.http.routers.ledger import ledger_router
+from app.transport.http.pipeline.dependencies import CURSORS
+from app.transport.http.routers.ledger import LEDGER, router
 from app.transport.http.wire.cursors import Cursors
 from app.wiring import Core
 from tests.builders.bookings import booking_service, wanted
@@ -36,7 +37,11 @@ async def client_of(core: Core, token: str) -> AsyncIterator[httpx.AsyncClient]:
 
     app = create_app(
         authenticate=authenticate,
-        routers=[ledger_router(LedgerService(core.database), Cursors(["s" * 32]))],
+        routers=[router],
+        services=[
+            LEDGER.given(LedgerService(core.database)),
+            CURSORS.given(Cursors(["s" * 32])),
+        ],
         checks={},
         version="1",
     )

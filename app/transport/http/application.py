@@ -1,6 +1,6 @@
 """Puts the HTTP application together from what wiring hands in; decides nothing itself."""
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import date
@@ -21,10 +21,13 @@ from app.errors import DomainError
 from app.transport.http.openapi.docs_page import docs_router
 from app.transport.http.openapi.document import TITLE, document_of, with_examples
 from app.transport.http.openapi.examples import Examples
+from app.transport.http.pipeline.arguments import Services
+from app.transport.http.pipeline.dependencies import CLOCK
 from app.transport.http.pipeline.edge import EdgeMiddleware
 from app.transport.http.pipeline.gates import Authenticate, RequestGates
 from app.transport.http.pipeline.guarded_route import GuardedEndpoint, GuardedRoute
 from app.transport.http.pipeline.route_table import GuardedDispatch, RouteTable
+from app.transport.http.pipeline.services import GivenService
 from app.transport.http.pipeline.supported import NoOverrides, check_application
 from app.transport.http.problems.problem import (
     Refusal,
@@ -53,6 +56,7 @@ def create_app(
     *,
     authenticate: Authenticate,
     routers: Sequence[APIRouter],
+    services: Iterable[GivenService] = (),
     checks: Mapping[str, Check],
     version: str,
     mounts: Mapping[str, ASGIApp] | None = None,
@@ -88,6 +92,7 @@ def create_app(
                 wait_seconds=limits.queue_seconds,
             ),
         ),
+        dict([CLOCK.given(clock), *services]),
         lambda inner: EdgeMiddleware(inner, mutations, limits.deadline_seconds),
         title=TITLE,
         version=version,
@@ -123,12 +128,14 @@ class Application(FastAPI):
         examples_on: Callable[[date], Examples] | None,
         clock: Clock,
         gates: RequestGates,
+        services: Services,
         edge: Callable[[ASGIApp], ASGIApp],
         **options: Any,
     ) -> None:
         super().__init__(**options)
         self.dependency_overrides = NoOverrides()
         self._gates = gates
+        self._services = services
         self._edge = edge  # puts the outermost layer around the others
         self._endpoints: dict[int, GuardedEndpoint] = {}  # by the id of a route
         self._token_url = token_url
@@ -157,7 +164,7 @@ class Application(FastAPI):
 
     def _make_endpoint(self, route: GuardedRoute) -> GuardedEndpoint:
         if id(route) not in self._endpoints:
-            made = GuardedEndpoint(route, self._gates, self.exception_handlers)
+            made = GuardedEndpoint(route, self._gates, self._services, self.exception_handlers)
             self._endpoints[id(route)] = made
         return self._endpoints[id(route)]
 

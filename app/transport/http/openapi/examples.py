@@ -26,13 +26,13 @@ from app.transport.http.openapi.example_values import (
     own_flight_of,
     route_of,
 )
-from app.transport.http.routers.booking import booking_out
-from app.transport.http.routers.events import EventListing, EventMeta, event_out
-from app.transport.http.routers.flights import flight_out
-from app.transport.http.routers.hold import hold_out
-from app.transport.http.routers.ledger import ledger_out
-from app.transport.http.routers.search import calendar_out, route_out
 from app.transport.http.wire.availability import availability_out
+from app.transport.http.wire.bookings import booking_out
+from app.transport.http.wire.calendar import calendar_out, route_out
+from app.transport.http.wire.events import EventListing, EventMeta, event_out
+from app.transport.http.wire.flights import flight_out
+from app.transport.http.wire.holds import hold_out
+from app.transport.http.wire.ledger import ledger_out
 from app.transport.http.wire.offers import offer_out
 from app.transport.http.wire.schemas import listing
 

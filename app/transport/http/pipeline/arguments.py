@@ -19,24 +19,38 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.transport.http.pipeline.dependencies import PROVIDED, Provided, page
+from app.transport.http.pipeline.services import Service
 
 KNOWN_MAX: Final = 2048  # queries of a route, and values of one parameter
 KNOWN_BYTES_MAX: Final = 256  # longer ones carry a cursor, and are asked once
 
 K = TypeVar("K")
 V = TypeVar("V")
+Services = Mapping[Service[Any], Any]
 _Found = tuple[dict[str, Any], list[Any]]
+
+
+class MissingService(Exception):
+    """A service that `create_app` was not given."""
 
 
 class Arguments:
     """Of one route; made once."""
 
     def __init__(
-        self, dependant: Dependant, body: ModelField | None, *, keeps_queries: bool
+        self,
+        dependant: Dependant,
+        body: ModelField | None,
+        services: Services,
+        *,
+        keeps_queries: bool,
     ) -> None:
-        """`keeps_queries`: what is asked for holds nothing personal, and is asked for again."""
+        """`keeps_queries`: what is asked for holds nothing personal, and is asked for again. Raises
+        MissingService.
+        """
         self._dependant = dependant
         self._body = body
+        self._services: dict[str, Any] = {}  # by the name of a parameter, the same for all requests
         self._provided: list[tuple[str, Provided]] = []
         self._page: tuple[str, Dependant] | None = None
         self._keeps = keeps_queries
@@ -46,6 +60,10 @@ class Arguments:
             assert inner.name is not None, "check_route has seen it"
             if inner.call is page:
                 self._page = (inner.name, inner)
+            elif isinstance(inner.call, Service):
+                if inner.call not in services:
+                    raise MissingService(inner.call.name)
+                self._services[inner.name] = services[inner.call]
             else:
                 self._provided.append((inner.name, PROVIDED[inner.call]))
 
@@ -57,7 +75,9 @@ class Arguments:
     def of(self, request: Request, given: Any, response: Response | None) -> Mapping[str, Any]:
         """`given` is the parsed body. Raises RequestValidationError, with all that is wrong."""
         dependant = self._dependant
-        values: dict[str, Any] = {name: provide(request) for name, provide in self._provided}
+        values = self._services.copy()
+        for name, provide in self._provided:
+            values[name] = provide(request)
         errors: list[Any] = []
         if self._page is not None or dependant.query_params:
             asked, errors = self._of_query(request)

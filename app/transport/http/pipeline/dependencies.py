@@ -13,10 +13,13 @@ from fastapi import Depends, Header, Query
 from pydantic import BeforeValidator, Field
 from starlette.requests import Request
 
+from app.clock import Clock
 from app.idempotency.model import IdempotencyKey
 from app.identity.principal import Principal
 from app.transport.http.context import context_of
+from app.transport.http.pipeline.services import Service
 from app.transport.http.problems.violations import refuse
+from app.transport.http.wire.cursors import Cursors
 
 LIMIT_DEFAULT = 50
 LIMIT_MAX = 200
@@ -90,6 +93,11 @@ CurrentPrincipal = Annotated[Principal, Depends(principal)]
 Idempotency = Annotated[IdempotencyKey, Depends(required_idempotency)]
 OptionalIdempotency = Annotated[IdempotencyKey | None, Depends(optional_idempotency)]
 Paging = Annotated[Page, Depends(page)]
+
+CURSORS = Service[Cursors]("cursors")
+CLOCK = Service[Clock]("clock")
+SignedCursors = Annotated[Cursors, Depends(CURSORS)]
+CurrentClock = Annotated[Clock, Depends(CLOCK)]
 
 Provided = Callable[[Request], Any]
 

@@ -12,6 +12,7 @@ A `ScopedRouter` declares a scope once, for the check and for OpenAPI.
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from enum import Enum
+from functools import lru_cache
 from typing import Any, ClassVar
 
 from fastapi import APIRouter
@@ -28,10 +29,10 @@ from app.errors import DomainError
 from app.identity.principal import Scope
 from app.transport.http.context import context_of
 from app.transport.http.pipeline import body, gates
-from app.transport.http.pipeline.arguments import Arguments
+from app.transport.http.pipeline.arguments import Arguments, MissingService, Services
 from app.transport.http.pipeline.dependencies import optional_idempotency, required_idempotency
 from app.transport.http.pipeline.gates import RequestGates
-from app.transport.http.pipeline.supported import METHODS_WITH_BODY, check_route
+from app.transport.http.pipeline.supported import METHODS_WITH_BODY, UnsupportedRoute, check_route
 from app.transport.http.problems.responses import documented, merged
 from app.transport.http.wire.schemas import Output
 
@@ -85,8 +86,13 @@ class GuardedEndpoint:
     """One guarded route, as one application serves it."""
 
     def __init__(
-        self, route: GuardedRoute, request_gates: RequestGates, handlers: ExceptionHandlers
+        self,
+        route: GuardedRoute,
+        request_gates: RequestGates,
+        services: Services,
+        handlers: ExceptionHandlers,
     ) -> None:
+        """Raises UnsupportedRoute where a service is missing."""
         self._route = route
         self._gates = request_gates
         self._handlers = handlers
@@ -96,9 +102,17 @@ class GuardedEndpoint:
         self._key_required = _depends(route.dependant, required_idempotency)
         self._key_honoured = _honours_keys(route)
         self._parameters = frozenset(_parameters(route.dependant))
-        self._arguments = Arguments(
-            route.dependant, route.body_field, keeps_queries=route.required is Scope.OFFERS_READ
-        )
+        try:
+            self._arguments = Arguments(
+                route.dependant,
+                route.body_field,
+                services,
+                keeps_queries=route.required is Scope.OFFERS_READ,
+            )
+        except MissingService as missing:
+            raise UnsupportedRoute(
+                f"{route.path} ({route.name}) needs the service {missing}; give it to create_app."
+            ) from None
         self._render = _rendering_options(route)
 
     async def serve(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
@@ -179,11 +193,16 @@ async def _handled(
     handler: Callable[[Request, Any], Any], request: Request, error: Exception
 ) -> Response:
     response: Response
-    if asyncio.iscoroutinefunction(handler):
+    if _is_async(handler):
         response = await handler(request, error)
     else:
         response = await run_in_threadpool(handler, request, error)
     return response
+
+
+@lru_cache(maxsize=64)  # an application registers a handful
+def _is_async(handler: Callable[[Request, Any], Any]) -> bool:
+    return asyncio.iscoroutinefunction(handler)
 
 
 def _unset_response() -> Response:

@@ -19,6 +19,7 @@ from pydantic import BaseModel
 from starlette.responses import Response
 
 from app.transport.http.pipeline.dependencies import PROVIDED, page
+from app.transport.http.pipeline.services import Service
 
 METHODS_WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _WHOLE_SEGMENT = re.compile(r"\{[A-Za-z_]\w*\}")
@@ -59,8 +60,7 @@ class NoOverrides(dict[Any, Any]):
 
     def _refuse(self, *_args: object, **_options: object) -> NoReturn:
         raise UnsupportedRoute(
-            "dependency_overrides is not read by guarded routes: give create_app what the endpoint "
-            "is to be called with."
+            "dependency_overrides is not read by guarded routes: give create_app other services."
         )
 
     __setitem__ = setdefault = update = __ior__ = _refuse
@@ -99,6 +99,8 @@ def _of_parameters(dependant: Dependant) -> Iterator[str]:
     for inner in dependant.dependencies:
         if inner.name is None:
             yield "has `dependencies=[…]`, which would not be called"
+        elif isinstance(inner.call, Service):
+            continue
         elif inner.call is not page and inner.call not in PROVIDED:
             called = getattr(inner.call, "__name__", repr(inner.call))
             yield f"depends on {called}, which would not be called; {_DEPENDENCIES} has what can be"

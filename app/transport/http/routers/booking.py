@@ -1,65 +1,26 @@
 """`/v1/bookings`: a held itinerary made durable, read again by its id or by locator and name, cancelled."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
-from fastapi import Query, Response
-from pydantic import AfterValidator, ConfigDict, Field, StringConstraints
+from fastapi import Depends, Query, Response
 
-from app.booking import model, rules
-from app.booking.model import BookingRequest, BookingStatus
-from app.booking.service import BookingService
+from app.booking.model import Booking, BookingRequest
 from app.concurrency.detached import run_detached
 from app.errors import NotFound
-from app.idempotency.model import Answered
+from app.idempotency.model import Answered, IdempotencyKey
 from app.identity.principal import Scope
-from app.ids import BookingId, HoldId, is_booking_id
-from app.inventory.itinerary import SEATS_MAX, PassengerType
+from app.ids import BookingId, TenantId, is_booking_id
 from app.transport.http.pipeline.dependencies import (
     CurrentPrincipal,
     Idempotency,
     OptionalIdempotency,
 )
 from app.transport.http.pipeline.guarded_route import ScopedRouter
+from app.transport.http.pipeline.services import Service
 from app.transport.http.problems.responses import documented
-from app.transport.http.wire.schemas import (
-    ClientReference,
-    Day,
-    Input,
-    Instant,
-    MoneyIn,
-    Output,
-    Price,
-    Segment,
-    price_out,
-    segment_out,
-)
+from app.transport.http.wire.bookings import BookingIn, BookingOut, booking_out
 
-PASSENGERS_MAX = 2 * SEATS_MAX  # an infant on every lap
-EMAIL_MAX = 254
-PHONE_MAX = 16
-REFERENCE_MAX = 255
-_ID_MAX = 64
 _LOOKUP_MAX = 64
-
-Name = Annotated[
-    str, StringConstraints(min_length=1, max_length=64), AfterValidator(rules.checked_name)
-]
-Email = Annotated[
-    str, StringConstraints(min_length=1, max_length=EMAIL_MAX), AfterValidator(rules.normal_email)
-]
-Phone = Annotated[
-    str, StringConstraints(min_length=1, max_length=PHONE_MAX), AfterValidator(rules.normal_phone)
-]
-
-_HOLD_ID = "hold_ukrkp4hkmuwzrbqeajzdplw2xm"
-_ANA: dict[str, Any] = {
-    "type": "ADT",
-    "given_name": "Ana",
-    "family_name": "Pérez",
-    "born_on": "1990-04-02",
-}
-_CONTACT: dict[str, Any] = {"email": "ana@example.com", "phone": "+56912345678"}
-_PAYMENT: dict[str, Any] = {"reference": "pay-8c1f", "amount": "129900", "currency": "CLP"}
 _REPLAYED: dict[str, Any] = {
     "Idempotent-Replayed": {
         "description": "`true` where this is the first answer again.",
@@ -71,212 +32,123 @@ _LOCATION: dict[str, Any] = {
 }
 
 
-class PassengerIn(Input):
-    """Age on the day of the first departure: INF under 2, CHD 2 to 11, ADT 12 and older."""
+class Bookings(Protocol):
+    """Of `app.booking.service.BookingService`, what these endpoints call."""
 
-    type: PassengerType
-    given_name: Name = Field(examples=["Ana"])
-    family_name: Name = Field(examples=["Pérez"])
-    born_on: Day = Field(examples=["1990-04-02"])
+    async def confirm(
+        self, tenant_id: TenantId, request: BookingRequest, key: IdempotencyKey
+    ) -> Answered[Booking]: ...
 
-    def value(self) -> model.Passenger:
-        return model.Passenger(self.type, self.given_name, self.family_name, self.born_on)
+    async def get(self, tenant_id: TenantId, booking_id: BookingId) -> Booking: ...
 
+    async def find(self, tenant_id: TenantId, record_locator: str, family_name: str) -> Booking: ...
 
-class ContactIn(Input):
-    email: Email = Field(examples=["ana@example.com"])
-    phone: Phone = Field(description="E.164.", examples=["+56912345678"])
-
-
-class PaymentIn(MoneyIn):
-    """What was paid elsewhere for this booking; equals the held price."""
-
-    reference: Annotated[str, StringConstraints(min_length=1, max_length=REFERENCE_MAX)]
+    async def cancel(
+        self, tenant_id: TenantId, booking_id: BookingId, key: IdempotencyKey | None
+    ) -> Answered[Booking]: ...
 
 
-class BookingIn(Input):
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "hold_id": _HOLD_ID,
-                    "passengers": [_ANA],
-                    "contact": _CONTACT,
-                    "payment": _PAYMENT,
-                    "client_reference": "order-4711",
-                }
-            ]
-        }
-    )
+BOOKINGS = Service[Bookings]("bookings")
+BookingsService = Annotated[Bookings, Depends(BOOKINGS)]
 
-    hold_id: Annotated[str, StringConstraints(min_length=1, max_length=_ID_MAX)]
-    passengers: Annotated[list[PassengerIn], Field(min_length=1, max_length=PASSENGERS_MAX)]
-    contact: ContactIn
-    payment: PaymentIn
-    client_reference: ClientReference | None = None
-
-    def value(self) -> BookingRequest:
-        return BookingRequest(
-            hold_id=HoldId(self.hold_id),
-            passengers=tuple(passenger.value() for passenger in self.passengers),
-            contact=model.Contact(self.contact.email, self.contact.phone),
-            payment=model.Payment(self.payment.reference, self.payment.value()),
-            client_reference=self.client_reference,
-        )
+router = ScopedRouter(scope=Scope.BOOKINGS_WRITE, prefix="/v1/bookings", tags=["bookings"])
 
 
-class PassengerOut(Output):
-    type: PassengerType
-    given_name: str
-    family_name: str
-    born_on: Day
-
-
-class ContactOut(Output):
-    email: str
-    phone: str
-
-
-class PaymentOut(Output):
-    reference: str
-    amount: str
-    currency: str
-
-
-class BookingOut(Output):
-    id: str = Field(examples=["bkg_3yyn5gcuwvkutmkwn5pevx3ite"])
-    record_locator: str = Field(
-        description="Six characters, for people; with a family name it finds the booking.",
-        examples=["K7PX2M"],
-    )
-    status: BookingStatus
-    hold_id: str = Field(examples=[_HOLD_ID])
-    segments: list[Segment]
-    passengers: list[PassengerOut]
-    contact: ContactOut
-    payment: PaymentOut
-    price: Price
-    client_reference: str | None
-    created_at: Instant
-    cancelled_at: Instant | None
-    version: int = Field(ge=1, description="From 1; the `sequence` of the last event about it.")
-
-
-def bookings_router(bookings: BookingService) -> ScopedRouter:
-    router = ScopedRouter(scope=Scope.BOOKINGS_WRITE, prefix="/v1/bookings", tags=["bookings"])
-
-    @router.post(
-        "",
-        status_code=201,
-        summary="Book a hold",
-        responses={
-            201: {"description": "Booked.", "headers": _LOCATION | _REPLAYED},
-            **documented(
-                "not_found",
-                "hold_not_active",
-                "duplicate_booking",
-                "not_for_sale",
-                "sold_out",
-                "hold_expired",
-            ),
-        },
-    )
-    async def create_booking(
-        wanted: BookingIn, caller: CurrentPrincipal, key: Idempotency, response: Response
-    ) -> BookingOut:
-        """Every segment of the hold, or nothing. `hold_id` is the hold's, `payment` equals its total price
-        (the documentation page fills both in once you hold), with a passenger for each that it counts.
-        Once begun it is finished, whether or not the caller waits: after a lost answer send the same
-        request with the same Idempotency-Key.
-        """
-        answered = await run_detached(bookings.confirm(caller.tenant_id, wanted.value(), key))
-        response.headers["Location"] = f"/v1/bookings/{answered.value.booking_id}"
-        return _answer(answered, response)
-
-    @router.get(
-        "",
-        summary="Find a booking by record locator and family name",
-        response_description="The one booking.",
-        responses=documented("not_found"),
-    )
-    async def find_booking(
-        caller: CurrentPrincipal,
-        record_locator: Annotated[
-            str,
-            Query(min_length=1, max_length=_LOOKUP_MAX, examples=["K7PX2M"]),
-        ],
-        family_name: Annotated[
-            str,
-            Query(
-                min_length=1,
-                max_length=_LOOKUP_MAX,
-                description="Of any passenger; compared without case and accents.",
-            ),
-        ],
-    ) -> BookingOut:
-        """Both are needed, and the answer is one booking; a wrong name and an unknown locator are
-        told apart by nothing.
-        """
-        return booking_out(await bookings.find(caller.tenant_id, record_locator, family_name))
-
-    @router.get(
-        "/{booking_id}",
-        summary="Read a booking",
-        response_description="The booking.",
-        responses=documented("not_found"),
-    )
-    async def read_booking(booking_id: str, caller: CurrentPrincipal) -> BookingOut:
-        """As it was sold, with `cancelled_at` where it was given back."""
-        return booking_out(await bookings.get(caller.tenant_id, _known_form(booking_id)))
-
-    @router.post(
-        "/{booking_id}/cancel",
-        summary="Cancel a booking",
-        responses={
-            200: {"description": "Cancelled, now or before.", "headers": _REPLAYED},
-            **documented("not_found"),
-        },
-    )
-    async def cancel_booking(
-        booking_id: str, caller: CurrentPrincipal, key: OptionalIdempotency, response: Response
-    ) -> BookingOut:
-        """The seats go back; no refund is computed. Repeatable: nothing happens the second time."""
-        wanted = _known_form(booking_id)
-        return _answer(await run_detached(bookings.cancel(caller.tenant_id, wanted, key)), response)
-
-    return router
-
-
-def booking_out(booking: model.Booking) -> BookingOut:
-    paid = booking.payment.amount
-    return BookingOut(
-        id=booking.booking_id,
-        record_locator=booking.record_locator,
-        status=booking.status,
-        hold_id=booking.hold_id,
-        segments=[segment_out(segment) for segment in booking.segments],
-        passengers=[
-            PassengerOut(
-                type=passenger.type,
-                given_name=passenger.given_name,
-                family_name=passenger.family_name,
-                born_on=passenger.born_on,
-            )
-            for passenger in booking.passengers
-        ],
-        contact=ContactOut(email=booking.contact.email, phone=booking.contact.phone),
-        payment=PaymentOut(
-            reference=booking.payment.reference, amount=paid.amount, currency=paid.currency
+@router.post(
+    "",
+    status_code=201,
+    summary="Book a hold",
+    responses={
+        201: {"description": "Booked.", "headers": _LOCATION | _REPLAYED},
+        **documented(
+            "not_found",
+            "hold_not_active",
+            "duplicate_booking",
+            "not_for_sale",
+            "sold_out",
+            "hold_expired",
         ),
-        price=price_out(booking.price),
-        client_reference=booking.client_reference,
-        created_at=booking.created_at,
-        cancelled_at=booking.cancelled_at,
-        version=booking.version,
-    )
+    },
+)
+async def create_booking(
+    bookings: BookingsService,
+    wanted: BookingIn,
+    caller: CurrentPrincipal,
+    key: Idempotency,
+    response: Response,
+) -> BookingOut:
+    """Every segment of the hold, or nothing. `hold_id` is the hold's, `payment` equals its total price
+    (the documentation page fills both in once you hold), with a passenger for each that it counts.
+    Once begun it is finished, whether or not the caller waits: after a lost answer send the same
+    request with the same Idempotency-Key.
+    """
+    answered = await run_detached(bookings.confirm(caller.tenant_id, wanted.value(), key))
+    response.headers["Location"] = f"/v1/bookings/{answered.value.booking_id}"
+    return _answer(answered, response)
 
 
-def _answer(answered: Answered[model.Booking], response: Response) -> BookingOut:
+@router.get(
+    "",
+    summary="Find a booking by record locator and family name",
+    response_description="The one booking.",
+    responses=documented("not_found"),
+)
+async def find_booking(
+    bookings: BookingsService,
+    caller: CurrentPrincipal,
+    record_locator: Annotated[
+        str,
+        Query(min_length=1, max_length=_LOOKUP_MAX, examples=["K7PX2M"]),
+    ],
+    family_name: Annotated[
+        str,
+        Query(
+            min_length=1,
+            max_length=_LOOKUP_MAX,
+            description="Of any passenger; compared without case and accents.",
+        ),
+    ],
+) -> BookingOut:
+    """Both are needed, and the answer is one booking; a wrong name and an unknown locator are
+    told apart by nothing.
+    """
+    return booking_out(await bookings.find(caller.tenant_id, record_locator, family_name))
+
+
+@router.get(
+    "/{booking_id}",
+    summary="Read a booking",
+    response_description="The booking.",
+    responses=documented("not_found"),
+)
+async def read_booking(
+    bookings: BookingsService, booking_id: str, caller: CurrentPrincipal
+) -> BookingOut:
+    """As it was sold, with `cancelled_at` where it was given back."""
+    return booking_out(await bookings.get(caller.tenant_id, _known_form(booking_id)))
+
+
+@router.post(
+    "/{booking_id}/cancel",
+    summary="Cancel a booking",
+    responses={
+        200: {"description": "Cancelled, now or before.", "headers": _REPLAYED},
+        **documented("not_found"),
+    },
+)
+async def cancel_booking(
+    bookings: BookingsService,
+    booking_id: str,
+    caller: CurrentPrincipal,
+    key: OptionalIdempotency,
+    response: Response,
+) -> BookingOut:
+    """The seats go back; no refund is computed. Repeatable: nothing happens the second time."""
+    wanted = _known_form(booking_id)
+    return _answer(await run_detached(bookings.cancel(caller.tenant_id, wanted, key)), response)
+
+
+def _answer(answered: Answered[Booking], response: Response) -> BookingOut:
     if answered.replayed:
         response.headers["Idempotent-Replayed"] = "true"
     return booking_out(answered.value)

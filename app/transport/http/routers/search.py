@@ -1,9 +1,10 @@
 """What can be sold: `/v1/offers`, `/v1/calendar`, `/v1/routes` and the availability of a flight."""
 
 from collections.abc import Sequence
-from typing import Annotated
+from datetime import date
+from typing import Annotated, Protocol
 
-from fastapi import Query, Request, Response
+from fastapi import Depends, Query, Request, Response
 from pydantic import Field
 
 from app.concurrency.single_flight import SingleFlight
@@ -14,12 +15,19 @@ from app.inventory.itinerary import SEATS_MAX, PassengerCounts
 from app.inventory.model import CabinName
 from app.search import model
 from app.search.model import SearchQuery, Sort
-from app.search.service import SearchService
-from app.transport.http.pipeline.dependencies import DIGITS, CurrentPrincipal, Page, Paging
+from app.transport.http.pipeline.dependencies import (
+    DIGITS,
+    CurrentPrincipal,
+    Page,
+    Paging,
+    SignedCursors,
+)
 from app.transport.http.pipeline.guarded_route import ScopedRouter
+from app.transport.http.pipeline.services import Service
 from app.transport.http.problems.responses import documented
 from app.transport.http.wire import etags
 from app.transport.http.wire.availability import Availability, availability_out
+from app.transport.http.wire.calendar import Calendar, Route, calendar_out, route_out
 from app.transport.http.wire.cursors import Cursors, Position
 from app.transport.http.wire.offers import (
     Offer,
@@ -31,12 +39,9 @@ from app.transport.http.wire.offers import (
 from app.transport.http.wire.schemas import (
     Day,
     Listing,
-    Money,
     Month,
-    Output,
     Station,
     listing,
-    money_out,
 )
 
 _MEANINGS = {
@@ -44,184 +49,208 @@ _MEANINGS = {
     Sort.DEPARTURE: "from the earliest",
     Sort.DURATION: "from the shortest",
 }
+_SORTS = ", ".join(f"`{sort.value}`: {meaning}" for sort, meaning in _MEANINGS.items()) + "."
 
 
-class CalendarDay(Output):
-    date: Day
-    open: bool = Field(description="Whether one adult can hold anything in economy on that date.")
-    lowest_price: Money | None = Field(description="Of one adult; null where nothing is open.")
+class Search(Protocol):
+    """Of `app.search.service.SearchService`, what these endpoints call."""
+
+    async def offers(
+        self,
+        tenant_id: TenantId,
+        query: SearchQuery,
+        after: tuple[str | int, ...] | None,
+        limit: int,
+    ) -> tuple[list[model.Offer], tuple[str | int, ...] | None]: ...
+
+    async def offer(self, tenant_id: TenantId, offer_id: str) -> model.Offer: ...
+
+    async def calendar(
+        self, origin: str, destination: str, month: date
+    ) -> list[model.CalendarDay]: ...
+
+    async def routes(
+        self, after: tuple[str, str] | None, limit: int
+    ) -> tuple[list[model.Route], tuple[str, str] | None]: ...
+
+    async def availability(self, flight_id: FlightId) -> model.FlightAvailability: ...
 
 
-class Calendar(Output):
-    """Every day of the month, by the calendar of the origin."""
+class OfferPages:
+    """Pages of offers as JSON; equal searches at one time share one page."""
 
-    data: list[CalendarDay]
+    def __init__(self, search: Search, cursors: Cursors) -> None:
+        self._search = search
+        self._cursors = cursors
+        self._shared: SingleFlight[_Key, OffersPage] = SingleFlight()
 
-
-class Route(Output):
-    origin: str = Field(examples=["SCL"])
-    destination: str = Field(examples=["LIM"])
-    first_departure_date: Day = Field(description="Of those to come, by the origin's calendar.")
-    last_departure_date: Day
-
-
-_Asked = tuple[TenantId, SearchQuery, str | None, int]
-"""For whom, what, and which page of it."""
-
-
-def search_router(search: SearchService, cursors: Cursors) -> ScopedRouter:
-    router = ScopedRouter(scope=Scope.OFFERS_READ, prefix="/v1", tags=["search"])
-    pages: SingleFlight[_Asked, OffersPage] = SingleFlight()
-
-    @router.get(
-        "/offers",
-        summary="Search offers: itineraries that can be held now",
-        response_description="One page of offers.",
-        response_model=Listing[Offer],
-        responses=etags.cacheable_responses(),
-    )
-    async def list_offers(
-        request: Request,
-        caller: CurrentPrincipal,
-        paging: Paging,
-        origin: Station,
-        destination: Station,
-        departure_date: Annotated[Day, Query(description="By the calendar of the origin.")],
-        return_date: Annotated[
-            Day | None,
-            Query(
-                description="By the calendar of the destination: offers then have two slices, there "
-                "and back, of the 40 cheapest ways of each direction."
-            ),
-        ] = None,
-        adults: Annotated[int, Field(ge=1, le=SEATS_MAX), DIGITS, Query()] = 1,
-        children: Annotated[
-            int,
-            Field(ge=0, le=SEATS_MAX - 1),
-            DIGITS,
-            Query(description=f"2 to 11 years old; with the adults {SEATS_MAX} at most."),
-        ] = 0,
-        infants: Annotated[
-            int,
-            Field(ge=0, le=SEATS_MAX),
-            DIGITS,
-            Query(description="Under 2 years, on a lap: no seat, one adult each."),
-        ] = 0,
-        cabin: CabinName = CabinName.ECONOMY,
-        max_connections: Annotated[
-            int,
-            Field(ge=0, le=1),
-            DIGITS,
-            Query(description="0: single flights only. 1: also two flights that connect."),
-        ] = 1,
-        sort: Annotated[Sort, Query(description=_sorts())] = Sort.PRICE,
-        if_none_match: etags.IfNoneMatch = None,
-    ) -> Response:
-        """Itineraries that can be held now, each in the cheapest class that has the seats. With
-        `return_date` there and back, priced and held together. A market that is not served and a date
-        gone by have none: the list is empty.
-        """
-        query = SearchQuery(
-            origin,
-            destination,
-            departure_date,
-            PassengerCounts(adults, children, infants),
-            cabin,
-            sort,
-            max_connections,
-            return_date,
+    async def get(self, tenant_id: TenantId, query: SearchQuery, paging: Page) -> OffersPage:
+        return await self._shared.join_next(
+            (tenant_id, query, paging.after, paging.limit),
+            lambda: self._make(tenant_id, query, paging),
         )
-        page = await pages.join_next(
-            (caller.tenant_id, query, paging.after, paging.limit),
-            lambda: _page(search, cursors, caller.tenant_id, query, paging),
-        )
-        return etags.conditional_response(request, page.body, etags.PRIVATE_OFFERS, page.tag)
 
-    @router.get(
-        "/calendar",
-        summary="See which days of a month are open, and from what price",
-        response_description="Every day of the month.",
-        response_model=Calendar,
-        responses=etags.cacheable_responses(),
+    async def _make(self, tenant_id: TenantId, query: SearchQuery, paging: Page) -> OffersPage:
+        asked = _chosen_by(tenant_id, query)
+        after = None if paging.after is None else tuple(self._cursors.open(asked, paging.after))
+        offers, position = await self._search.offers(tenant_id, query, after, paging.limit)
+        return offers_page(asked, offers, _sealed(self._cursors, asked, position))
+
+
+_Key = tuple[TenantId, SearchQuery, str | None, int]
+"""Who searches, for what, and which page of it."""
+
+SEARCH = Service[Search]("search")
+OFFER_PAGES = Service[OfferPages]("offer pages")
+SearchService = Annotated[Search, Depends(SEARCH)]
+PagesOfOffers = Annotated[OfferPages, Depends(OFFER_PAGES)]
+
+router = ScopedRouter(scope=Scope.OFFERS_READ, prefix="/v1", tags=["search"])
+
+
+@router.get(
+    "/offers",
+    summary="Search offers: itineraries that can be held now",
+    response_description="One page of offers.",
+    response_model=Listing[Offer],
+    responses=etags.cacheable_responses(),
+)
+async def list_offers(
+    pages: PagesOfOffers,
+    request: Request,
+    caller: CurrentPrincipal,
+    paging: Paging,
+    origin: Station,
+    destination: Station,
+    departure_date: Annotated[Day, Query(description="By the calendar of the origin.")],
+    return_date: Annotated[
+        Day | None,
+        Query(
+            description="By the calendar of the destination: offers then have two slices, there "
+            "and back, of the 40 cheapest ways of each direction."
+        ),
+    ] = None,
+    adults: Annotated[int, Field(ge=1, le=SEATS_MAX), DIGITS, Query()] = 1,
+    children: Annotated[
+        int,
+        Field(ge=0, le=SEATS_MAX - 1),
+        DIGITS,
+        Query(description=f"2 to 11 years old; with the adults {SEATS_MAX} at most."),
+    ] = 0,
+    infants: Annotated[
+        int,
+        Field(ge=0, le=SEATS_MAX),
+        DIGITS,
+        Query(description="Under 2 years, on a lap: no seat, one adult each."),
+    ] = 0,
+    cabin: CabinName = CabinName.ECONOMY,
+    max_connections: Annotated[
+        int,
+        Field(ge=0, le=1),
+        DIGITS,
+        Query(description="0: single flights only. 1: also two flights that connect."),
+    ] = 1,
+    sort: Annotated[Sort, Query(description=_SORTS)] = Sort.PRICE,
+    if_none_match: etags.IfNoneMatch = None,
+) -> Response:
+    """Itineraries that can be held now, each in the cheapest class that has the seats. With
+    `return_date` there and back, priced and held together. A market that is not served and a date
+    gone by have none: the list is empty.
+    """
+    query = SearchQuery(
+        origin,
+        destination,
+        departure_date,
+        PassengerCounts(adults, children, infants),
+        cabin,
+        sort,
+        max_connections,
+        return_date,
     )
-    async def read_calendar(
-        request: Request,
-        origin: Station,
-        destination: Station,
-        month: Annotated[Month, Query(description="By the calendar of the origin.")],
-        if_none_match: etags.IfNoneMatch = None,
-    ) -> Response:
-        """For one adult, one way, in economy, with one connection at most: what a search of that day
-        would offer first. Days gone by are closed.
-        """
-        days = await search.calendar(origin, destination, month)
-        return etags.conditional_response(request, calendar_out(days), etags.PUBLIC_CALENDAR)
-
-    @router.get(
-        "/offers/{offer_id}",
-        summary="Re-check and re-price an offer",
-        response_description="The offer, or the one that supersedes it.",
-        responses=documented("not_found", "sold_out", "not_for_sale", "offer_expired"),
-    )
-    async def read_offer(caller: CurrentPrincipal, offer_id: str) -> SupersedingOffer | Offer:
-        """The offer with the seats left now. Where its price no longer stands: another offer, with an
-        id of its own and `supersedes`. No seats: 409 `sold_out`. After 20 minutes: 410.
-        """
-        return offer_out(await search.offer(caller.tenant_id, offer_id))
-
-    @router.get(
-        "/routes",
-        summary="List the routes served",
-        response_description="One page of routes.",
-        response_model=Listing[Route],
-        responses=etags.cacheable_responses(),
-    )
-    async def list_routes(
-        request: Request,
-        caller: CurrentPrincipal,
-        paging: Paging,
-        if_none_match: etags.IfNoneMatch = None,
-    ) -> Response:
-        """Pairs that one flight serves, with a departure to come; by origin and destination."""
-        asked = ["routes", caller.tenant_id]
-        after = None
-        if paging.after is not None:
-            origin, destination = cursors.open(asked, paging.after)
-            after = (str(origin), str(destination))
-        routes, position = await search.routes(after, paging.limit)
-        told = listing(map(route_out, routes), _sealed(cursors, asked, position))
-        return etags.conditional_response(request, told, etags.PUBLIC_ROUTES)
-
-    @router.get(
-        "/flights/{flight_id}/availability",
-        summary="Read a flight's live availability, class by class",
-        response_description="What is open now.",
-        responses=documented("not_found"),
-    )
-    async def read_availability(caller: CurrentPrincipal, flight_id: str) -> Availability:
-        """Live, at most a second behind a hold that runs out. With inventory:admin also the exact
-        `limit`, `sold` and `held`.
-        """
-        if not is_flight_id(flight_id):
-            raise NotFound("There is no such flight.")
-        found = await search.availability(FlightId(flight_id))
-        exact = Scope.INVENTORY_ADMIN in caller.scopes
-        return availability_out(found.flight, found.counts, found.as_of, exact=exact)
-
-    return router
+    page = await pages.get(caller.tenant_id, query, paging)
+    return etags.conditional_response(request, page.body, etags.PRIVATE_OFFERS, page.tag)
 
 
-def _sorts() -> str:
-    return ", ".join(f"`{sort.value}`: {meaning}" for sort, meaning in _MEANINGS.items()) + "."
+@router.get(
+    "/calendar",
+    summary="See which days of a month are open, and from what price",
+    response_description="Every day of the month.",
+    response_model=Calendar,
+    responses=etags.cacheable_responses(),
+)
+async def read_calendar(
+    search: SearchService,
+    request: Request,
+    origin: Station,
+    destination: Station,
+    month: Annotated[Month, Query(description="By the calendar of the origin.")],
+    if_none_match: etags.IfNoneMatch = None,
+) -> Response:
+    """For one adult, one way, in economy, with one connection at most: what a search of that day
+    would offer first. Days gone by are closed.
+    """
+    days = await search.calendar(origin, destination, month)
+    return etags.conditional_response(request, calendar_out(days), etags.PUBLIC_CALENDAR)
 
 
-async def _page(
-    search: SearchService, cursors: Cursors, tenant_id: TenantId, query: SearchQuery, paging: Page
-) -> OffersPage:
-    asked = _chosen_by(tenant_id, query)
-    after = None if paging.after is None else tuple(cursors.open(asked, paging.after))
-    offers, position = await search.offers(tenant_id, query, after, paging.limit)
-    return offers_page(asked, offers, _sealed(cursors, asked, position))
+@router.get(
+    "/offers/{offer_id}",
+    summary="Re-check and re-price an offer",
+    response_description="The offer, or the one that supersedes it.",
+    responses=documented("not_found", "sold_out", "not_for_sale", "offer_expired"),
+)
+async def read_offer(
+    search: SearchService, caller: CurrentPrincipal, offer_id: str
+) -> SupersedingOffer | Offer:
+    """The offer with the seats left now. Where its price no longer stands: another offer, with an
+    id of its own and `supersedes`. No seats: 409 `sold_out`. After 20 minutes: 410.
+    """
+    return offer_out(await search.offer(caller.tenant_id, offer_id))
+
+
+@router.get(
+    "/routes",
+    summary="List the routes served",
+    response_description="One page of routes.",
+    response_model=Listing[Route],
+    responses=etags.cacheable_responses(),
+)
+async def list_routes(
+    search: SearchService,
+    cursors: SignedCursors,
+    request: Request,
+    caller: CurrentPrincipal,
+    paging: Paging,
+    if_none_match: etags.IfNoneMatch = None,
+) -> Response:
+    """Pairs that one flight serves, with a departure to come; by origin and destination."""
+    asked = ["routes", caller.tenant_id]
+    after = None
+    if paging.after is not None:
+        origin, destination = cursors.open(asked, paging.after)
+        after = (str(origin), str(destination))
+    routes, position = await search.routes(after, paging.limit)
+    told = listing(map(route_out, routes), _sealed(cursors, asked, position))
+    return etags.conditional_response(request, told, etags.PUBLIC_ROUTES)
+
+
+@router.get(
+    "/flights/{flight_id}/availability",
+    summary="Read a flight's live availability, class by class",
+    response_description="What is open now.",
+    responses=documented("not_found"),
+)
+async def read_availability(
+    search: SearchService, caller: CurrentPrincipal, flight_id: str
+) -> Availability:
+    """Live, at most a second behind a hold that runs out. With inventory:admin also the exact
+    `limit`, `sold` and `held`.
+    """
+    if not is_flight_id(flight_id):
+        raise NotFound("There is no such flight.")
+    found = await search.availability(FlightId(flight_id))
+    exact = Scope.INVENTORY_ADMIN in caller.scopes
+    return availability_out(found.flight, found.counts, found.as_of, exact=exact)
 
 
 def _chosen_by(tenant_id: TenantId, query: SearchQuery) -> Sequence[object]:
@@ -245,25 +274,3 @@ def _chosen_by(tenant_id: TenantId, query: SearchQuery) -> Sequence[object]:
 
 def _sealed(cursors: Cursors, asked: Sequence[object], position: Position | None) -> str | None:
     return None if position is None else cursors.seal(asked, position)
-
-
-def calendar_out(days: Sequence[model.CalendarDay]) -> Calendar:
-    return Calendar(
-        data=[
-            CalendarDay(
-                date=one.day,
-                open=one.lowest_price is not None,
-                lowest_price=None if one.lowest_price is None else money_out(one.lowest_price),
-            )
-            for one in days
-        ]
-    )
-
-
-def route_out(route: model.Route) -> Route:
-    return Route(
-        origin=route.origin,
-        destination=route.destination,
-        first_departure_date=route.first_departure_date,
-        last_departure_date=route.last_departure_date,
-    )

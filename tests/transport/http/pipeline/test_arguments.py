@@ -23,7 +23,7 @@ def asked(query: str) -> Request:
 def arguments(*, keeps_queries: bool) -> Arguments:
     def listed(paging: Paging, adults: int = 1, name: str = "") -> None: ...
 
-    return Arguments(get_dependant(path="/", call=listed), None, keeps_queries=keeps_queries)
+    return Arguments(get_dependant(path="/", call=listed), None, {}, keeps_queries=keeps_queries)
 
 
 KEEPING, NEVER_KEEPING = arguments(keeps_queries=True), arguments(keeps_queries=False)
@@ -109,7 +109,7 @@ def test_what_is_kept_is_what_would_be_read(pairs: list[tuple[str, str]]) -> Non
 def test_what_may_be_personal_is_not_kept(readings: list[object]) -> None:
     def found(family_name: str) -> None: ...
 
-    endpoint = Arguments(get_dependant(path="/", call=found), None, keeps_queries=False)
+    endpoint = Arguments(get_dependant(path="/", call=found), None, {}, keeps_queries=False)
     for _ in range(3):
         assert of(endpoint, "family_name=Parra") == {"family_name": "Parra"}
     assert len(readings) == 3

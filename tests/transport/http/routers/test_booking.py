@@ -17,7 +17,7 @@ from app.identity.principal import Principal, Scope
 from app.ids import TenantId
 from app.inventory.itinerary import PassengerCounts, Segment, price
 from app.transport.http.application import create_app
-from app.transport.http.routers.booking import bookings_router
+from app.transport.http.routers.booking import BOOKINGS, Bookings, router
 from app.wiring import Core
 from tests.builders.bookings import booking_service
 from tests.builders.flights import flight
@@ -27,6 +27,16 @@ from tests.fixtures.core import sell_from
 FLIGHT = flight(flight_id="flt_south")
 NO_SUCH_HOLD = "hold_" + "a" * 26
 Json = dict[str, Any]
+
+
+class _NeverCalled:
+    """For requests that are refused before any service is called."""
+
+    def __getattr__(self, name: str) -> Any:
+        def call(*_arguments: object) -> None:
+            raise AssertionError(f"{name} is called")
+
+        return call
 
 
 async def _authenticate(token: str) -> Principal:
@@ -62,18 +72,17 @@ async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
 @pytest.fixture
 async def rim() -> AsyncIterator[httpx.AsyncClient]:
     """Nothing stands behind it: what is asked here is refused before any service is."""
-    async with client_of(app_over(_NeverAsked())) as client:
+    async with client_of(app_over(_NeverCalled())) as client:
         yield client
 
 
-class _NeverAsked(BookingService):
-    def __init__(self) -> None:
-        """Without anything to ask, whoever asks fails."""
-
-
-def app_over(bookings: BookingService) -> FastAPI:
+def app_over(bookings: Bookings) -> FastAPI:
     return create_app(
-        authenticate=_authenticate, routers=[bookings_router(bookings)], checks={}, version="0"
+        authenticate=_authenticate,
+        routers=[router],
+        services=[BOOKINGS.given(bookings)],
+        checks={},
+        version="0",
     )
 
 
@@ -369,7 +378,7 @@ async def test_a_booking_that_was_begun_is_finished_without_its_client(
 
 
 def test_the_document_tells_of_examples_headers_and_refusals() -> None:
-    app = app_over(_NeverAsked())
+    app = app_over(_NeverCalled())
     paths = app.openapi()["paths"]
     created = paths["/v1/bookings"]["post"]["responses"]
     assert {"201", "400", "401", "403", "404", "409", "410", "413", "415", "422", "503"} == set(

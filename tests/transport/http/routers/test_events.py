@@ -13,7 +13,8 @@ from app.outbox.model import EventType
 from app.outbox.service import Events
 from app.storage.database import Database
 from app.transport.http.application import create_app
-from app.transport.http.routers.events import events_router
+from app.transport.http.pipeline.dependencies import CURSORS
+from app.transport.http.routers.events import EVENTS, router
 from app.transport.http.wire.cursors import Cursors
 from tests.builders.facts import (
     a_fact,
@@ -52,7 +53,8 @@ async def database(postgres_url: str) -> AsyncIterator[Database]:
 async def client(database: Database) -> AsyncIterator[httpx.AsyncClient]:
     app = create_app(
         authenticate=_authenticate,
-        routers=[events_router(Events(database), Cursors(["k" * 32]))],
+        routers=[router],
+        services=[EVENTS.given(Events(database)), CURSORS.given(Cursors(["k" * 32]))],
         checks={},
         version="0",
     )

@@ -15,7 +15,7 @@ from app.inventory.model import CabinCounts, CabinName
 from app.schedule.service import ScheduleService
 from app.storage.database import Database, WriteSession
 from app.transport.http.application import create_app
-from app.transport.http.routers.flights import flights_router
+from app.transport.http.routers.flights import SCHEDULE, router
 from tests.builders.hold_inventory import RecordingHoldInventory
 
 PATH = "/v1/flights/flt_LA801-20261210"
@@ -74,7 +74,8 @@ async def client(
     service = ScheduleService(database, holds, utc_now)
     app = create_app(
         authenticate=_authenticate,
-        routers=[flights_router(service, utc_now)],
+        routers=[router],
+        services=[SCHEDULE.given(service)],
         checks={},
         version="0",
     )

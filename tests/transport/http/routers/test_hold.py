@@ -4,16 +4,17 @@ import gc
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import httpx
 
 from app.hold.errors import SoldOut
 from app.hold.model import ClassChoice, Full, Hold, HoldRequest
-from app.hold.service import HoldService
 from app.idempotency.model import Answered, IdempotencyKey
 from app.ids import FlightId, TenantId
 from app.transport.http.application import create_app
-from app.transport.http.routers.hold import holds_router
+from app.transport.http.pipeline.dependencies import CURSORS
+from app.transport.http.routers.hold import HOLDS, router
 from app.transport.http.wire.cursors import Cursors
 from tests.transport.http.tiny import GOOD, KEY, authenticate, client_of
 
@@ -23,9 +24,10 @@ BODY = {
 }
 
 
-class _Full(HoldService):
+class _Full:
+    """Refuses every hold."""
+
     def __init__(self) -> None:
-        """Asks nothing and nobody."""
         self.refused: list[weakref.ref[SoldOut]] = []
 
     async def try_place(
@@ -36,13 +38,17 @@ class _Full(HoldService):
         self.refused.append(weakref.ref(refusal))
         return refusal
 
+    def __getattr__(self, name: str) -> Any:
+        raise AssertionError(f"{name} is not called")
+
 
 async def test_sold_out_leaves_nothing_to_the_collector() -> None:
     """What was raised would know the frames that know it, and all that the request was made of."""
     holds = _Full()
     app = create_app(
         authenticate=authenticate,
-        routers=[holds_router(holds, Cursors(["key"]))],
+        routers=[router],
+        services=[HOLDS.given(holds), CURSORS.given(Cursors(["key"]))],
         checks={},
         version="0",
     )

@@ -14,7 +14,7 @@ from app.ids import FlightId, HoldId, TenantId, booking_id
 from app.inventory.itinerary import PassengerCounts, Segment, price
 from app.inventory.model import BookingClass, CabinName, LocalTime, SeatLine, lines_to_json
 from app.money import Money
-from app.transport.http.routers.hold import hold_json, hold_out
+from app.transport.http.wire.holds import hold_json, hold_out
 
 ZONES = ("America/Santiago", "America/Sao_Paulo", "UTC")
 ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=64)
