@@ -1,4 +1,4 @@
-"""`make faults`: break a real stack under load, judge what clients were told, add the figures up."""
+"""`make faults`: injects faults into real servers under load, checks the invariants, adds up the figures."""
 
 import argparse
 import secrets
@@ -16,33 +16,34 @@ from tests.faults.runner import Order, run
 from tests.faults.workloads import WORKLOADS
 
 DESCRIPTION = """\
-Breaks a real Holdfast while clients use it, and judges what they were told.
+Fault injection: proves on real servers that no fault breaks what clients were promised.
 
-Durable PostgreSQL, Valkey, two API processes and two relays are started; each API process speaks to
-each store through a TCP link that can be made to fail. Episodes follow each other: workloads run, a
-fault is injected again and again and healed, then everything comes to rest, and the history of all
-that clients asked and were told is judged together with dumps of PostgreSQL, Redis and the bus, by
-the invariants I1 to I12 of docs/protocol.md. Each violation is printed with the few operations that
-show it, and its history is kept in .figures/violations.
+Starts a durable PostgreSQL, Valkey, two API processes and two relays; each API process reaches each
+store through a TCP link that can be made to fail. A run is a series of episodes. In an episode
+workloads run while a fault is injected and healed, several times; then everything comes to rest. The
+checker compares the history of all requests and answers with the final data of PostgreSQL, Redis and
+the bus, by the invariants I1 to I12 of docs/protocol.md: no oversale, no lost hold or booking, one
+answer to one request, every event published in order. Each violation is printed with the few
+operations that show it; its history is kept in .figures/violations.
 
-Figures are added up over all runs in .figures/faults.json. An episode is named by its seed and
-number: --seed 7 --first 12 --episodes 1 runs the twelfth of seed 7 again, with the same fault,
-workloads and choices, though not with the same timing.
+The figures of all runs are added up in .figures/faults.json. Seed and number identify an episode:
+--seed 7 --first 12 --episodes 1 repeats episode 12 of seed 7 with the same fault, workloads and random
+choices, but not with the same timing.
 """
 
 
 def main(arguments: Sequence[str]) -> int:
-    """0: no violation; 1: there were; 2: episodes that could not be finished; 130: stopped."""
+    """Exit status 0: no violation; 1: violations; 2: an episode could not be finished; 130: interrupted."""
     parser = _parser()
     order = _order(parser, arguments)
     print(f"seed {order.seed}, faults {','.join(order.faults)}", flush=True)
-    # also where it was started in the background, by a shell that has it ignore interrupts
+    # also in the background, where a shell makes a process ignore interrupts
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         report = uvloop.run(run(order))
     except KeyboardInterrupt:
-        print("stopped; what was finished is counted", flush=True)
+        print("interrupted; the finished episodes are counted", flush=True)
         return 130
     print(
         f"{report.episodes} episodes, {report.operations} operations, "
@@ -63,20 +64,34 @@ def _parser() -> argparse.ArgumentParser:
         epilog=f"faults:\n{faults}\n\nworkloads:\n{workloads}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--minutes", type=float, default=10.0, help="how long, if not --episodes")
-    parser.add_argument("--seed", type=int, help="of every choice; drawn and printed if not given")
+    parser.add_argument(
+        "--minutes", type=float, default=10.0, help="duration of the run (default 10)"
+    )
+    parser.add_argument(
+        "--seed", type=int, help="seed of all random choices (default: random; it is printed)"
+    )
     parser.add_argument("--faults", type=_names(FAULTS), default=list(FAULTS), metavar="A,B")
     parser.add_argument(
         "--workloads", type=_names(WORKLOADS), default=list(WORKLOADS), metavar="A,B"
     )
-    parser.add_argument("--seconds", type=float, default=20.0, help="of one episode, with its rest")
-    parser.add_argument("--episodes", type=int, help="how many, instead of --minutes")
-    parser.add_argument("--first", type=int, default=0, help="the number of the first episode")
     parser.add_argument(
-        "--until-violation", action="store_true", help="end after the first episode that shows one"
+        "--seconds", type=float, default=20.0, help="duration of one episode (default 20)"
+    )
+    parser.add_argument("--episodes", type=int, help="number of episodes, instead of --minutes")
+    parser.add_argument(
+        "--first", type=int, default=0, help="number of the first episode (default 0)"
     )
     parser.add_argument(
-        "--figures", type=Path, default=FOLDER, metavar="FOLDER", help="where they are added up"
+        "--until-violation",
+        action="store_true",
+        help="stop after the first episode with a violation",
+    )
+    parser.add_argument(
+        "--figures",
+        type=Path,
+        default=FOLDER,
+        metavar="FOLDER",
+        help="folder in which figures are added up",
     )
     return parser
 
@@ -102,7 +117,7 @@ def _order(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> Order:
 
 
 class _names:  # noqa: N801 - argparse shows its name
-    """Some of what there is, by name, with commas between."""
+    """Parses a list of known names, separated by commas."""
 
     def __init__(self, known: dict[str, type]) -> None:
         self._known = known
@@ -112,7 +127,7 @@ class _names:  # noqa: N801 - argparse shows its name
         unknown = [name for name in names if name not in self._known]
         if unknown or not names:
             raise argparse.ArgumentTypeError(
-                f"no {', '.join(unknown) or 'name'}; there are {', '.join(self._known)}"
+                f"unknown: {', '.join(unknown) or '(none given)'}; known: {', '.join(self._known)}"
             )
         return names
 

@@ -1,8 +1,7 @@
-"""What stands in Postgres, in Redis and on the bus when a run is over, as plain values.
+"""The final data of PostgreSQL, Redis and the bus after a run, as plain values.
 
-Taken at rest: Postgres in one snapshot, Redis right after it. Instants are whole microseconds since
-1970, as scripts count them, so that nothing is rounded. Key names come from app/hold/redis/keys.py. Nothing
-here judges.
+Taken at rest: PostgreSQL in one snapshot, Redis right after it. Times are whole microseconds since 1970, as in
+the scripts, so that nothing is rounded. Key names come from app/hold/redis/keys.py.
 """
 
 import json
@@ -114,7 +113,7 @@ class RedisCabin:
 
 @dataclass(frozen=True, slots=True)
 class RedisMemo:
-    """`lines` and times are missing where only a tombstone is left."""
+    """A memo; a tombstone has no `lines` and no times."""
 
     state: str
     lines: tuple[Line, ...]
@@ -125,7 +124,7 @@ class RedisMemo:
 
 @dataclass(frozen=True, slots=True)
 class RedisDump:
-    """The open epoch's data; empty where none is open. `now` is the server's TIME when reading ended."""
+    """The open epoch's data; empty if none is open. `now` is the server's TIME after the reading."""
 
     epoch: int | None = None
     now: int = 0
@@ -154,19 +153,21 @@ class Dumps:
     outbox: tuple[OutboxRow, ...] = ()
     idempotency: tuple[IdempotencyRow, ...] = ()
     epoch: EpochRow | None = None
-    redis: RedisDump | None = None  # None: there is no Redis in what was judged
-    bus: tuple[dict[str, Any], ...] | None = None  # envelopes as they left; None: nobody listened
+    redis: RedisDump | None = None  # None: the run had no Redis
+    bus: tuple[dict[str, Any], ...] | None = (
+        None  # published envelopes; None: they were not recorded
+    )
     bus_torn: int = 0  # lines that were cut off when a relay was killed
 
     def about(self, flight_ids: Collection[str]) -> "Dumps":
-        """What is about these flights alone, where stores are older than the run that is judged."""
+        """Only the data about these flights, for stores that are older than the run."""
         holds = tuple(row for row in self.hold_journal if _touches(row.lines, flight_ids))
         bookings = tuple(row for row in self.bookings if _touches(row.lines, flight_ids))
         known = {row.booking_id for row in bookings} | set(flight_ids)
         facts = tuple(
             row
             for row in self.outbox
-            if row.aggregate_id in known or _tells_of(row.data, flight_ids)
+            if row.aggregate_id in known or _is_about(row.data, flight_ids)
         )
         event_ids = {row.event_id for row in facts}
         bus = self.bus
@@ -176,7 +177,7 @@ class Dumps:
                 for one in bus
                 if one.get("id") in event_ids
                 or one["aggregate"].get("id") in known
-                or _tells_of(one.get("data"), flight_ids)
+                or _is_about(one.get("data"), flight_ids)
             )
         return replace(
             self,
@@ -190,12 +191,12 @@ class Dumps:
         )
 
     def write(self, path: Path) -> None:
-        """For people and later tools; a run is judged before it is written."""
+        """Write the dumps as JSON, for readers and tools."""
         path.write_text(json.dumps(asdict(self), default=sorted, separators=(",", ":")))
 
 
 async def take(database_url: str, redis_url: str | None, bus_log_path: Path | None) -> Dumps:
-    """Everything as it is now; the caller has seen to it that nothing is under way."""
+    """Read everything; the caller makes sure that nothing is under way."""
     connection = await asyncpg.connect(
         database_url.replace("+asyncpg", ""),
         server_settings={"idle_in_transaction_session_timeout": "0"},  # rows are read here between
@@ -214,7 +215,7 @@ async def take(database_url: str, redis_url: str | None, bus_log_path: Path | No
 
 
 def read_bus(path: Path) -> tuple[tuple[dict[str, Any], ...], int]:
-    """The envelopes of a relay's standard output, and how many lines were no envelope."""
+    """The envelopes in a relay's standard output, and the number of other lines."""
     envelopes: list[dict[str, Any]] = []
     torn = 0
     with path.open("rb") as file:
@@ -239,7 +240,7 @@ def _touches(lines: Iterable[Line], flight_ids: Collection[str]) -> bool:
     return any(line.flight_id in flight_ids for line in lines)
 
 
-def _tells_of(data: Any, flight_ids: Collection[str]) -> bool:
+def _is_about(data: Any, flight_ids: Collection[str]) -> bool:
     segments = data.get("segments", ()) if isinstance(data, dict) else ()
     return any(segment.get("flight_id") in flight_ids for segment in segments)
 

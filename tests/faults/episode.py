@@ -1,8 +1,8 @@
-"""One episode: clients at work while something fails again and again; then rest, and judgement.
+"""One episode: clients work while a fault is injected; then everything comes to rest.
 
-Flights are the episode's own, so that it is judged by itself although the stack is older. Rest is
-awaited and not assumed: every process ready, every hold ended, every fact on the bus, and nothing
-in Redis that waits for somebody. What does not come to rest in time is a violation like any other.
+An episode has its own flights, so that it is checked by itself although the stack is older. The episode waits
+for rest: every process ready, every hold ended, every fact on the bus, and no memo in Redis that waits for an
+end. What does not come to rest in time is a violation.
 """
 
 import asyncio
@@ -19,14 +19,14 @@ from tests.faults.faults import FAULTS
 from tests.faults.faults.base import Fault
 from tests.faults.history import History
 from tests.faults.plan import Plan
-from tests.faults.scene import SETTLING_SECONDS, Pace, Scene
+from tests.faults.scene import SETTLING_SECONDS, RateLimiter, Scene
 from tests.faults.stack import Stack
 from tests.faults.workloads import WORKLOADS
 
 CLIENTS = 32
 CALLS_PER_SECOND = 600.0
 REST_SECONDS = 40.0
-_AFTERWARDS_SECONDS = 7.0  # of an episode: until what was held has run out and was swept
+_AFTERWARDS_SECONDS = 7.0  # of an episode: until every hold has expired and was swept
 _BEFORE_SECONDS = (0.4, 1.5)  # between two injections
 _STILL_WAITING = """
     SELECT
@@ -45,9 +45,9 @@ class Outcome:
     settled_at: float = 0.0
 
     def recovery_seconds(self) -> list[float]:
-        """After each fault: until a client that asked for seats from then on was told yes or no.
+        """Seconds from the end of each fault until a later request for seats was granted or refused.
 
-        A fault that another followed before that is left out.
+        A fault that is followed by another before that does not count.
         """
         answers = sorted(
             (one.completed_at, one.invoked_at)
@@ -64,10 +64,10 @@ class Outcome:
 
 
 async def play(stack: Stack, plan: Plan) -> Outcome:
-    """Returns at rest; the history is complete and the stores can be read."""
+    """Run the episode; returns at rest, with a complete history and stores that can be read."""
     stack.keep_tokens_good()
     chance = Random(f"{plan.seed}/{plan.number}")
-    scene = Scene(stack, plan.label, chance, Pace(CALLS_PER_SECOND))
+    scene = Scene(stack, plan.label, chance, RateLimiter(CALLS_PER_SECOND))
     scene.ends_at = time.monotonic() + 30  # for the preparation
     clients = CLIENTS // len(plan.workloads)
     workloads = [WORKLOADS[name](scene, clients) for name in plan.workloads]
@@ -76,7 +76,7 @@ async def play(stack: Stack, plan: Plan) -> Outcome:
     scene.ends_at = time.monotonic() + max(3.0, plan.seconds - _AFTERWARDS_SECONDS)
     outcome = Outcome(plan, scene.history, scene.flights)
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(_break_again_and_again(scene, outcome))
+        tasks.create_task(_inject_repeatedly(scene, outcome))
         for workload in workloads:
             tasks.create_task(workload.run())
     outcome.not_at_rest = await _until_at_rest(stack)
@@ -84,9 +84,9 @@ async def play(stack: Stack, plan: Plan) -> Outcome:
     return outcome
 
 
-async def _break_again_and_again(scene: Scene, outcome: Outcome) -> None:
+async def _inject_repeatedly(scene: Scene, outcome: Outcome) -> None:
     kind = FAULTS[outcome.plan.fault]
-    while outcome.plan.relentless or not outcome.faults:
+    while outcome.plan.repeats_fault or not outcome.faults:
         await asyncio.sleep(scene.chance.uniform(*_BEFORE_SECONDS))
         left = scene.ends_at - time.monotonic()
         if left < 1.0:
@@ -105,7 +105,7 @@ async def _inject(fault: Fault) -> None:
 
 
 async def _until_at_rest(stack: Stack) -> list[str]:
-    """What is still not at rest after so long; mostly nothing."""
+    """Wait for rest; returns what is not at rest at the time limit, normally nothing."""
     unready = await stack.until_ready(SETTLING_SECONDS)
     if unready:
         return [f"{name} is not ready" for name in unready]

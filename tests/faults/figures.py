@@ -1,7 +1,7 @@
-"""What all runs have shown, added up in `faults.json` of a folder that no commit has.
+"""The figures of all runs, added up in `faults.json` of a folder outside version control.
 
-Written whole after every episode, under a lock, so that runs may be stopped, repeated and be several.
-What showed a violation is kept beside it: the history, the dumps, and the sentences.
+Rewritten after every episode, under a lock, so that runs may be interrupted, repeated and run side by side.
+The history, dumps and sentences of a violation are kept beside it.
 """
 
 import fcntl
@@ -28,7 +28,7 @@ Numbers = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Named in the figures by when it began, so that its command line can be repeated."""
+    """A run, identified by its start time; its command line is recorded, so that it can be repeated."""
 
     seed: int
     command: str
@@ -42,7 +42,7 @@ class Run:
 
 
 def add(run: Run, outcome: Outcome, violations: Sequence[Violation], seconds: float) -> Numbers:
-    """Counts one episode; answers the sums of all runs."""
+    """Count one episode; returns the sums of all runs."""
     counts = {
         "episodes": 1,
         "injections": len(outcome.faults),
@@ -68,7 +68,7 @@ def add(run: Run, outcome: Outcome, violations: Sequence[Violation], seconds: fl
 
 
 def keep(run: Run, outcome: Outcome, dumps: Dumps, violations: Sequence[Violation]) -> Path:
-    """For whoever finds out what happened."""
+    """Keep everything that is needed to investigate a violation; returns the folder."""
     folder = run.folder / "violations" / outcome.plan.label
     folder.mkdir(parents=True, exist_ok=True)
     outcome.history.write(folder / "history.jsonl")
@@ -98,7 +98,7 @@ def _of(figures: Numbers, group: str, name: str) -> Numbers:
 
 
 def _commit() -> str:
-    """With a mark where files differ from it."""
+    """The commit, with a mark if the work tree differs from it."""
     described = subprocess.run(
         ["git", "describe", "--always", "--dirty", "--abbrev=12"],
         cwd=ROOT,

@@ -1,8 +1,8 @@
-"""What clients asked and what they were told, in the order in which it was over.
+"""The history of a run: every request and its answer, in the order of their ends.
 
-One runner writes it, with one clock; the checker reads it and nothing else about the clients. An
-operation is written once, when its outcome is known: `ok` for a 2xx answer, `refused` for any other
-answer, `unknown` where the client never had a whole one. On disk it is one JSON object a line.
+One runner writes it, with one clock; the checker knows the clients only from it. An operation is written once,
+when its outcome is known: `ok` for a 2xx answer, `refused` for any other answer, `unknown` if the client got no
+complete answer. On disk it is one JSON object for each line.
 """
 
 import json
@@ -23,7 +23,7 @@ class Operation:
 
     number: int
     client: str
-    process: str  # the API process that was asked, or the front door's name
+    process: str  # the API process that received it, or the load balancer's name
     kind: str  # hold | get_hold | extend | release | book | get_booking | cancel | availability |
     #            patch | events
     tenant: str
@@ -32,7 +32,7 @@ class Operation:
     request: dict[str, Any]  # the JSON body, or the query
     request_id: str
     invoked_at: float  # seconds of the runner's monotonic clock
-    completed_at: float | None  # None where no whole answer came
+    completed_at: float | None  # None if no complete answer came
     outcome: str  # ok | refused | unknown
     status: int | None
     code: str | None  # the problem's
@@ -41,7 +41,7 @@ class Operation:
     digest: str | None = None  # SHA-256 of the answer's bytes, where the recorder kept it
 
     def summary(self) -> str:
-        """The one line by which a person recognizes it."""
+        """The operation in one line, for reports."""
         until = f"{self.completed_at:.3f}" if self.completed_at is not None else "never"
         what = " ".join(
             part
@@ -60,7 +60,7 @@ class Operation:
 
 
 class History:
-    """Operations as they ended. Safe for several threads; an iteration sees a copy."""
+    """Operations in the order of their ends. Thread-safe; an iteration sees a copy."""
 
     def __init__(self) -> None:
         self._operations: list[Operation] = []

@@ -2,10 +2,10 @@
 
     python -m tests.faults.moved_clock CLOCK_FILE ROLE
 
-The file is eight bytes: by how many seconds the role's clock is wrong, as a native double. It stands
-in the place of the wall clock that the program takes as an argument and of `time.time`; clocks that
-only measure durations are left alone, as a step of a machine's wall clock would leave them. The
-clocks of Redis and Postgres are inside those programs and cannot be moved from here.
+The file has eight bytes: the offset of the role's clock in seconds, as a native double. The moved clock
+replaces the wall clock that the program takes as an argument, and `time.time`. Clocks that only measure
+durations are unchanged, as they are when a machine's wall clock is set. The clocks of Redis and PostgreSQL
+cannot be moved.
 """
 
 import mmap
@@ -19,14 +19,14 @@ _DOUBLE = struct.Struct("=d")
 
 
 def move(file: Path, seconds: float) -> None:
-    """Makes the clock wrong by that much from now on; 0 makes it right."""
+    """Set the offset of the clock from now on; 0 is the true time."""
     with file.open("r+b" if file.exists() else "w+b") as opened:
         opened.write(_DOUBLE.pack(seconds))
 
 
 def main(file: Path, role: str) -> None:
     _put_in_place(file)
-    from app.cli import main as run  # late: whoever imports the clock gets this one
+    from app.cli import main as run  # imported late, so that it gets the moved clock
 
     sys.argv = ["holdfast", role]
     run()

@@ -1,15 +1,15 @@
-"""Which fault meets which workloads: a pure function of the seed and the episode's number.
+"""Chooses fault and workloads of an episode: a pure function of the seed and the episode's number.
 
-Every fault and every workload has its turn before one comes again, so that a run of any length is
-spread evenly, and an episode is named by its seed and number alone.
+Every fault and every workload is used once before one is repeated, so that a run of any length is spread
+evenly, and seed and number alone identify an episode.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
-TOGETHER = 2  # workloads in one episode
-RELENTLESS = 0.7  # how many episodes break things again and again; the others once, and then watch
+WORKLOADS_MAX = 2  # workloads in one episode
+REPEATED_SHARE = 0.7  # of the episodes; the others inject their fault once
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class Plan:
     seconds: float
     fault: str
     workloads: Sequence[str]
-    relentless: bool
+    repeats_fault: bool
 
     @property
     def label(self) -> str:
@@ -33,23 +33,20 @@ def plan_of(
     seed: int, number: int, *, seconds: float, faults: Sequence[str], workloads: Sequence[str]
 ) -> Plan:
     chance = Random(f"{seed}/{number}/plan")
-    together = min(TOGETHER, len(workloads))
+    count = min(WORKLOADS_MAX, len(workloads))
     return Plan(
         seed=seed,
         number=number,
         seconds=seconds,
-        fault=_fewest_failures_first(seed, number, faults),
+        fault=_round_robin(seed, number, faults),
         workloads=sorted(
-            {
-                _fewest_failures_first(seed, number * together + place, workloads)
-                for place in range(together)
-            }
+            {_round_robin(seed, number * count + place, workloads) for place in range(count)}
         ),
-        relentless=chance.random() < RELENTLESS,
+        repeats_fault=chance.random() < REPEATED_SHARE,
     )
 
 
-def _fewest_failures_first(seed: int, number: int, names: Sequence[str]) -> str:
+def _round_robin(seed: int, number: int, names: Sequence[str]) -> str:
     round_, place = divmod(number, len(names))
     order = list(names)
     Random(f"{seed}/{round_}/{order}").shuffle(order)

@@ -1,7 +1,7 @@
 """The roles of a fault run as processes: an API behind its own links to both stores, and a relay.
 
-Each can be killed, frozen, thawed and started again on the same port and folder, with its clock as it
-was left. The relay's standard output is the bus: it is kept in one file through all of its lives.
+Each can be killed, frozen, resumed and restarted on the same port and folder, with its clock unchanged. The
+relay's standard output is the bus: all its runs append to one file.
 """
 
 import asyncio
@@ -93,7 +93,7 @@ class ApiProcess(Process):
         self.tokens: dict[str, str] = {}
 
     async def start(self) -> None:
-        """Returns when it listens; whether it can serve is `is_ready`."""
+        """Start it; returns when it listens. `is_ready` says whether it can serve."""
         await super().start()
         async with asyncio.timeout(READY_SECONDS):
             while self.running:
@@ -129,7 +129,7 @@ class ApiProcess(Process):
 
 
 class RelayProcess(Process):
-    """Its standard output goes on in `bus`, whoever was killed in the middle of a line."""
+    """A relay that appends its standard output to `bus`, even after one was killed in mid-line."""
 
     def __init__(self, name: str, environment: Mapping[str, str], bus: Path) -> None:
         super().__init__("relay", name, environment)
@@ -140,7 +140,7 @@ class RelayProcess(Process):
 
 
 def _shortened(line: str) -> str:
-    """What happened stands at the beginning, where it happened at the end."""
+    """A long line without its middle: the beginning says what happened, the end says where."""
     return line if len(line) <= 900 else f"{line[:400]} … {line[-500:]}"
 
 

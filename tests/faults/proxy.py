@@ -1,8 +1,8 @@
 """A TCP link that can be made to fail: one listener, any upstream, and a mode that can change at any time.
 
-TCP never loses bytes in the middle of a connection. So a connection that was not told something in
-DROP_REPLIES or BLACK_HOLE stays without a word from then on and is reset when the link heals, as a
-network would; in STALL nothing is lost, everything arrives late.
+TCP never loses bytes in the middle of a connection. So a connection that lost data in DROP_REPLIES or
+BLACK_HOLE stays silent from then on and is reset when the link heals, as in a real network; in STALL nothing is
+lost, everything arrives late.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ _UNSENT_MAX = 1 << 20  # bytes kept for a side that does not read
 
 class Mode(Enum):
     PASS = "pass"
-    DROP_REPLIES = "drop replies"  # requests arrive and are carried out; nobody is told
+    DROP_REPLIES = "drop replies"  # requests arrive and are executed; replies are lost
     BLACK_HOLE = "black hole"  # half-open: nothing arrives on either side, and nothing is closed
     STALL = "stall"  # nothing arrives now, everything later
 
@@ -61,14 +61,14 @@ class Proxy:
             link.mode_changed()
 
     def cut(self) -> int:
-        """Resets every connection; answers how many."""
+        """Reset every connection; returns their number."""
         links = tuple(self._links)
         for link in links:
             link.reset()
         return len(links)
 
     def redirect(self, upstream: Address) -> None:
-        """Leads new connections there. Those that are open stay where they are until `cut`."""
+        """Send new connections to another upstream; open ones stay until `cut`."""
         self.upstream = upstream
 
     def _opened(self, link: "_Link") -> None:
@@ -85,7 +85,7 @@ class _Link:
         self.proxy = proxy
         self.client = _End(self, is_client=True)
         self.server = _End(self, is_client=False)
-        self._muted = False  # something was not told: from here on nothing is
+        self._muted = False  # data was lost: from now on nothing is delivered
         self._connecting: asyncio.Task[None] | None = None
 
     def opened(self) -> None:
@@ -127,7 +127,7 @@ class _Link:
             self._muted = True
             if self.client.is_gone and self.server.is_gone:
                 self.proxy._closed(self)
-            elif source.is_client:  # whoever asked has given up: no use in keeping the other
+            elif source.is_client:  # the client has given up: close the other side too
                 self.reset()
             return
         (self.server if source.is_client else self.client).finish()

@@ -1,7 +1,6 @@
-"""A run: one episode after the other on one stack, each judged, each counted.
+"""A run: one episode after the other on one stack; each is checked and counted.
 
-The stack is made anew now and then, because what it holds grows, and after an episode that it did not
-survive.
+The stack is replaced after some episodes, because its data grows, and after an episode that failed.
 """
 
 import tempfile
@@ -27,7 +26,7 @@ _SHOWN_VIOLATIONS = 3  # of an invariant; all are kept
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What to run. It ends after so many episodes or, if none are named, when the time is over."""
+    """What to run: a number of episodes, or without it as many as the minutes allow."""
 
     seed: int
     seconds: float  # of an episode, its end included
@@ -126,7 +125,7 @@ def _terms(outcome: Outcome, stack: Stack) -> Terms:
 
 
 def _own_violations(stack: Stack, outcome: Outcome) -> list[Violation]:
-    """What only the one who runs the processes can see."""
+    """Violations that only the runner of the processes can see."""
     ended = [one.called for one in (*stack.apis, *stack.relays) if not one.running]
     return [
         *(Violation("I12", f"{name} ended by itself") for name in ended),

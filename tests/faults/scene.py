@@ -1,8 +1,7 @@
-"""What the clients of one episode share: the stack, its flights, the history, the pace, and when it ends.
+"""What the clients of one episode share: the stack, its flights, the history, the rate, and the end time.
 
-Every delivery of every request is written down with its outcome. A client that was not told what
-became of its request asks again with the same key, there or at another process, until it is told
-or the episode is closed.
+Every delivery of every request is recorded with its outcome. A client without an answer repeats its request
+with the same key, at the same or another process, until it is answered or the episode is closed.
 """
 
 import asyncio
@@ -43,14 +42,14 @@ class Request:
     query: str = ""
 
 
-class Pace:
-    """So many calls a second in all; who is early waits for its turn."""
+class RateLimiter:
+    """Limits the rate of all calls in total: a call that is early waits."""
 
     def __init__(self, per_second: float) -> None:
         self._every = 1 / per_second
         self._next = 0.0
 
-    async def turn(self) -> None:
+    async def wait(self) -> None:
         now = time.monotonic()
         mine, self._next = self._next, max(now - 0.1, self._next) + self._every
         if mine > now:
@@ -62,7 +61,7 @@ class Scene:
     stack: Stack
     label: str  # no other episode's of this machine: part of every id
     chance: Random
-    pace: Pace
+    limiter: RateLimiter
     history: History = field(default_factory=History)
     hangs_up: float = 0.0  # how often a client gives up after some milliseconds
     ends_at: float = 0.0  # by time.monotonic
@@ -89,7 +88,7 @@ class Scene:
         return Client(self, f"c{number}", tenant, Random(f"{self.label}/{number}"))
 
     async def put_flight(self, classes: Classes, *, hour: int = 8) -> str:
-        """A new flight on sale. It is not part of the history: it comes before it."""
+        """Put a new flight on sale, before the history begins."""
         flight_id = f"flt_{self.label}-{next(self._numbers)}"
         body = flight_body(classes=classes, hour=hour)
         for api in itertools.cycle(self.stack.apis):
@@ -115,7 +114,7 @@ class Scene:
 
 
 class Client:
-    """One caller: of one tenant, at home at one process, with chances of its own."""
+    """One caller: of one tenant, with a preferred process and random choices of its own."""
 
     def __init__(self, scene: Scene, name: str, tenant: str, chance: Random) -> None:
         self.scene = scene
@@ -157,7 +156,7 @@ class Client:
         return await self.ask(Request("events", "GET", "/v1/events", query=query))
 
     async def patch(self, flight_id: str, limits: dict[str, int]) -> Operation:
-        """Not repeated: another's change may have come after one that is unknown."""
+        """Not repeated: another client's change may have followed an unknown one."""
         classes = [{"booking_class": letter, "limit": limit} for letter, limit in limits.items()]
         body = {"cabins": [{"cabin": "economy", "booking_classes": classes}]}
         path = f"/v1/flights/{flight_id}/inventory"
@@ -187,7 +186,7 @@ class Client:
         return Request("cancel", "POST", path, key=key or self.scene.new_key(), subject=booking_id)
 
     async def settle(self, request: Request) -> Operation:
-        """Asks until the answer is one, with the same key; mostly at home, sometimes elsewhere."""
+        """Repeat the request with the same key until it is answered; mostly at the preferred process."""
         operation = await self.ask(request)
         while not _is_settled(operation) and not self.scene.is_closed:
             away = operation.outcome == UNKNOWN  # and perhaps not even started yet
@@ -198,8 +197,8 @@ class Client:
             operation = await self.ask(request, process=self.home + elsewhere)
         return operation
 
-    async def at_once(self, requests: list[Request]) -> list[Operation]:
-        """Several deliveries side by side, over all processes; each is then settled."""
+    async def concurrently(self, requests: list[Request]) -> list[Operation]:
+        """Send several deliveries concurrently, over all processes; then settle each."""
 
         async def one(place: int, request: Request) -> Operation:
             first = await self.ask(request, process=self.home + place)
@@ -209,7 +208,7 @@ class Client:
 
     async def ask(self, request: Request, *, process: int | None = None) -> Operation:
         """One delivery."""
-        await self.scene.pace.turn()
+        await self.scene.limiter.wait()
         apis = self.scene.stack.apis
         api = apis[(self.home if process is None else process) % len(apis)]
         number = self.scene.next_operation()
@@ -276,8 +275,10 @@ def _is_settled(operation: Operation) -> bool:
     return operation.code != _IN_FLIGHT
 
 
-async def together(scene: Scene, work: Callable[[Client], Awaitable[None]], clients: int) -> None:
-    """That many clients of both partners, again and again until the episode ends."""
+async def run_clients(
+    scene: Scene, work: Callable[[Client], Awaitable[None]], clients: int
+) -> None:
+    """Run the work with so many clients of both partners, repeatedly until the episode ends."""
 
     async def go_on(client: Client) -> None:
         while scene.is_on:
@@ -288,5 +289,5 @@ async def together(scene: Scene, work: Callable[[Client], Awaitable[None]], clie
 
 
 def answered(operation: Operation) -> dict[str, Any] | None:
-    """What was told, if the request was carried out."""
+    """The answer, if the request succeeded."""
     return operation.answer if operation.outcome == OK else None

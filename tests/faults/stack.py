@@ -1,8 +1,8 @@
-"""Everything that a fault run breaks: durable PostgreSQL, Valkey, two API processes and two relays.
+"""The system under test: durable PostgreSQL, Valkey, two API processes and two relays.
 
-Each API process speaks to each store through a link of its own, so that one of them can be cut off or
-led elsewhere while the other goes on. Whoever only looks (the dumps, the faults) goes around the
-links. `redis` is the server that clients are meant to be led to; a fault may put another in its place.
+Each API process reaches each store through a link of its own, so that one of them can be cut off or redirected
+while the other continues. Dumps and faults do not use the links. `redis` is the server that clients should
+reach; a fault may replace it.
 """
 
 import asyncio
@@ -63,32 +63,32 @@ class Stack:
         return self.redis.sibling(self.folder / f"redis-{next(self._folders)}", persistence)
 
     def lead_to(self, store: Store, apis: list[ApiProcess]) -> None:
-        """Those processes find that server from now on; what they had open is reset."""
+        """Redirect those processes to that server; their open connections are reset."""
         for api in apis:
             api.redis_link.redirect(Address("127.0.0.1", store.port))
             api.redis_link.cut()
 
     async def kill_postgres(self) -> None:
-        """Everything of it at once, as a power cut would."""
+        """Kill all its processes at once, like a power failure."""
         assert self.postgres.child is not None, "it was started"
         await asyncio.to_thread(kill_with_descendants, self.postgres.child.process.pid)
         await self.postgres.child.kill()
 
     async def start_postgres(self) -> None:
-        """Returns when it has recovered; does nothing where it runs."""
+        """Start it unless it runs; returns when it has recovered."""
         for attempt in itertools.count(1):
             if self.postgres.child is not None and self.postgres.child.running:
                 return
             try:
                 await self.postgres.start()
-            except CannotStartError:  # something of the dead one is not gone yet
+            except CannotStartError:  # a part of the killed server has not ended yet
                 if attempt == 5:
                     raise
                 await asyncio.sleep(0.5)
 
     @asynccontextmanager
     async def watcher(self) -> AsyncIterator[asyncpg.Connection]:
-        """A connection around the links, for whoever looks or disturbs."""
+        """A connection without a link, for dumps and faults."""
         connection = await asyncpg.connect(self.database_url.replace("+asyncpg", ""), timeout=10)
         try:
             yield connection
@@ -101,7 +101,7 @@ class Stack:
             yield client
 
     async def until_ready(self, seconds: float) -> list[str]:
-        """The processes that are not ready after so long; mostly none."""
+        """Wait; returns the processes that are not ready at the time limit, normally none."""
         deadline = time.monotonic() + seconds
         while True:
             ready = await asyncio.gather(*(api.is_ready() for api in self.apis))

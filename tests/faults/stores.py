@@ -1,7 +1,7 @@
-"""The Redis-compatible server of a fault run: it can die, come back older or empty, and be copied.
+"""The Redis-compatible server of a fault run: it can be killed, restart older or empty, and be copied.
 
-What a crash takes is decided here and not left to the page cache: a killed process loses nothing of
-what it wrote, so that older data is put in the place of newer by hand.
+What a crash loses is decided here: a killed process loses nothing that it wrote, so older data replaces newer
+explicitly.
 """
 
 import os
@@ -65,12 +65,12 @@ class Store(Valkey):
         shutil.rmtree(self.files, ignore_errors=True)
 
     def put_back(self, saved: Path) -> None:
-        """An earlier copy of the folder, in the place of what a stopped server has."""
+        """Replace the folder of a stopped server by an earlier copy."""
         self.forget()
         shutil.copytree(saved, self.files)
 
     def save_copy(self, saved: Path) -> None:
-        """What a crash at this moment might have left. A log that is being written ends anywhere."""
+        """Copy the data that a crash now might leave; a log that is being written may end anywhere."""
         shutil.rmtree(saved, ignore_errors=True)
         shutil.copytree(self.files, saved, ignore=shutil.ignore_patterns("temp-*"))
 

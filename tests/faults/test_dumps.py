@@ -1,4 +1,4 @@
-"""What a dump says of both stores, and of the bus, is what was done to them."""
+"""A dump has the data of both stores and of the bus."""
 
 import json
 from pathlib import Path

@@ -1,6 +1,6 @@
-"""Eight faults, twenty seconds each, on a real stack: whatever clients were told stays true.
+"""Eight faults, twenty seconds each, on real servers: what clients were answered stays true.
 
-`make faults` runs all of them for as long as one likes, and explains itself.
+`make faults` runs all of them for any time; `python -m tests.faults --help` explains it.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ SECONDS = 20
 PATIENCE_SECONDS = 600.0  # of a busy machine; else it takes three minutes
 
 
-async def test_what_clients_were_told_outlasts_eight_faults(tmp_path: Path) -> None:
+async def test_eight_faults_break_no_invariant(tmp_path: Path) -> None:
     options = [
         "--faults",
         ",".join(FAULTS),

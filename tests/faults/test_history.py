@@ -1,4 +1,4 @@
-"""A history comes back from disk as it was."""
+"""A history is read from disk unchanged."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""An episode is named by its seed and number, and every fault meets clients as often as any other."""
+"""Seed and number identify an episode, and every fault is used equally often."""
 
 from collections import Counter
 
@@ -19,7 +19,7 @@ def test_a_seed_and_a_number_are_one_plan() -> None:
     assert _plans(7, 60) != _plans(8, 60)
 
 
-def test_turns_are_even() -> None:
+def test_faults_and_workloads_are_used_equally_often() -> None:
     plans = _plans(3, 4 * len(FAULTS))
     assert set(Counter(plan.fault for plan in plans).values()) == {4}
     meetings = Counter(name for plan in plans for name in plan.workloads)

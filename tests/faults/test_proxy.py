@@ -1,4 +1,4 @@
-"""A link fails as it is told to, and as a network would."""
+"""A link fails as its mode says, and as a network would."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable
@@ -139,7 +139,7 @@ async def test_a_redirected_link_leads_new_connections_elsewhere(proxy: Proxy, e
     other.close()
 
 
-async def test_an_upstream_that_is_away_is_a_reset(proxy: Proxy) -> None:
+async def test_an_unreachable_upstream_resets_the_connection(proxy: Proxy) -> None:
     proxy.redirect(Address("127.0.0.1", 1))
     reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
     await _is_reset(reader)

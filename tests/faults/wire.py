@@ -1,7 +1,7 @@
-"""HTTP/1.1 as the clients of a fault run need it: cheap, with a deadline a call, and honest about the end.
+"""A cheap HTTP/1.1 client for fault runs, with a deadline for each call.
 
-A call either has a whole answer or is `Lost`: the server may have done what it was asked, or may do
-it yet. A call that is given up resets its connection, as a client that went away would.
+A call has a complete answer or is `Lost`: the server may have executed it, or may still do so. A call that is
+given up resets its connection, as a client that disconnects does.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ _HEAD_MAX = 64 * 1024
 
 
 class Lost(Exception):
-    """No whole answer came."""
+    """No complete answer came."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What can go wrong, one small class each, by name."""
+"""The faults, by name; each is one small class."""
 
 from tests.faults.faults.base import Fault
 from tests.faults.faults.clients import ClientsHangUp, Nothing
@@ -12,10 +12,10 @@ from tests.faults.faults.network import (
 )
 from tests.faults.faults.postgres import BackendFrozen, BackendsTerminated, PostgresKilled
 from tests.faults.faults.processes import (
+    AllKilled,
     ApiFrozen,
     ApiKilled,
     ClocksMoved,
-    Everything,
     RelayFrozen,
     RelayKilled,
 )
@@ -47,7 +47,7 @@ _ALL: tuple[type[Fault], ...] = (
     RelayKilled,
     RelayFrozen,
     ClocksMoved,
-    Everything,
+    AllKilled,
     ClientsHangUp,
     Nothing,
 )

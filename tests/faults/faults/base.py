@@ -1,4 +1,4 @@
-"""What a fault is: it begins, it lasts, and it is healed, whatever happened in between."""
+"""The base of all faults: a fault begins, lasts, and is always healed."""
 
 import asyncio
 from random import Random
@@ -27,12 +27,12 @@ class Fault:
         return self.scene.chance
 
     async def begin(self) -> None:
-        """It is there when this returns."""
-        raise AssertionError("each fault has its own way")
+        """Inject the fault; it is in effect when this returns."""
+        raise AssertionError("each fault overrides this")
 
     async def heal(self) -> None:
-        """What was broken can work again when this returns; that it does is awaited by others."""
-        raise AssertionError("each fault has its own way")
+        """Remove the fault; the caller waits until the servers have recovered."""
+        raise AssertionError("each fault overrides this")
 
     def lasts_seconds(self) -> float:
         return min(self.longest_seconds, self.chance.uniform(0.3, 3.0))

@@ -1,13 +1,11 @@
-"""Those who ask go away before they are answered."""
+"""Clients disconnect before they are answered."""
 
 from tests.faults.faults.base import Fault
 
 
 class ClientsHangUp(Fault):
     name = "clients-hang-up"
-    summary = (
-        "most clients give up after some milliseconds and reset their connection, then ask again"
-    )
+    summary = "most clients give up after some milliseconds, reset their connection and retry"
 
     async def begin(self) -> None:
         self.scene.hangs_up = 0.6
@@ -21,7 +19,7 @@ class ClientsHangUp(Fault):
 
 class Nothing(Fault):
     name = "none"
-    summary = "nothing fails: what is found here needs no fault"
+    summary = "no fault: what is found with it needs no fault"
 
     async def begin(self) -> None:
         """Nothing."""

@@ -1,4 +1,4 @@
-"""The links between the API processes and the two stores: what is lost, late or cut on them."""
+"""Faults of the links between the API processes and the two stores: lost, late or cut connections."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from tests.faults.scene import Scene
 
 
 class _Link(Fault):
-    """Of one process or of both, to one store or to both."""
+    """A fault of the links of one process or both, to one store or both."""
 
     mode = Mode.PASS
 
@@ -32,7 +32,7 @@ class _Link(Fault):
 
 class RedisRepliesDropped(_Link):
     name = "redis-replies-dropped"
-    summary = "Redis carries out what it is asked, and nobody is told"
+    summary = "Redis executes commands, but its replies are lost"
     mode = Mode.DROP_REPLIES
 
     def links(self) -> Sequence[Proxy]:
@@ -41,7 +41,7 @@ class RedisRepliesDropped(_Link):
 
 class PostgresRepliesDropped(_Link):
     name = "postgres-replies-dropped"
-    summary = "PostgreSQL commits what it is sent, and nobody is told"
+    summary = "PostgreSQL commits transactions, but its replies are lost"
     mode = Mode.DROP_REPLIES
 
     def links(self) -> Sequence[Proxy]:
@@ -50,19 +50,19 @@ class PostgresRepliesDropped(_Link):
 
 class HalfOpen(_Link):
     name = "half-open"
-    summary = "a link takes everything and delivers nothing, and is reset when it heals"
+    summary = "a link accepts everything and delivers nothing, and is reset when it heals"
     mode = Mode.BLACK_HOLE
 
 
 class Stalled(_Link):
     name = "stalled"
-    summary = "a link keeps everything back and delivers it late, when nobody waits for it"
+    summary = "a link keeps everything and delivers it late, after the caller's timeout"
     mode = Mode.STALL
 
 
 class Slow(_Link):
     name = "slow"
-    summary = "each piece takes 20 to 300 ms more"
+    summary = "every message is delayed by 20 to 300 ms"
 
     async def begin(self) -> None:
         for link in self.links():

@@ -1,4 +1,4 @@
-"""PostgreSQL dies and recovers, or loses or freezes one of its connections."""
+"""PostgreSQL is killed and recovers, or some of its connections end or freeze."""
 
 import os
 import signal
@@ -23,16 +23,16 @@ class PostgresKilled(Fault):
         return min(self.longest_seconds, self.chance.choice((0.0, 0.5, 2.0)))
 
 
-class _OfBackends(Fault):
+class _BackendFault(Fault):
     async def backends(self, count: int) -> list[int]:
         async with self.stack.watcher() as connection:
             found = [row["pid"] for row in await connection.fetch(_BACKENDS)]
         return self.chance.sample(found, min(count, len(found)))
 
 
-class BackendsTerminated(_OfBackends):
+class BackendsTerminated(_BackendFault):
     name = "postgres-terminate"
-    summary = "pg_terminate_backend, of some connections, again and again"
+    summary = "pg_terminate_backend ends some connections, several times"
 
     async def begin(self) -> None:
         for _ in range(5):
@@ -42,16 +42,16 @@ class BackendsTerminated(_OfBackends):
             await self.pause(0.1)
 
     async def heal(self) -> None:
-        """The server takes new connections all the time."""
+        """Nothing to heal: the server accepts new connections throughout."""
 
     def lasts_seconds(self) -> float:
         return 0.0
 
 
-class BackendFrozen(_OfBackends):
+class BackendFrozen(_BackendFault):
     name = "postgres-backend-freeze"
     summary = (
-        "one connection's process of PostgreSQL is stopped (SIGSTOP), with whatever it has locked"
+        "the PostgreSQL process of one connection is stopped (SIGSTOP) with the locks it holds"
     )
 
     _frozen = 0

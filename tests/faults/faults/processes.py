@@ -1,4 +1,4 @@
-"""The program itself dies, freezes past every lease, or has a clock that is wrong."""
+"""Processes of the application are killed, frozen past every lease, or get wrong clocks."""
 
 import asyncio
 
@@ -29,7 +29,9 @@ class ApiKilled(Fault):
 
 class ApiFrozen(ApiKilled):
     name = "api-freeze"
-    summary = "an API process is stopped (SIGSTOP) past every hold, pin and lease, and goes on"
+    summary = (
+        "an API process is stopped (SIGSTOP) for longer than any hold, pin or lease, and resumes"
+    )
 
     async def begin(self) -> None:
         self._api.freeze()
@@ -60,7 +62,7 @@ class RelayKilled(Fault):
 
 class RelayFrozen(Fault):
     name = "relay-freeze"
-    summary = "a relay is stopped (SIGSTOP) past its lease while the other takes over, and goes on"
+    summary = "a relay is stopped (SIGSTOP) past its lease while the other takes over, and resumes"
 
     async def begin(self) -> None:
         self.chance.choice(self.stack.relays).freeze()
@@ -75,9 +77,7 @@ class RelayFrozen(Fault):
 
 class ClocksMoved(Fault):
     name = "clocks"
-    summary = (
-        "the clocks of some processes are wrong by 300 s, either way (not those of the stores)"
-    )
+    summary = "the clocks of some processes are 300 s ahead or behind (not those of the stores)"
 
     async def begin(self) -> None:
         for process in (*self.stack.apis, *self.stack.relays):
@@ -88,7 +88,7 @@ class ClocksMoved(Fault):
             process.move_clock(0.0)
 
 
-class Everything(Fault):
+class AllKilled(Fault):
     name = "all-killed"
     summary = "PostgreSQL, Redis and every API process are killed (-9) at once and started again"
 

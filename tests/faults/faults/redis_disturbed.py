@@ -1,4 +1,4 @@
-"""Redis is there, and is not what it was: frozen, without its scripts, with a policy that drops keys."""
+"""Redis runs, but is frozen, has lost its scripts, or has an eviction policy that drops keys."""
 
 from tests.faults.faults.base import Fault
 
@@ -21,14 +21,14 @@ class RedisFrozen(Fault):
 
 class ScriptsFlushed(Fault):
     name = "redis-script-flush"
-    summary = "SCRIPT FLUSH"
+    summary = "SCRIPT FLUSH: Redis loses its scripts"
 
     async def begin(self) -> None:
         async with self.stack.redis_watcher() as client:
             await client.script_flush()
 
     async def heal(self) -> None:
-        """Whoever needs a script loads it again."""
+        """Nothing to heal: a process loads a missing script again."""
 
     def lasts_seconds(self) -> float:
         return 0.0
@@ -36,7 +36,7 @@ class ScriptsFlushed(Fault):
 
 class PolicyChanged(Fault):
     name = "redis-policy"
-    summary = "the eviction policy is one that drops keys, and every connection is made anew"
+    summary = "Redis gets an eviction policy that drops keys, and every connection is reset"
 
     async def begin(self) -> None:
         await self._set("allkeys-lru")

@@ -1,4 +1,4 @@
-"""Redis comes back with the same data, with older data or with none; or forgets without going away."""
+"""Redis restarts with the same data, with older data or with none; or is emptied while it runs."""
 
 from contextlib import suppress
 
@@ -10,7 +10,7 @@ from tests.faults.stores import Persistence
 
 class RedisKilled(Fault):
     name = "redis-kill"
-    summary = "Redis is killed (-9) and comes back with all that it had appended"
+    summary = "Redis is killed (-9) and restarts with its whole append-only file"
 
     async def begin(self) -> None:
         await self.stack.redis.kill()
@@ -25,7 +25,7 @@ class RedisKilled(Fault):
 
 class RedisOlder(RedisKilled):
     name = "redis-older"
-    summary = "Redis is killed (-9) and comes back with a log or a snapshot from a moment before"
+    summary = "Redis is killed (-9) and restarts with a slightly older log or snapshot"
 
     async def begin(self) -> None:
         store = self.stack.redis
@@ -42,7 +42,7 @@ class RedisOlder(RedisKilled):
 
 class RedisEmptied(RedisKilled):
     name = "redis-empty"
-    summary = "Redis is killed (-9) and comes back empty, with another persistence than before"
+    summary = "Redis is killed (-9) and restarts empty, with another persistence than before"
 
     async def begin(self) -> None:
         await super().begin()
@@ -52,14 +52,14 @@ class RedisEmptied(RedisKilled):
 
 class RedisFlushed(Fault):
     name = "redis-flush"
-    summary = "FLUSHALL on a Redis that goes on"
+    summary = "FLUSHALL on a running Redis"
 
     async def begin(self) -> None:
         async with self.stack.redis_watcher() as client:
             await client.flushall()
 
     async def heal(self) -> None:
-        """Nothing was taken away but the data, and those the program puts back."""
+        """Nothing to heal: only data was lost, and the application loads it again."""
 
     def lasts_seconds(self) -> float:
         return 0.0

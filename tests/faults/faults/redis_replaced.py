@@ -1,4 +1,4 @@
-"""Another Redis takes over: a replica that lags, and an old primary that does not know it."""
+"""Another Redis takes over: a replica that lags, also while the old primary still serves."""
 
 import asyncio
 
@@ -24,7 +24,7 @@ class RedisPromoted(Fault):
         await self._link.start()
         await self.new.start()
         await self._follow()
-        self._link.set_mode(Mode.BLACK_HOLE)  # from here on it lags
+        self._link.set_mode(Mode.BLACK_HOLE)  # from now on the replica lags
         await self.pause(self.chance.uniform(0.1, 1.5))
         await self._take_over()
 
@@ -33,7 +33,7 @@ class RedisPromoted(Fault):
         if self.stack.redis is self.new:
             self.stack.lead_to(self.new, self.stack.apis)
             await self.old.stop()
-        else:  # it did not come so far
+        else:  # the takeover did not happen
             await self.new.stop()
             if not self.old.is_running:
                 await self.old.start()
@@ -61,7 +61,9 @@ class RedisPromoted(Fault):
 
 class OldPrimary(RedisPromoted):
     name = "redis-old-primary"
-    summary = "a lagging replica takes over for one process, while the old primary goes on serving the other"
+    summary = (
+        "a lagging replica takes over for one process, while the old primary still serves the other"
+    )
 
     async def _take_over(self) -> None:
         await self._promote()

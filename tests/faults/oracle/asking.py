@@ -1,4 +1,4 @@
-"""One workload for any server: requests as JSON values, and the history of what came of them."""
+"""Requests to any server as JSON values, and the history of their answers."""
 
 import itertools
 import sys
@@ -23,7 +23,7 @@ KEPT_HEADERS = (
 
 
 class Oracle(Api):
-    """The oracle as a process, asked like the API that it stands beside."""
+    """The oracle as a process, with the interface of an API process."""
 
     @property
     def command(self) -> list[str]:
@@ -43,7 +43,7 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Asking:
-    """Everything that is asked of one server."""
+    """A client of one server that records its requests."""
 
     api: Api
     history: History = field(default_factory=History)
@@ -82,7 +82,7 @@ class Asking:
         return operation
 
     async def at_rest(self) -> None:
-        """Every fact has left."""
+        """Wait until every fact is published."""
         await self.api.until("SELECT count(*) FROM outbox WHERE published_at IS NULL", [(0,)])
 
 

@@ -1,4 +1,4 @@
-"""Holds as the oracle keeps them: placed, read, extended and released under row locks."""
+"""The oracle's holds: placed, read, extended and released under row locks."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -48,11 +48,11 @@ _STATUS = {
 
 
 class _Again(Exception):
-    """A hold ran out while seats were counted; nothing was done."""
+    """A hold expired while seats were counted; nothing was changed."""
 
 
 class PostgresHolds(HoldService):
-    """The face of HoldService, every part of it its own."""
+    """The interface of HoldService, with an implementation of its own."""
 
     def __init__(
         self, database: Database, open_offer: OpenOffer, ttl: timedelta, clock: Clock

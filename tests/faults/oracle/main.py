@@ -49,13 +49,13 @@ def create() -> Application:
         events=Events(database),
     )
 
-    async def open_for_ever(session: WriteSession) -> None:
+    async def open_epoch(session: WriteSession) -> None:
         """Rows are written under an epoch; here there is one, and it never ends."""
         await session.execute(_OPEN, {"epoch": EPOCH})
 
     @asynccontextmanager
     async def life() -> AsyncIterator[None]:
-        await database.run_in_transaction(open_for_ever)
+        await database.run_in_transaction(open_epoch)
         try:
             yield
         finally:

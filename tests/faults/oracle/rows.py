@@ -1,7 +1,7 @@
-"""The oracle's own SQL. Every decision is made while the rows it rests on are locked.
+"""The oracle's own SQL. Every decision is made while its rows are locked.
 
-Locks in one order: holds by id, then inventory by flight and cabin. A hold that has run out is ended
-before anything is counted, and that waits for a booking that has its row.
+Locks are taken in one order: holds by id, then inventory by flight and cabin. An expired hold is ended before
+seats are counted; that waits for a booking that has locked its row.
 """
 
 from collections.abc import Collection
@@ -69,7 +69,7 @@ _NOW = text("SELECT date_trunc('milliseconds', clock_timestamp())")
 
 @dataclass(frozen=True, slots=True)
 class Seats:
-    """A cabin as it is, and when the first hold on its flight runs out."""
+    """A cabin's present counts, and when the first hold on its flight expires."""
 
     counts: CabinCounts
     first_end: datetime | None
@@ -96,7 +96,7 @@ async def now(session: ReadSession) -> datetime:
 async def end_due(
     session: WriteSession, *, hold_ids: Collection[HoldId] = (), flights: Collection[FlightId] = ()
 ) -> None:
-    """HELD → EXPIRED for those of these, or on these flights, whose time has come."""
+    """HELD → EXPIRED for the expired ones of these holds, or of the holds on these flights."""
     values = {"hold_ids": sorted(hold_ids), "flight_ids": sorted(flights)}
     await session.execute(_END_DUE, values)
 
@@ -111,13 +111,13 @@ async def release(session: WriteSession, tenant_id: TenantId, hold_id: HoldId) -
 
 
 async def extend(session: WriteSession, hold_id: HoldId, expires_at: datetime) -> bool:
-    """False where it was extended before; the caller has locked it and seen it live."""
+    """Returns False if it was extended before; the caller has locked it and found it live."""
     values = {"hold_id": hold_id, "expires_at": expires_at}
     return (await session.execute(_EXTEND, values)).rowcount == 1
 
 
 async def lock_seats(session: WriteSession, flights: Collection[FlightId]) -> dict[Cabin, Seats]:
-    """Nobody else sells or holds of these until the transaction ends."""
+    """Lock the cabins: no other transaction sells or holds their seats until this one ends."""
     values = {"flight_ids": sorted(flights)}
     cabins = (await session.execute(_LOCK_INVENTORY, values)).all()
     return await _counted(session, values, cabins)
@@ -131,7 +131,7 @@ async def seats(session: ReadSession, flights: Collection[FlightId]) -> dict[Cab
 async def _counted(
     session: ReadSession, values: dict[str, list[FlightId]], cabins: Collection[Row[Any]]
 ) -> dict[Cabin, Seats]:
-    """Every HELD row counts, also one whose time has come since: it is ended, or it is not."""
+    """Every HELD row counts, also one that has expired in the meantime."""
     held: dict[Cabin, list[tuple[int, int]]] = {}
     ends: dict[FlightId, datetime] = {}
     for row in await session.execute(_HELD, values):

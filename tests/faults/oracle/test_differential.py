@@ -1,6 +1,6 @@
-"""The real program and the oracle are asked the same, and have to answer the same.
+"""The real application and the oracle give the same answers to the same requests.
 
-Ids follow from keys, so that they are the same on both sides; times and record locators are not
+Ids follow from idempotency keys, so that they are equal on both sides; times and record locators are not
 compared.
 """
 
@@ -51,7 +51,7 @@ async def start_both(
     empty_redis: str,
     tmp_path: Path,
 ) -> AsyncIterator[StartBoth]:
-    """The real one and the oracle, with the same flights on sale."""
+    """The real application and the oracle, with the same flights on sale."""
     async with AsyncExitStack() as running:
 
         async def start(*, ttl_seconds: int = 600) -> Both:
@@ -116,7 +116,7 @@ async def test_time_runs_out_the_same(start_both: StartBoth) -> None:
         await _ask_both(both, ask)
 
 
-async def test_both_keep_every_promise_to_many_at_once(start_both: StartBoth) -> None:
+async def test_both_are_correct_with_concurrent_clients(start_both: StartBoth) -> None:
     both = await start_both()
 
     async def client(one: Asking, number: int) -> None:
@@ -216,7 +216,7 @@ async def _until_same_seats_of_itself(real: Asking) -> None:
 def _next(
     chance: Random, number: int, holds: list[Json], bookings: list[str], sent: list[Ask]
 ) -> Ask:
-    """What a client might ask next, now and then something foolish."""
+    """The next request of a client, sometimes an invalid one."""
     held = chance.choice(holds) if holds else None
     kind = chance.choice(
         ["hold"] * 6

@@ -1,1 +1,1 @@
-"""The great losses, each played once from beginning to end, at any size: `python -m tests.faults.scenarios`."""
+"""Scenarios: the worst losses, each run once from beginning to end: `python -m tests.faults.scenarios`."""

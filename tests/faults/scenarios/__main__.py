@@ -1,4 +1,4 @@
-"""`make faults SCENARIO=redis-flushed`: plays scenarios at full size and prints what came of each."""
+"""`make faults SCENARIO=redis-flushed`: runs scenarios at full size and prints the result of each."""
 
 import argparse
 import sys
@@ -14,15 +14,17 @@ from tests.faults.scenarios.plays import SCENARIOS
 
 
 def main(arguments: Sequence[str]) -> int:
-    """0: nothing was lost; 1: the assertion is printed."""
+    """Exit status 0: nothing was lost; 1: the failed assertion is printed."""
     parser = argparse.ArgumentParser(
         prog="make faults SCENARIO=…",
         description=__doc__,
         epilog="\n".join(f"  {name:24} {one.summary}" for name, one in SCENARIOS.items()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("names", nargs="*", metavar="SCENARIO", help="all, if none is named")
-    parser.add_argument("--small", action="store_true", help="as in every run of the tests")
+    parser.add_argument(
+        "names", nargs="*", metavar="SCENARIO", help="scenarios to run (default: all)"
+    )
+    parser.add_argument("--small", action="store_true", help="at the size of the tests")
     given = parser.parse_args(arguments)
     if unknown := set(given.names) - set(SCENARIOS):
         parser.error(f"no such scenario: {', '.join(sorted(unknown))}")

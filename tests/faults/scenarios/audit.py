@@ -1,4 +1,4 @@
-"""What has to be true of Postgres after any of these, whoever was told what: nothing half made, no seat twice."""
+"""Checks of PostgreSQL after any scenario: no booking is incomplete, no seat has two owners."""
 
 from collections.abc import Iterable
 

@@ -1,6 +1,6 @@
-"""PostgreSQL, Redis, every API and every relay are killed (-9) together in the middle of a full load.
+"""PostgreSQL, Redis, every API process and every relay are killed (-9) together under full load.
 
-Nobody does anything but start them again. What was acknowledged is there afterwards, whole.
+They are restarted, and nothing else is done. Everything acknowledged then exists, complete.
 """
 
 import asyncio
@@ -64,7 +64,7 @@ async def play(folder: Path, *, seconds: float, persistence: Persistence) -> str
 
 
 async def _call(crowd: Crowd, flight: str, answers: _Answers, dead: asyncio.Event) -> None:
-    """Holds, and books two of three, until everything is dead."""
+    """Place holds and book two of three, until everything is killed."""
     while not dead.is_set():
         key = crowd.new_key()
         try:
@@ -129,7 +129,7 @@ async def _assert_kept(crowd: Crowd, answers: _Answers) -> None:
 
 
 async def _settle(crowd: Crowd, answers: _Answers) -> int:
-    """The same keys again, and then every hold that is left is booked."""
+    """Repeat the unanswered requests with their keys, then book every remaining hold."""
 
     async def hold_again(key: str) -> dict[str, Any]:
         reply = await crowd.hold(answers.unknown_holds[key], key=key)

@@ -1,4 +1,4 @@
-"""Many callers of a stack: a bounded number at once, who ask until they are told."""
+"""Many callers of a stack: a bounded number run concurrently, and each repeats until it is answered."""
 
 import asyncio
 import itertools
@@ -11,9 +11,9 @@ from tests.faults.processes import ApiProcess
 from tests.faults.stack import Stack
 from tests.faults.wire import Lost, Reply
 
-AT_ONCE = 24
+CONCURRENT_MAX = 24
 ANSWER_SECONDS = 15.0
-TOLD_SECONDS = 120.0
+UNTIL_ANSWERED_SECONDS = 120.0
 PAUSE_SECONDS = 0.05
 
 T = TypeVar("T")
@@ -25,7 +25,7 @@ class Crowd:
         self.stack = stack
         self.label = label
         self._numbers = itertools.count(1)
-        self._turns = itertools.count()
+        self._process_numbers = itertools.count()
 
     def new_key(self) -> str:
         return f"{self.label}-{next(self._numbers)}"
@@ -44,21 +44,21 @@ class Crowd:
         """One delivery; raises Lost."""
         self.stack.keep_tokens_good()
         apis = self.stack.apis
-        asked = api or apis[next(self._turns) % len(apis)]
+        asked = api or apis[next(self._process_numbers) % len(apis)]
         headers = {"Authorization": f"Bearer {asked.tokens[tenant]}"}
         if key is not None:
             headers["Idempotency-Key"] = key
         return await asked.wire.call(method, path, headers, body, timeout=seconds)
 
     async def until_answered(self, method: str, path: str, body: Any = None, **how: Any) -> Reply:
-        """Delivered until there is an answer that is not "not now"."""
-        async with asyncio.timeout(TOLD_SECONDS):
+        """Repeat the request until its answer is final."""
+        async with asyncio.timeout(UNTIL_ANSWERED_SECONDS):
             while True:
                 try:
                     reply = await self.ask(method, path, body, **how)
                 except Lost:
                     reply = None
-                if reply is not None and not is_not_now(reply):
+                if reply is not None and not is_retryable(reply):
                     return reply
                 await asyncio.sleep(PAUSE_SECONDS)
 
@@ -80,15 +80,15 @@ class Crowd:
         return await self.until_answered("POST", "/v1/bookings", booking_body(held), **how)
 
     async def until_held(self, flight_id: str) -> float:
-        """Seconds until a new hold is granted by whichever process is asked, counted from now."""
+        """Seconds from now until a new hold is granted, by any process."""
         began = time.monotonic()
         reply = await self.hold(flight_id)
         assert reply.status == 201, reply.body
         return time.monotonic() - began
 
 
-def is_not_now(reply: Reply) -> bool:
-    """The request is to be repeated as it is, with the same key."""
+def is_retryable(reply: Reply) -> bool:
+    """Whether the request should be repeated unchanged, with the same key."""
     return reply.status == 503 or (reply.status == 409 and code(reply) == "idempotency_in_flight")
 
 
@@ -97,9 +97,9 @@ def code(reply: Reply) -> str:
 
 
 async def each(
-    things: Iterable[T], work: Callable[[T], Awaitable[R]], *, at_once: int = AT_ONCE
+    things: Iterable[T], work: Callable[[T], Awaitable[R]], *, concurrently: int = CONCURRENT_MAX
 ) -> list[R]:
-    """The answers in order; a few are under way at a time."""
+    """Run the work for each thing, a few concurrently; returns the results in order."""
     listed = list(enumerate(things))
     answers: dict[int, R] = {}
     waiting = iter(listed)
@@ -109,7 +109,7 @@ async def each(
             answers[number] = await work(thing)
 
     async with asyncio.TaskGroup() as tasks:
-        for _ in range(min(at_once, len(listed))):
+        for _ in range(min(concurrently, len(listed))):
             tasks.create_task(take())
     return [answers[number] for number, _ in listed]
 

@@ -1,6 +1,6 @@
-"""A process stops in the middle of what it does, past every lease; another takes over; then it wakes up.
+"""A process is frozen in the middle of its work, past every lease; another takes over; then it resumes.
 
-Whatever it still believes, it changes nothing that is not its own any more.
+After it resumes it changes nothing that it has lost to the other process.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from tests.faults.wire import Lost, Reply
 TTL_SECONDS = 600
 SEATS = 30
 UNDER_WAY = 12
-AWAKE_SECONDS = 2.0  # for whatever a process that woke up still has in hand
+AWAKE_SECONDS = 2.0  # for the unfinished work of a resumed process
 _FROZEN_ANSWER_SECONDS = 120.0
 _TRIES = 5
 
@@ -43,7 +43,7 @@ class _Scene:
 
 
 async def _hold(scene: _Scene) -> str:
-    """Granted by the script, and the row that makes it a promise arrives when the epoch is over."""
+    """Frozen between the grant and its journal row, which arrives after the end of the epoch."""
     flight = await scene.crowd.put_flight(SEATS)
     warm = await scene.crowd.hold(flight, api=scene.sleeper)
     scene.sleeper.postgres_link.set_mode(Mode.STALL)
@@ -64,7 +64,7 @@ async def _hold(scene: _Scene) -> str:
 
 
 async def _book(scene: _Scene) -> str:
-    """Inside the transaction; the same holds are then booked at the other process."""
+    """Frozen inside the booking's transaction; the other process then books the same holds."""
     flight = await scene.crowd.put_flight(SEATS)
     replies = await each(range(UNDER_WAY), lambda _: scene.crowd.hold(flight, api=scene.sleeper))
     holds = [reply.json() or {} for reply in replies]
@@ -93,7 +93,7 @@ async def _book(scene: _Scene) -> str:
 
 
 async def _rebuild(scene: _Scene) -> str:
-    """The rebuilder itself, while it loads; whoever gets its lease rebuilds, and the late one opens nothing."""
+    """Frozen while it loads Redis; the next holder of the lease rebuilds, and the late one opens nothing."""
     flight = await scene.crowd.put_flight(SEATS)
     kept = await each(range(UNDER_WAY), lambda _: scene.crowd.hold(flight))
     for _ in range(_TRIES):
@@ -125,7 +125,7 @@ async def _rebuild(scene: _Scene) -> str:
 
 
 async def _relay(scene: _Scene) -> str:
-    """With a batch in hand; the other relay publishes it, and order stays order for who listens."""
+    """A relay frozen with a batch; the other one publishes it, and consumers still see the order."""
     flight = await scene.crowd.put_flight(9_999)
     over = asyncio.Event()
 
@@ -169,7 +169,7 @@ async def _ask_booking(scene: _Scene, held: dict[str, Any]) -> Reply | None:
 
 
 async def _answer(scene: _Scene, path: str, body: dict[str, Any], key: str) -> Reply | None:
-    """Of the sleeper, however long it sleeps."""
+    """The answer of the frozen process, without a time limit."""
     try:
         return await scene.crowd.ask(
             "POST", path, body, key=key, api=scene.sleeper, seconds=_FROZEN_ANSWER_SECONDS

@@ -1,4 +1,4 @@
-"""Redis loses everything with very many holds alive: none is lost, none of their seats is sold again."""
+"""Redis loses its data with very many live holds: none is lost, none of their seats is sold again."""
 
 import asyncio
 import time
@@ -15,20 +15,20 @@ from tests.faults.scenarios.population import OPEN, Population, core_beside, ids
 from tests.faults.stack import Stack, running
 
 TTL_SECONDS = 3600
-READ_TOGETHER = 500
+READ_BATCH = 500
 
 
 async def play(
     folder: Path, *, flights: int, holds: int, over_http: int, booked: int, restart: bool
 ) -> str:
-    """`holds` in all, `over_http` of them asked for over HTTP; `booked` of them are booked after."""
+    """`holds` in total, `over_http` of them placed over HTTP; `booked` of them are booked afterwards."""
     async with running(folder, ttl_seconds=TTL_SECONDS) as stack, core_beside(stack) as core:
         crowd = Crowd(stack, "lost")
         direct = await populate(core, flights, holds - over_http, reserved=over_http)
         asked = await each(range(over_http), lambda n: _hold(crowd, direct, n))
         probed = await crowd.put_flight(9)
 
-        meanwhile = asyncio.create_task(_book_until_told(crowd, asked[: over_http // 4]))
+        meanwhile = asyncio.create_task(_book_until_answered(crowd, asked[: over_http // 4]))
         began = time.monotonic()
         await (_restart_empty(stack) if restart else _flush(stack))
         gone = time.monotonic() - began
@@ -62,13 +62,13 @@ async def _hold(crowd: Crowd, population: Population, number: int) -> dict[str, 
     return reply.json() or {}
 
 
-async def _book_until_told(crowd: Crowd, held: list[dict[str, Any]]) -> list[str]:
+async def _book_until_answered(crowd: Crowd, held: list[dict[str, Any]]) -> list[str]:
     async def book(one: dict[str, Any]) -> str:
         reply = await crowd.book(one)
         assert reply.status == 201, reply.body
         return str(one["id"])
 
-    return await each(held, book, at_once=4)
+    return await each(held, book, concurrently=4)
 
 
 async def _flush(stack: Stack) -> None:
@@ -83,8 +83,8 @@ async def _restart_empty(stack: Stack) -> None:
 
 
 async def _assert_live(stack: Stack, core: Core, hold_ids: set[str]) -> None:
-    """Both stores say so, of each."""
-    for some in parts(sorted(hold_ids), READ_TOGETHER):
+    """Check that each hold is live in both stores."""
+    for some in parts(sorted(hold_ids), READ_BATCH):
         named = [HoldId(hold_id) for hold_id in some]
 
         async def read_memos(life: Life, named: list[HoldId] = named) -> set[MemoState]:
@@ -95,7 +95,7 @@ async def _assert_live(stack: Stack, core: Core, hold_ids: set[str]) -> None:
 
 
 async def _fill(crowd: Crowd, flight_id: str) -> int:
-    """Others take what is open, and nothing more is."""
+    """Hold all open seats; returns their number, after a check that none is left."""
     taken = await crowd.hold(flight_id, OPEN, tenant="rival")
     assert taken.status == 201, taken.body
     refused = await crowd.hold(flight_id, 1, tenant="rival")

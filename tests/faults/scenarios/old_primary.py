@@ -1,6 +1,6 @@
-"""A replica takes over, and the old primary goes on serving half of the processes, which know of nothing.
+"""A replica takes over, while the old primary still serves half of the processes, which do not notice it.
 
-The epoch moves with the replica. What the old primary grants is acknowledged to nobody.
+The replica has a new epoch. No grant of the old primary is acknowledged.
 """
 
 import asyncio
@@ -17,9 +17,9 @@ from tests.faults.stores import Persistence, Store
 from tests.faults.wire import Lost
 
 TTL_SECONDS = 600
-SEATS = 1  # of each flight: both processes are asked for the same one at the same time
+SEATS = 1  # of each flight: both processes get requests for the same one
 FLIGHTS_A_SECOND = 20
-CALLERS = 8  # a process
+CALLERS = 8  # for each process
 _SYNCED_SECONDS = 15.0
 
 
@@ -74,7 +74,7 @@ async def play(folder: Path, *, seconds: float, flights: int) -> str:
             await replica.stop()
     refused = answers[left_behind.called].not_now
     return (
-        f"An old primary went on serving one of two processes for {seconds:.0f} s: "
+        f"An old primary still served one of two processes for {seconds:.0f} s: "
         f"{len(acknowledged)} holds acknowledged in all, {len(late)} by that process after the new epoch had "
         f"opened, of which 0 without a journal row; it answered 'not now' {refused} times; "
         f"{epochs} epochs; seats sold twice 0"
@@ -120,7 +120,7 @@ async def _epoch(stack: Stack) -> int:
 
 
 async def _when_beyond(stack: Stack, epoch: int) -> float:
-    """By time.monotonic: no earlier than a later epoch was open to bookings."""
+    """The time.monotonic at which a later epoch is known to be open for bookings."""
     async with stack.watcher() as connection, asyncio.timeout(30):
         while True:
             row = await connection.fetchrow("SELECT epoch, mode FROM redis_epoch")

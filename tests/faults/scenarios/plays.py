@@ -1,4 +1,4 @@
-"""Which scenarios there are, and their two sizes: for every run of the tests, and as they are reported."""
+"""The scenarios, each in two sizes: small for the tests, and full as reported."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ Play = Callable[[Path], Awaitable[str]]
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """Each play answers its figures, or raises AssertionError with what was lost."""
+    """A scenario; its functions return the figures, or raise AssertionError with the loss."""
 
     summary: str
     small: Play

@@ -1,7 +1,7 @@
 """Flights by the thousand and holds by the hundred thousand, really in both stores.
 
-Holds over HTTP cost milliseconds each. What is made here goes the same way without the web: the script
-grants each, and the journal's own statement writes it, under the same epoch.
+A hold over HTTP costs milliseconds. These are made in the same way without HTTP: the script grants each, and
+the journal's statement writes it, under the same epoch.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -23,8 +23,8 @@ from tests.builders.flights import cabin, flight
 from tests.faults.scenarios.crowd import each, parts
 from tests.faults.stack import Stack
 
-OPEN = 3  # seats of each flight that nobody holds
-_WRITTEN_TOGETHER = 500
+OPEN = 3  # free seats of each flight
+_WRITE_BATCH = 500
 _ONE = PassengerCounts(1)
 _DEMO = TenantId("demo")
 
@@ -56,10 +56,10 @@ async def populate(core: Core, flights: int, holds: int, *, reserved: int) -> Po
         await core.database.run_in_transaction(partial(insert, flights=part))
         async with core.database.reading() as session:
             rows = await read_rows(session, [one.flight_id for one in part])
-        for some in parts(rows, _WRITTEN_TOGETHER):
+        for some in parts(rows, _WRITE_BATCH):
             await core.availability.apply(some)
     held: list[JournalEntry] = []
-    for numbers in parts(range(holds), _WRITTEN_TOGETHER):
+    for numbers in parts(range(holds), _WRITE_BATCH):
         held += await _held(core, on_sale, numbers)
     return Population([one.flight_id for one in on_sale], held)
 
@@ -93,7 +93,7 @@ async def _held(core: Core, on_sale: list[Flight], numbers: Sequence[int]) -> li
             first_expires_at=granted.expires_at,
         )
 
-    promises = await each(numbers, grant, at_once=64)
+    promises = await each(numbers, grant, concurrently=64)
     written = await core.database.run_statement(lambda session: journal.append(session, promises))
     assert len(written) == len(promises)
     return promises

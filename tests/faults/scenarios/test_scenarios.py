@@ -1,4 +1,4 @@
-"""Each great loss, at a size for every run; `make faults SCENARIO=…` plays them as they are reported."""
+"""Each scenario at its small size; `make faults SCENARIO=…` runs them at full size."""
 
 import tempfile
 from pathlib import Path

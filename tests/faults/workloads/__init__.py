@@ -1,4 +1,4 @@
-"""What clients do while something fails: eight ways of wanting the same seats at the same time."""
+"""The workloads: eight ways in which clients compete for the same seats."""
 
 from tests.faults.workloads.base import Workload
 from tests.faults.workloads.boundary import ConfirmAgainstExpiry, ExpireAndRehold

@@ -1,4 +1,4 @@
-"""What a workload is: flights of its own, and clients that want something from them at the same time."""
+"""The base of all workloads: flights of its own, and clients that compete for them."""
 
 import time
 from datetime import datetime
@@ -15,7 +15,7 @@ class Workload:
 
     name: ClassVar[str]
     summary: ClassVar[str]  # in one line
-    crowd: ClassVar[int] = 1  # clients for each that is meant; more where they mostly wait
+    crowd: ClassVar[int] = 1  # factor for the number of clients; more if they mostly wait
 
     def __init__(self, scene: Scene, clients: int) -> None:
         self.scene = scene
@@ -37,7 +37,7 @@ def seconds_until(instant: str) -> float:
 
 
 async def look(client: Client, held: Json, flight_id: str) -> None:
-    """Somebody looks at what there is; now and then somebody who may not."""
+    """A client reads what exists; sometimes one of another tenant, who may not."""
     what = client.chance.random()
     if what < 0.4:
         await client.get_hold(held["id"])

@@ -1,15 +1,15 @@
-"""The moment at which a hold runs out: its seat goes to the first who asks from then on, to none before."""
+"""The time at which a hold expires: its seat goes to the first later request, and to no earlier one."""
 
 import asyncio
 
 from tests.faults.history import Operation
-from tests.faults.scene import Client, answered, together
+from tests.faults.scene import Client, answered, run_clients
 from tests.faults.workloads.base import ONE_SEAT, Workload, seconds_until
 
 
 class ExpireAndRehold(Workload):
     name = "rehold"
-    summary = "holds run out, and others ask for the seat around the very moment"
+    summary = "holds expire, and others request the seat around the time of expiry"
     crowd = 3
 
     async def prepare(self) -> None:
@@ -17,7 +17,7 @@ class ExpireAndRehold(Workload):
         self._ends = dict.fromkeys(self._flights, "")
 
     async def run(self) -> None:
-        await together(self.scene, self._wait_and_ask, self.clients)
+        await run_clients(self.scene, self._wait_and_ask, self.clients)
 
     async def _wait_and_ask(self, client: Client) -> None:
         flight_id = client.chance.choice(self._flights)
@@ -40,14 +40,14 @@ class ExpireAndRehold(Workload):
 
 class ConfirmAgainstExpiry(Workload):
     name = "confirm-expiry"
-    summary = "a hold is booked around the very moment it runs out, while others want its seat"
+    summary = "a hold is booked around the time it expires, while others request its seat"
     crowd = 3
 
     async def prepare(self) -> None:
         self._flights = await self.put(ONE_SEAT, max(3, self.clients // 2))
 
     async def run(self) -> None:
-        await together(self.scene, self._race, self.clients)
+        await run_clients(self.scene, self._race, self.clients)
 
     async def _race(self, client: Client) -> None:
         flight_id = client.chance.choice(self._flights)

@@ -1,7 +1,7 @@
 """Itineraries of several flights in every order: all or nothing, and never a deadlock."""
 
 from tests.builders.wire import Classes
-from tests.faults.scene import Client, answered, together
+from tests.faults.scene import Client, answered, run_clients
 from tests.faults.workloads.base import Workload, look
 
 _CLASSES: Classes = (("Y", 9, "129900"), ("M", 5, "89900"))
@@ -9,13 +9,15 @@ _CLASSES: Classes = (("Y", 9, "129900"), ("M", 5, "89900"))
 
 class CrossingItineraries(Workload):
     name = "crossing"
-    summary = "holds of two to four flights in every order, booked, cancelled, released or left"
+    summary = (
+        "holds of two to four flights in every order, booked, cancelled, released or left to expire"
+    )
 
     async def prepare(self) -> None:
         self._flights = await self.put(_CLASSES, 5)
 
     async def run(self) -> None:
-        await together(self.scene, self._travel, self.clients)
+        await run_clients(self.scene, self._travel, self.clients)
 
     async def _travel(self, client: Client) -> None:
         flights = client.chance.sample(self._flights, client.chance.choice((2, 2, 3, 4)))

@@ -1,20 +1,20 @@
-"""The last seat: everybody wants the same one, and whoever gets it does something else with it."""
+"""The last seat: all clients request the same one, and the one that gets it books, releases or leaves it."""
 
 import asyncio
 
-from tests.faults.scene import Client, answered, together
+from tests.faults.scene import Client, answered, run_clients
 from tests.faults.workloads.base import ONE_SEAT, Workload, look
 
 
 class LastSeatDuel(Workload):
     name = "duel"
-    summary = "many clients for one seat a flight: booked, cancelled, released or left to run out"
+    summary = "many clients for one seat of a flight: booked, cancelled, released or left to expire"
 
     async def prepare(self) -> None:
         self._flights = await self.put(ONE_SEAT, max(2, self.clients // 4))
 
     async def run(self) -> None:
-        await together(self.scene, self._fight, self.clients)
+        await run_clients(self.scene, self._fight, self.clients)
 
     async def _fight(self, client: Client) -> None:
         flight_id = client.chance.choice(self._flights)

@@ -1,9 +1,9 @@
-"""One hold or booking, and several things done to it at once."""
+"""Concurrent requests for one hold or booking."""
 
 import asyncio
 
 from tests.builders.wire import Classes
-from tests.faults.scene import Client, answered, together
+from tests.faults.scene import Client, answered, run_clients
 from tests.faults.workloads.base import Workload, look
 
 _CLASSES: Classes = (("Y", 6, "129900"), ("M", 4, "89900"))
@@ -18,7 +18,7 @@ class ReleaseAgainstConfirm(Workload):
         self._flights = await self.put(_CLASSES, 3)
 
     async def run(self) -> None:
-        await together(self.scene, self._race, self.clients)
+        await run_clients(self.scene, self._race, self.clients)
 
     async def _race(self, client: Client) -> None:
         flight_id = client.chance.choice(self._flights)
@@ -38,7 +38,7 @@ class ReleaseAgainstConfirm(Workload):
                 [extend, release],
             )
         )
-        done = await client.at_once(rivals)
+        done = await client.concurrently(rivals)
         for one in done:
             booked = answered(one) if one.kind == "book" else None
             if booked is not None:
@@ -48,18 +48,18 @@ class ReleaseAgainstConfirm(Workload):
 
 class RetryStorm(Workload):
     name = "storm"
-    summary = "every request is delivered four times at once, to all processes, with one key"
+    summary = "every request is delivered four times concurrently, to all processes, with one key"
 
     async def prepare(self) -> None:
         self._flights = await self.put(_CLASSES, 3)
 
     async def run(self) -> None:
-        await together(self.scene, self._repeat, max(2, self.clients // 2))
+        await run_clients(self.scene, self._repeat, max(2, self.clients // 2))
 
     async def _repeat(self, client: Client) -> None:
         flight_id = client.chance.choice(self._flights)
         request = client.hold_request((flight_id, client.chance.choice("YM")))
-        answers = [answered(one) for one in await client.at_once([request] * _DELIVERIES)]
+        answers = [answered(one) for one in await client.concurrently([request] * _DELIVERIES)]
         held = next((one for one in answers if one is not None), None)
         if held is None:
             await asyncio.sleep(client.chance.uniform(0.0, 0.05))
@@ -69,17 +69,17 @@ class RetryStorm(Workload):
             await client.settle(request)
             return
         order = client.book_request(held)
-        sold = [answered(one) for one in await client.at_once([order] * _DELIVERIES)]
+        sold = [answered(one) for one in await client.concurrently([order] * _DELIVERIES)]
         booked = next((one for one in sold if one is not None), None)
         if booked is not None:
             ending = client.cancel_request(booked["id"])
-            await client.at_once([ending] * _DELIVERIES)
+            await client.concurrently([ending] * _DELIVERIES)
             await client.settle(order)
 
 
 class CancelAndRebook(Workload):
     name = "rebook"
-    summary = "bookings are cancelled and made again while limits move and the relay tells of it"
+    summary = "bookings are cancelled and made again while limits change and the relay publishes it"
 
     async def prepare(self) -> None:
         self._flights = await self.put(_CLASSES, 3)
@@ -87,7 +87,7 @@ class CancelAndRebook(Workload):
 
     async def run(self) -> None:
         await asyncio.gather(
-            together(self.scene, self._rebook, self.clients - 1), self._move_limits()
+            run_clients(self.scene, self._rebook, self.clients - 1), self._move_limits()
         )
 
     async def _rebook(self, client: Client) -> None:
@@ -107,14 +107,14 @@ class CancelAndRebook(Workload):
             await self._read_on(client)
 
     async def _read_on(self, client: Client) -> None:
-        """The partner's facts, from where its clients had come."""
+        """Read the partner's facts, from its cursor on."""
         cursor = self._cursors.get(client.tenant)
         page = answered(await client.events("?limit=50" + (f"&after={cursor}" if cursor else "")))
         if page is not None and page["meta"]["after"] is not None:
             self._cursors[client.tenant] = page["meta"]["after"]
 
     async def _move_limits(self) -> None:
-        """Down and up again, as revenue management does: what is held or sold stays."""
+        """Lower and raise limits, as revenue management does: holds and bookings stay."""
         ops = self.scene.client("ops")
         while self.scene.is_on:
             await asyncio.sleep(ops.chance.uniform(0.1, 0.4))

@@ -1,9 +1,9 @@
-"""A flash sale: a flight that is gone in seconds, in two nested classes, to parties of one to four."""
+"""A flash sale: a flight sells out in seconds, in two nested classes, to parties of one to four."""
 
 import asyncio
 
 from tests.builders.wire import Classes
-from tests.faults.scene import Client, answered, together
+from tests.faults.scene import Client, answered, run_clients
 from tests.faults.workloads.base import Workload, look
 
 _CLASSES: Classes = (("Y", 40, "129900"), ("M", 25, "89900"))
@@ -12,7 +12,7 @@ _REFUSED_IN_A_ROW = 12  # then it is sold out, and the next flight goes on sale
 
 class FlashSale(Workload):
     name = "sale"
-    summary = "all at one flight until it is sold out, then at the next"
+    summary = "all clients buy one flight until it is sold out, then the next"
 
     async def prepare(self) -> None:
         (self._flight,) = await self.put(_CLASSES)
@@ -20,7 +20,7 @@ class FlashSale(Workload):
         self._opening = asyncio.Lock()
 
     async def run(self) -> None:
-        await together(self.scene, self._buy, self.clients)
+        await run_clients(self.scene, self._buy, self.clients)
 
     async def _buy(self, client: Client) -> None:
         flight_id = self._flight
