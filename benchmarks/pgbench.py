@@ -23,7 +23,7 @@ from app.booking.sale import Order, Sales
 from app.clock import utc_now
 from app.dev.postgres import embedded_binaries
 from app.hold.model import JournalEntry
-from app.hold.pinning import Claim
+from app.hold.pinning import PinProof
 from app.idempotency.model import IdempotencyKey
 from app.ids import HoldId, booking_id, event_id
 from app.wiring import build_core
@@ -43,7 +43,7 @@ class Recorded:
     """What one booking sent: each statement with its values as texts."""
 
     statements: Sequence[tuple[str, Sequence[str]]]
-    promise: JournalEntry
+    entry: JournalEntry
     locator: str
     key: str
 
@@ -64,21 +64,19 @@ async def record(stage: Stage, number: int) -> Recorded:
 
     core = build_core(stage.database_url, stage.valkey.url, hold_ttl=_TTL)
     try:
-        promise = await core.journal.read(seeding.hold_id_of(number))
-        assert promise is not None, "it was seeded"
+        entry = await core.journal.read(seeding.hold_id_of(number))
+        assert entry is not None, "it was seeded"
         key, locator = "bench-key-00000000", _locator(number)
         sales = Sales(core.database, core.pins, utc_now, lambda: locator)
-        order = Order(
-            promise.tenant_id, _request(promise), IdempotencyKey(key, "0" * 64), promise, None
-        )
+        order = Order(entry.tenant_id, _request(entry), IdempotencyKey(key, "0" * 64), entry, None)
         event.listen(Engine, "before_cursor_execute", note)
         try:
-            await sales.sell(order, Claim(promise.hold_id, promise.epoch, promise.fence))
+            await sales.sell(order, PinProof(entry.hold_id, entry.epoch, entry.fence))
         finally:
             event.remove(Engine, "before_cursor_execute", note)
     finally:
         await core.close()
-    return Recorded(statements, promise, locator, key)
+    return Recorded(statements, entry, locator, key)
 
 
 async def prepare(connection: asyncpg.Connection, recorded: Recorded, holds: range) -> None:
@@ -145,7 +143,7 @@ async def play(stage: Stage, path: Path, transactions: int) -> Played:
 def _values_of(
     recorded: Recorded, holds: range, flights: dict[str, tuple[str, str]]
 ) -> Iterator[tuple[Any, ...]]:
-    first = recorded.promise
+    first = recorded.entry
     was = _names(first.hold_id, recorded.key, recorded.locator)
     was_flights = tuple(line.flight_id for line in first.lines)
     pattern = re.compile("|".join(map(re.escape, (*was, *was_flights))))
@@ -174,12 +172,12 @@ def _locator(number: int) -> str:
     return letters
 
 
-def _request(promise: JournalEntry) -> BookingRequest:
+def _request(entry: JournalEntry) -> BookingRequest:
     return BookingRequest(
-        promise.hold_id,
+        entry.hold_id,
         (Passenger("ADT", "Ana", "Perez", date(1990, 4, 2)),),
         Contact("ana@example.com", "+56912345678"),
-        Payment("pay-8c1f", promise.price.total),
+        Payment("pay-8c1f", entry.price.total),
         None,
     )
 

@@ -16,7 +16,7 @@ from app.concurrency.coalescer import Coalescer, SplitBatch, batch_or_each
 from app.errors import IdempotencyKeyReused, NotFound
 from app.hold.availability import LiveAvailability
 from app.idempotency import store as idempotency
-from app.idempotency.model import Answered, Claim, IdempotencyKey
+from app.idempotency.model import Answered, IdempotencyKey, NewRecord
 from app.ids import BookingId, TenantId
 from app.inventory import store as inventory_store
 from app.inventory.model import InventoryRow, rows_of
@@ -82,10 +82,12 @@ class Cancellation:
         self, session: WriteSession, wishes: Sequence[_Wish]
     ) -> list[_Cancelled]:
         now = self._clock()
-        claims = [Claim(w.tenant_id, w.key, w.booking_id, {}) for w in wishes if w.key is not None]
+        claims = [
+            NewRecord(w.tenant_id, w.key, w.booking_id, {}) for w in wishes if w.key is not None
+        ]
         asked = [(wish.tenant_id, wish.booking_id) for wish in wishes]
         await session.execute(SHORT_LOCK_TIMEOUT)
-        if claims and not await idempotency.claim_all(session, ROUTE, claims, now):
+        if claims and not await idempotency.insert_all(session, ROUTE, claims, now):
             raise SplitBatch
         if len(await store.cancel(session, asked, now)) < len(wishes):
             raise SplitBatch
@@ -121,7 +123,7 @@ class Cancellation:
         now = self._clock()
         record = None
         if wish.key is not None:
-            record = await idempotency.claim(
+            record = await idempotency.insert_or_find(
                 session, wish.tenant_id, ROUTE, wish.key, wish.booking_id, {}, now
             )
             if record is not None and record.subject_id != wish.booking_id:

@@ -15,14 +15,12 @@ from app.booking.errors import DuplicateBooking
 from app.booking.lookup import Lookup, Question
 from app.booking.model import Booking, BookingRequest, BookingStatus
 from app.booking.sale import (
-    BOOKED,
     ROUTE,
     BookedByAnother,
     FenceMoved,
     Order,
     PinOfEarlierEpoch,
     Sales,
-    refusal_of,
 )
 from app.clock import Clock
 from app.concurrency.background import Background
@@ -34,10 +32,10 @@ from app.errors import (
     IdempotencyKeyReused,
     ValidationFailed,
 )
-from app.hold.errors import HoldNotActive, NotForSale, no_such_hold
-from app.hold.pinning import Claim, Claims
+from app.hold.errors import BOOKED, HoldNotActive, NotForSale, no_such_hold, refusal_of
+from app.hold.pinning import PinProof, Pins
 from app.idempotency import store as idempotency
-from app.idempotency.model import Answered, IdempotencyKey, Record
+from app.idempotency.model import Answered, IdempotencyKey, IdempotencyRecord
 from app.ids import BookingId, HoldId, TenantId
 from app.storage.database import Database
 from app.storage.transaction import OutcomeUnknown
@@ -51,14 +49,14 @@ class Confirmation:
     def __init__(
         self,
         database: Database,
-        claims: Claims,
+        pins: Pins,
         background: Background,
         clock: Clock,
         sales: Sales,
         lookup: Lookup,
     ) -> None:
         self._database = database
-        self._claims = claims
+        self._pins = pins
         self._background = background
         self._clock = clock
         self._sales = sales
@@ -85,40 +83,40 @@ class Confirmation:
         self, tenant_id: TenantId, request: BookingRequest, key: IdempotencyKey
     ) -> Booking | Order:
         """What was answered to this key before, or else what the request is judged by."""
-        known = await self._lookup.ask(
+        known = await self._lookup.submit(
             Question(tenant_id, key, request.hold_id, request.client_reference)
         )
         if known.record is not None:
             return await self.replay(tenant_id, key, known.record)
-        promise = known.promise
-        if promise is None or promise.tenant_id != tenant_id:
+        entry = known.entry
+        if entry is None or entry.tenant_id != tenant_id:
             raise no_such_hold()
-        return Order(tenant_id, request, key, promise, known.duplicate_of)
+        return Order(tenant_id, request, key, entry, known.duplicate_of)
 
     def _judge(self, order: Order) -> None:
         """What can be said without asking Redis: the content first, then the state."""
-        promise, now = order.promise, self._clock()
-        rules.check(order.request, promise.passengers, promise.price, promise.segments, now)
+        entry, now = order.entry, self._clock()
+        rules.check(order.request, entry.passengers, entry.price, entry.segments, now)
         if order.duplicate_of is not None:
             raise DuplicateBooking(order.duplicate_of)
-        refusal = refusal_of(promise.state)
+        refusal = refusal_of(entry.state)
         if refusal is not None:
             raise refusal
-        for segment in promise.segments:
+        for segment in entry.segments:
             if segment.departing_at.utc <= now:
                 raise NotForSale(f"Flight {segment.carrier}{segment.flight_number} has departed.")
 
     async def _claim_and_book(self, order: Order) -> Answered[Booking]:
-        hold_id = order.promise.hold_id
+        hold_id = order.entry.hold_id
         waits = 0
         for attempt in range(1, TRIES_MAX + 1):
-            claim = await self._pin(hold_id)
+            proof = await self._pin(hold_id)
             try:
-                return await self._book(order, claim)
+                return await self._book(order, proof)
             except BookedByAnother:  # who finishes the hold
                 raise HoldNotActive(BOOKED) from None
             except FenceMoved:
-                await self._claims.settle(hold_id)
+                await self._pins.settle(hold_id)
             except PinOfEarlierEpoch:
                 await asyncio.sleep(EPOCH_PAUSE_SECONDS * attempt)
             except OutcomeUnknown:
@@ -133,30 +131,30 @@ class Confirmation:
         await self._settle_later(hold_id)
         raise HoldStoreUnavailable
 
-    async def _pin(self, hold_id: HoldId) -> Claim:
+    async def _pin(self, hold_id: HoldId) -> PinProof:
         try:
-            return await self._claims.pin(hold_id)
+            return await self._pins.pin(hold_id)
         except HoldStoreUnavailable:  # an answer that was lost may have been a pin
             await self._settle_later(hold_id)
             raise
 
-    async def _book(self, order: Order, claim: Claim) -> Answered[Booking]:
-        sold = await self._sales.sell(order, claim)
+    async def _book(self, order: Order, proof: PinProof) -> Answered[Booking]:
+        sold = await self._sales.sell(order, proof)
         if sold is None:
             first = await self._first_answer(order)
             assert first is not None, "its record was there a moment ago"
             return Answered(first, replayed=True)
         booking, rows = sold
-        await self._background.start("finish_hold", self._claims.finish(booking.hold_id, rows))
+        await self._background.start("finish_hold", self._pins.finish(booking.hold_id, rows))
         return Answered(booking)
 
     async def _find_out(self, order: Order) -> Answered[Booking]:
         """COMMIT got no answer: settling waits for it, and then the journal and the record say."""
         with suppress(DomainError):
-            await self._claims.settle(order.promise.hold_id)
+            await self._pins.settle(order.entry.hold_id)
         booking = await self._first_answer(order)
         if booking is None:
-            await self._settle_later(order.promise.hold_id)
+            await self._settle_later(order.entry.hold_id)
             raise DatabaseUnavailable
         return Answered(booking)
 
@@ -167,7 +165,9 @@ class Confirmation:
             return None
         return await self.replay(order.tenant_id, order.key, record)
 
-    async def replay(self, tenant_id: TenantId, key: IdempotencyKey, record: Record) -> Booking:
+    async def replay(
+        self, tenant_id: TenantId, key: IdempotencyKey, record: IdempotencyRecord
+    ) -> Booking:
         """The first answer to this key; raises IdempotencyKeyReused where it was for another request."""
         if record.request_hash != key.request_hash:
             raise IdempotencyKeyReused
@@ -177,7 +177,7 @@ class Confirmation:
         return _first_told(booking)
 
     async def _settle_later(self, hold_id: HoldId) -> None:
-        await self._background.start("settle_hold", self._claims.settle(hold_id))
+        await self._background.start("settle_hold", self._pins.settle(hold_id))
 
 
 def _first_told(booking: Booking) -> Booking:

@@ -19,14 +19,11 @@ from app.booking.model import Booking, BookingRequest, BookingStatus, DrawLocato
 from app.booking.store import NewBooking
 from app.clock import Clock
 from app.concurrency.coalescer import Coalescer, SplitBatch, batch_or_each
-from app.errors import DomainError
-from app.hold.errors import HoldExpired, HoldNotActive, SoldOut, no_such_hold
-from app.hold.journal import store as journal
+from app.hold.errors import SoldOut, refusal_of
 from app.hold.model import JournalEntry, JournalState
-from app.hold.pinning import Claim, Claims
-from app.idempotency import model as keys
+from app.hold.pinning import PinProof, Pins, read_entries
 from app.idempotency import store as idempotency
-from app.idempotency.model import IdempotencyKey
+from app.idempotency.model import IdempotencyKey, NewRecord
 from app.ids import BookingId, TenantId, booking_id
 from app.inventory import store as inventory_store
 from app.inventory.model import InventoryRow, SeatLine, rows_of
@@ -39,7 +36,6 @@ _log = structlog.get_logger(__name__)
 ROUTE: Final = "bookings.confirm"
 BATCH_MAX: Final = 32  # one transaction's bookings
 LOCATOR_DRAWS_MAX: Final = 64
-BOOKED: Final = "The hold has become a booking."
 
 OVERSELLS_STOPPED = Counter(
     "holdfast_oversells_stopped",
@@ -66,7 +62,7 @@ class Order:
     tenant_id: TenantId
     request: BookingRequest
     key: IdempotencyKey
-    promise: JournalEntry
+    entry: JournalEntry
     duplicate_of: BookingId | None  # a booking with the request's client_reference
 
 
@@ -75,7 +71,7 @@ class Sale:
     """An order, and the grip on its hold."""
 
     order: Order
-    claim: Claim
+    proof: PinProof
 
 
 Sold = tuple[Booking, list[InventoryRow]]
@@ -86,29 +82,29 @@ class Sales:
     def __init__(
         self,
         database: Database,
-        claims: Claims,
+        pins: Pins,
         clock: Clock,
         draw_locator: DrawLocator,
         *,
         batch_max: int = BATCH_MAX,
     ) -> None:
         self._database = database
-        self._claims = claims
+        self._pins = pins
         self._clock = clock
         self._draw_locator = draw_locator
         self._sales: Coalescer[Sale, Sold | None] = Coalescer(
             self._sell,
-            key=lambda sale: sale.claim.hold_id,
+            key=lambda sale: sale.proof.hold_id,
             batch_max=min(batch_max, BATCH_MAX),
         )
 
-    async def sell(self, order: Order, claim: Claim) -> Sold | None:
+    async def sell(self, order: Order, proof: PinProof) -> Sold | None:
         """None: the key has its answer.
 
         Raises BookedByAnother, FenceMoved, PinOfEarlierEpoch, OutcomeUnknown, and what a booking is
         refused for.
         """
-        return await self._sales.submit(Sale(order, claim))
+        return await self._sales.submit(Sale(order, proof))
 
     async def _sell(
         self, sales: Sequence[Sale]
@@ -128,39 +124,37 @@ class Sales:
         )
 
     async def _sell_in_one(self, session: WriteSession, sales: Sequence[Sale]) -> list[Sold]:
-        if len({sale.claim.epoch for sale in sales}) > 1:
+        if len({sale.proof.epoch for sale in sales}) > 1:
             raise SplitBatch
         await session.execute(SHORT_LOCK_TIMEOUT)
-        claimed = [
-            keys.Claim(sale.order.tenant_id, sale.order.key, booking_id(sale.claim.hold_id), {})
+        records = [
+            NewRecord(sale.order.tenant_id, sale.order.key, booking_id(sale.proof.hold_id), {})
             for sale in sales
         ]
-        if not await idempotency.claim_all(session, ROUTE, claimed, self._clock()):
+        if not await idempotency.insert_all(session, ROUTE, records, self._clock()):
             raise SplitBatch
-        return await self._sell_claimed(session, sales)
+        return await self._sell_recorded(session, sales)
 
     async def _sell_by_itself(self, session: WriteSession, sale: Sale) -> Sold | None:
-        order, subject = sale.order, booking_id(sale.claim.hold_id)
-        record = await idempotency.claim(
+        order, subject = sale.order, booking_id(sale.proof.hold_id)
+        record = await idempotency.insert_or_find(
             session, order.tenant_id, ROUTE, order.key, subject, {}, self._clock()
         )
         if record is not None:
             return None
-        (sold,) = await self._sell_claimed(session, [sale])
+        (sold,) = await self._sell_recorded(session, [sale])
         return sold
 
-    async def _sell_claimed(self, session: WriteSession, sales: Sequence[Sale]) -> list[Sold]:
+    async def _sell_recorded(self, session: WriteSession, sales: Sequence[Sale]) -> list[Sold]:
         """All of one epoch. Locks in the one order: epoch, journal, booking, inventory."""
-        if not await self._claims.prove(session, sales[0].claim):
+        if not await self._pins.prove(session, sales[0].proof):
             raise PinOfEarlierEpoch
-        won = await journal.confirm(
-            session, {sale.claim.hold_id: sale.claim.fence for sale in sales}
-        )
+        won = await self._pins.confirm(session, [sale.proof for sale in sales])
         for sale in sales:
-            if sale.claim.hold_id not in won:
-                raise await _why_not(session, sale.claim)
+            if sale.proof.hold_id not in won:
+                raise await _why_not(session, sale.proof)
         bookings = await self._add_bookings(session, sales)
-        lines = [line for sale in sales for line in sale.order.promise.lines]
+        lines = [line for sale in sales for line in sale.order.entry.lines]
         rows = await inventory_store.sell(session, lines)
         if isinstance(rows, SeatLine):
             raise _oversell_stopped(sales, rows)
@@ -170,7 +164,7 @@ class Sales:
         )
         await outbox.append(session, *facts)
         return [
-            (booking, rows_of(sale.order.promise.lines, rows))
+            (booking, rows_of(sale.order.entry.lines, rows))
             for sale, booking in zip(sales, bookings, strict=True)
         ]
 
@@ -178,7 +172,7 @@ class Sales:
         bookings = [self._booking(sale.order) for sale in sales]
         for _ in range(LOCATOR_DRAWS_MAX):
             new = [
-                NewBooking(sale.order.tenant_id, booking, sale.order.promise.lines)
+                NewBooking(sale.order.tenant_id, booking, sale.order.entry.lines)
                 for sale, booking in zip(sales, bookings, strict=True)
             ]
             if len(await store.add(session, new)) == len(sales):
@@ -190,45 +184,29 @@ class Sales:
         raise AssertionError("no free record locator in so many draws")
 
     def _booking(self, order: Order) -> Booking:
-        promise, request = order.promise, order.request
+        entry, request = order.entry, order.request
         return Booking(
-            booking_id=booking_id(promise.hold_id),
+            booking_id=booking_id(entry.hold_id),
             record_locator=self._draw_locator(),
             status=BookingStatus.CONFIRMED,
-            hold_id=promise.hold_id,
-            segments=promise.segments,
+            hold_id=entry.hold_id,
+            segments=entry.segments,
             passengers=request.passengers,
             contact=request.contact,
             payment=request.payment,
-            price=promise.price,
+            price=entry.price,
             client_reference=request.client_reference,
             created_at=self._clock(),
         )
 
 
-def refusal_of(state: JournalState) -> DomainError | None:
-    """Why a hold in this state cannot be booked; None where it can."""
-    match state:
-        case JournalState.HELD:
-            return None
-        case JournalState.CONFIRMED:
-            return HoldNotActive(BOOKED)
-        case JournalState.RELEASED:
-            return HoldNotActive("The hold was released.")
-        case JournalState.EXPIRED:
-            return HoldExpired()
-        case JournalState.ABORTED:
-            return no_such_hold()
-
-
-async def _why_not(session: WriteSession, claim: Claim) -> Exception:
+async def _why_not(session: WriteSession, proof: PinProof) -> Exception:
     """Why the journal row was not HELD with our fence: read after whoever held it has ended."""
-    promise = await journal.read(session, claim.hold_id)
-    if promise is None:
-        return no_such_hold()
-    if promise.state is JournalState.CONFIRMED:
+    entry = (await read_entries(session, [proof.hold_id])).get(proof.hold_id)
+    state = None if entry is None else entry.state
+    if state is JournalState.CONFIRMED:
         return BookedByAnother()
-    return refusal_of(promise.state) or FenceMoved()
+    return refusal_of(state) or FenceMoved()
 
 
 async def _refuse_duplicate(session: WriteSession, order: Order) -> None:
@@ -244,18 +222,18 @@ def _oversell_stopped(sales: Sequence[Sale], line: SeatLine) -> Exception:
     """Of many, one by one will tell whose seats they were."""
     if len(sales) > 1:
         return SplitBatch()
-    promise = sales[0].order.promise
+    entry = sales[0].order.entry
     OVERSELLS_STOPPED.inc()
     _log.error(
         "oversell_stopped",
-        hold_id=promise.hold_id,
+        hold_id=entry.hold_id,
         flight_id=line.flight_id,
         position=line.position,
         count=line.seats,
     )
-    return _seats_gone(promise, line)
+    return _seats_gone(entry, line)
 
 
-def _seats_gone(promise: JournalEntry, line: SeatLine) -> SoldOut:
-    booking_class = promise.segments[promise.lines.index(line)].booking_class
+def _seats_gone(entry: JournalEntry, line: SeatLine) -> SoldOut:
+    booking_class = entry.segments[entry.lines.index(line)].booking_class
     return seats_gone(line, booking_class)

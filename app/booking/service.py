@@ -3,13 +3,13 @@
 from app.booking import store
 from app.booking.cancellation import Cancellation, no_such_booking
 from app.booking.confirmation import Confirmation
-from app.booking.lookup import Lookup
+from app.booking.lookup import lookup_in
 from app.booking.model import Booking, BookingRequest, DrawLocator, draw_locator
 from app.booking.sale import BATCH_MAX, Sales
 from app.clock import Clock
 from app.concurrency.background import Background
 from app.hold.availability import LiveAvailability
-from app.hold.pinning import Claims
+from app.hold.pinning import Pins
 from app.idempotency.model import Answered, IdempotencyKey
 from app.ids import BookingId, TenantId
 from app.storage.database import Database
@@ -19,7 +19,7 @@ class BookingService:
     def __init__(
         self,
         database: Database,
-        claims: Claims,
+        pins: Pins,
         live: LiveAvailability,
         background: Background,
         clock: Clock,
@@ -28,10 +28,10 @@ class BookingService:
         batch_max: int = BATCH_MAX,
     ) -> None:
         self._database = database
-        sales = Sales(database, claims, clock, draw_locator, batch_max=batch_max)
+        sales = Sales(database, pins, clock, draw_locator, batch_max=batch_max)
         self._cancellation = Cancellation(database, live, clock, batch_max=batch_max)
-        lookup = Lookup(database, batch_max=batch_max)
-        self._confirmation = Confirmation(database, claims, background, clock, sales, lookup)
+        lookup = lookup_in(database, batch_max=batch_max)
+        self._confirmation = Confirmation(database, pins, background, clock, sales, lookup)
 
     async def confirm(
         self, tenant_id: TenantId, request: BookingRequest, key: IdempotencyKey

@@ -11,11 +11,12 @@ import structlog
 
 from app.errors import DomainError, HoldStoreUnavailable
 from app.hold.epochs.current import CurrentEpoch
+from app.hold.journal import store as journal
 from app.hold.redis.life import Life
 from app.ids import FlightId
 from app.inventory.model import CabinCounts, CabinName, Flight, InventoryRow
 from app.inventory.store import read_rows
-from app.storage.database import Database
+from app.storage.database import Database, WriteSession
 
 _log = structlog.get_logger(__name__)
 
@@ -101,3 +102,8 @@ class LiveAvailability:
                 _log.warning(
                     "inventory_not_applied", count=len(chunk), error_type=type(error).__name__
                 )
+
+
+async def prove_barrier(session: WriteSession, epoch: int) -> bool:
+    """Whether the epoch in which a write barrier was raised is still open, until the transaction ends."""
+    return await journal.prove_epoch(session, epoch)

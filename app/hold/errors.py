@@ -1,13 +1,15 @@
 """Expected failures of keeping seats."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from app.clock import instant_text
 from app.errors import DomainError, ErrorKind, NotFound, Violation
-from app.hold.model import ClassChoice, Full
+from app.hold.model import ClassChoice, Full, JournalState
 from app.inventory.itinerary import Price
 from app.money import Money
+
+BOOKED: Final = "The hold has become a booking."
 
 
 class SoldOut(DomainError):
@@ -98,6 +100,24 @@ class OfferExpired(DomainError):
 def no_such_hold() -> NotFound:
     """Nor anybody else's: a tenant learns nothing of another's holds."""
     return NotFound("There is no such hold.")
+
+
+def refusal_of(state: JournalState | None) -> DomainError | None:
+    """Why a hold in this state of the journal can be neither booked nor extended; None where it can.
+
+    `state` None: the journal has no such hold.
+    """
+    match state:
+        case JournalState.HELD:
+            return None
+        case JournalState.CONFIRMED:
+            return HoldNotActive(BOOKED)
+        case JournalState.RELEASED:
+            return HoldNotActive("The hold was released.")
+        case JournalState.EXPIRED:
+            return HoldExpired()
+        case JournalState.ABORTED | None:
+            return no_such_hold()
 
 
 def _counted(count: int, noun: str) -> str:

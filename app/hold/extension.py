@@ -18,7 +18,7 @@ from app.hold.journal import store as journal
 from app.hold.model import Extended, Hold, JournalEntry, JournalState
 from app.hold.views import extended_answer, seconds_between
 from app.idempotency import store as idempotency
-from app.idempotency.model import Answered, Claim, IdempotencyKey, Record
+from app.idempotency.model import Answered, IdempotencyKey, IdempotencyRecord, NewRecord
 from app.storage.database import Database, WriteSession
 from app.storage.transaction import SHORT_LOCK_TIMEOUT
 
@@ -29,7 +29,7 @@ ROUTE: Final = "holds.extend"
 class Extension:
     """What Redis granted, in `epoch`."""
 
-    promise: JournalEntry
+    entry: JournalEntry
     epoch: int
     extended: Extended
     key: IdempotencyKey | None
@@ -49,11 +49,11 @@ class Extensions:
         self._clock = clock
         self._extensions: Coalescer[Extension, Answered[Hold]] = Coalescer(
             self._write,
-            key=lambda extension: extension.promise.hold_id,
+            key=lambda extension: extension.entry.hold_id,
             batch_max=batch_max,
         )
 
-    async def promise(self, extension: Extension) -> Answered[Hold]:
+    async def entry(self, extension: Extension) -> Answered[Hold]:
         """Raises ExtensionLimitReached, HoldNotActive, IdempotencyKeyReused, and HoldStoreUnavailable
         where the epoch is over.
         """
@@ -67,10 +67,10 @@ class Extensions:
     async def _write_together(self, extensions: Sequence[Extension]) -> list[Answered[Hold]]:
         epochs = {extension.epoch for extension in extensions}
         claims = [
-            Claim(
-                extension.promise.tenant_id,
+            NewRecord(
+                extension.entry.tenant_id,
                 extension.key,
-                extension.promise.hold_id,
+                extension.entry.hold_id,
                 extension.facts,
             )
             for extension in extensions
@@ -79,7 +79,7 @@ class Extensions:
 
         async def write(session: WriteSession) -> None:
             await session.execute(SHORT_LOCK_TIMEOUT)
-            if claims and not await idempotency.claim_all(session, ROUTE, claims, self._clock()):
+            if claims and not await idempotency.insert_all(session, ROUTE, claims, self._clock()):
                 raise SplitBatch
             if len(epochs) > 1 or not await journal.prove_epoch(session, *epochs):
                 raise SplitBatch
@@ -90,16 +90,16 @@ class Extensions:
         return [_told(extension) for extension in extensions]
 
     async def _write_alone(self, extension: Extension) -> Answered[Hold]:
-        promise, key = extension.promise, extension.key
+        entry, key = extension.entry, extension.key
 
-        async def write(session: WriteSession) -> Record | None:
+        async def write(session: WriteSession) -> IdempotencyRecord | None:
             if key is not None:
-                record = await idempotency.claim(
+                record = await idempotency.insert_or_find(
                     session,
-                    promise.tenant_id,
+                    entry.tenant_id,
                     ROUTE,
                     key,
-                    promise.hold_id,
+                    entry.hold_id,
                     extension.facts,
                     self._clock(),
                 )
@@ -108,29 +108,29 @@ class Extensions:
             if not await journal.prove_epoch(session, extension.epoch):
                 raise HoldStoreUnavailable
             if not await journal.extend(session, _times([extension])):
-                now = await journal.read(session, promise.hold_id)
+                now = await journal.read(session, entry.hold_id)
                 if now is not None and now.state is JournalState.HELD:
                     raise ExtensionLimitReached
                 raise HoldNotActive("The hold ended while it was being extended.")
             return None
 
         record = await self._database.run_in_transaction(write)
-        return _told(extension) if record is None else extended_before(promise, record)
+        return _told(extension) if record is None else extended_before(entry, record)
 
 
-def extended_before(promise: JournalEntry, record: Record) -> Answered[Hold]:
+def extended_before(entry: JournalEntry, record: IdempotencyRecord) -> Answered[Hold]:
     """The first answer again; raises IdempotencyKeyReused where it was about another hold."""
-    if record.subject_id != promise.hold_id:
+    if record.subject_id != entry.hold_id:
         raise IdempotencyKeyReused
     facts: Mapping[str, Any] = record.facts
     expires_at = datetime.fromisoformat(facts["expires_at"])
-    return Answered(extended_answer(promise, expires_at, facts["seconds"]), replayed=True)
+    return Answered(extended_answer(entry, expires_at, facts["seconds"]), replayed=True)
 
 
 def _times(extensions: Sequence[Extension]) -> list[journal.NewEnd]:
     return [
         journal.NewEnd(
-            extension.promise.tenant_id, extension.promise.hold_id, extension.extended.expires_at
+            extension.entry.tenant_id, extension.entry.hold_id, extension.extended.expires_at
         )
         for extension in extensions
     ]
@@ -138,4 +138,4 @@ def _times(extensions: Sequence[Extension]) -> list[journal.NewEnd]:
 
 def _told(extension: Extension) -> Answered[Hold]:
     expires_at = extension.extended.expires_at
-    return Answered(extended_answer(extension.promise, expires_at, extension.seconds))
+    return Answered(extended_answer(extension.entry, expires_at, extension.seconds))

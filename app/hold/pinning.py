@@ -6,13 +6,13 @@ belief that its transaction failed.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from app.errors import HoldStoreUnavailable
 from app.hold.epochs.current import CurrentEpoch
-from app.hold.errors import HoldExpired, HoldNotActive, no_such_hold
+from app.hold.errors import refusal_of
 from app.hold.expiry import mark_expired
 from app.hold.journal import store as journal
 from app.hold.model import JournalEntry, JournalState, MemoState, Pinned
@@ -20,7 +20,7 @@ from app.hold.redis.life import Life
 from app.ids import HoldId
 from app.inventory import store as inventory_store
 from app.inventory.model import InventoryRow
-from app.storage.database import Database, WriteSession
+from app.storage.database import Database, ReadSession, WriteSession
 
 T = TypeVar("T")
 
@@ -30,7 +30,7 @@ PAUSE_SECONDS: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class PinProof:
     """What the booking's transaction proves: this epoch, this fence.
 
     `epoch` None: no epoch is open, and while none is nothing expires, so that no pin is needed.
@@ -41,24 +41,24 @@ class Claim:
     fence: int | None
 
 
-class Claims:
+class Pins:
     def __init__(self, database: Database, epochs: CurrentEpoch) -> None:
         self._database = database
         self._epochs = epochs
 
-    async def pin(self, hold_id: HoldId) -> Claim:
+    async def pin(self, hold_id: HoldId) -> PinProof:
         """Raises HoldExpired or HoldNotActive by the journal's word, never by Redis's alone."""
 
-        async def pin(life: Life) -> Claim | tuple[int, MemoState]:
+        async def pin(life: Life) -> PinProof | tuple[int, MemoState]:
             outcome = await life.holds.pin(hold_id)
             if isinstance(outcome, Pinned):
-                return Claim(hold_id, life.number, outcome.fence)
+                return PinProof(hold_id, life.number, outcome.fence)
             return life.number, outcome
 
         outcome = await self._patiently(pin)
         if outcome is None:
-            return Claim(hold_id, None, None)
-        if isinstance(outcome, Claim):
+            return PinProof(hold_id, None, None)
+        if isinstance(outcome, PinProof):
             return outcome
         epoch, state = outcome
         raise await self.refusal(epoch, hold_id, state)
@@ -78,11 +78,15 @@ class Claims:
                 self._epochs.alarm.set()
             await asyncio.sleep(PAUSE_SECONDS)
 
-    async def prove(self, session: WriteSession, claim: Claim) -> bool:
+    async def prove(self, session: WriteSession, proof: PinProof) -> bool:
         """E, at the head of the booking's transaction."""
-        if claim.epoch is None:
+        if proof.epoch is None:
             return await journal.prove_rebuilding(session)
-        return await journal.prove_epoch(session, claim.epoch)
+        return await journal.prove_epoch(session, proof.epoch)
+
+    async def confirm(self, session: WriteSession, proofs: Sequence[PinProof]) -> set[HoldId]:
+        """HELD → CONFIRMED for each hold that is still pinned by its proof; names those."""
+        return await journal.confirm(session, {proof.hold_id: proof.fence for proof in proofs})
 
     async def finish(self, hold_id: HoldId, rows: Sequence[InventoryRow]) -> None:
         """After the commit; whatever becomes of this call, the journal has the truth."""
@@ -97,7 +101,7 @@ class Claims:
     async def settle(self, hold_id: HoldId) -> None:
         """Makes Redis agree with the journal, whatever happened before: repeatable, by anyone.
 
-        ExpiryBatches for a booking under way by locking its journal row; what it reads then is final.
+        Locking the journal row waits for a booking that is under way; what is read then is final.
         """
 
         async def settle(life: Life) -> None:
@@ -106,10 +110,10 @@ class Claims:
             )
             if settled is None:
                 raise HoldStoreUnavailable
-            promise, rows = settled
-            match promise.state:
+            entry, rows = settled
+            match entry.state:
                 case JournalState.HELD:
-                    await life.holds.unpin(hold_id, promise.fence)
+                    await life.holds.unpin(hold_id, entry.fence)
                 case JournalState.CONFIRMED:
                     await life.holds.finish(hold_id, rows)
                 case ended:
@@ -118,7 +122,7 @@ class Claims:
         await self._epochs.run(settle)
 
     async def refusal(self, epoch: int, hold_id: HoldId, state: MemoState) -> Exception:
-        """What to tell a client whose hold Redis, in `epoch`, does not see alive."""
+        """The error for a hold that Redis, in `epoch`, does not see alive: the journal says which."""
 
         async def judge(session: WriteSession) -> JournalEntry | HoldStoreUnavailable | None:
             if not await journal.prove_epoch(session, epoch):
@@ -127,20 +131,18 @@ class Claims:
                 await mark_expired(session, epoch, [hold_id])
             return await journal.read(session, hold_id)
 
-        promise = await self._database.run_in_transaction(judge)
-        if isinstance(promise, HoldStoreUnavailable):
-            return promise
-        if promise is None or promise.state is JournalState.ABORTED:
-            return no_such_hold()
-        match promise.state:
-            case JournalState.EXPIRED:
-                return HoldExpired()
-            case JournalState.CONFIRMED:
-                return HoldNotActive("The hold has become a booking.")
-            case JournalState.RELEASED:
-                return HoldNotActive("The hold was released.")
-            case JournalState.HELD:  # Redis lost sight of it: not a fact to refuse on
-                return HoldStoreUnavailable()
+        entry = await self._database.run_in_transaction(judge)
+        if isinstance(entry, HoldStoreUnavailable):
+            return entry
+        # HELD: Redis lost the hold, which is no reason to refuse it.
+        return refusal_of(None if entry is None else entry.state) or HoldStoreUnavailable()
+
+
+async def read_entries(
+    session: ReadSession, hold_ids: Iterable[HoldId]
+) -> dict[HoldId, JournalEntry]:
+    """The journal entries that exist, of any tenant: the caller compares the tenant."""
+    return await journal.read_all(session, hold_ids)
 
 
 async def _settle_in_journal(
@@ -149,14 +151,14 @@ async def _settle_in_journal(
     """The row as it finally stands, its fence raised where it is still HELD."""
     if not await journal.prove_epoch(session, epoch):
         return None
-    promise = await journal.lock(session, hold_id)
-    if promise is None:  # granted, pinned and never promised: nobody may promise it now
+    entry = await journal.lock(session, hold_id)
+    if entry is None:  # granted, pinned and never promised: nobody may promise it now
         await journal.abort_missing(session, epoch, [hold_id])
-        promise = await journal.lock(session, hold_id)
-        assert promise is not None, "aborted, or written a moment before"
-    if promise.state is JournalState.HELD:
+        entry = await journal.lock(session, hold_id)
+        assert entry is not None, "aborted, or written a moment before"
+    if entry.state is JournalState.HELD:
         await journal.raise_fence(session, hold_id)
-        promise = await journal.lock(session, hold_id)
-        assert promise is not None, "the row is locked"
-    rows = await inventory_store.read_rows(session, {line.flight_id for line in promise.lines})
-    return promise, rows
+        entry = await journal.lock(session, hold_id)
+        assert entry is not None, "the row is locked"
+    rows = await inventory_store.read_rows(session, {line.flight_id for line in entry.lines})
+    return entry, rows

@@ -69,7 +69,7 @@ class _Try:
     plan: Itinerary
     epoch: int  # of the script's answer; travels with a grant into its row
 
-    def promise(self, granted: Granted) -> JournalEntry:
+    def entry(self, granted: Granted) -> JournalEntry:
         return JournalEntry(
             hold_id=self.hold_id,
             tenant_id=self.tenant_id,
@@ -92,7 +92,7 @@ class Placement:
     def __init__(
         self,
         database: Database,
-        promises: BatchedJournal,
+        batched_journal: BatchedJournal,
         live: LiveAvailability,
         epochs: CurrentEpoch,
         catalogue: Catalogue,
@@ -100,7 +100,7 @@ class Placement:
         clock: Clock,
     ) -> None:
         self._database = database
-        self._promises = promises
+        self._journal = batched_journal
         self._live = live
         self._epochs = epochs
         self._catalogue = catalogue
@@ -179,7 +179,7 @@ class Placement:
     async def _judge(self, this: _Try, outcome: PlaceOutcome) -> Answered[Hold] | SoldOut | _Next:
         match outcome:
             case Granted():
-                return await self._append(this.promise(outcome))
+                return await self._append(this.entry(outcome))
             case Remembered():
                 return await self._remembered(this, outcome)
             case Full():
@@ -191,19 +191,19 @@ class Placement:
                 await asyncio.sleep(FENCE_PAUSE_SECONDS)
                 return _Next.TRY
 
-    async def _append(self, promise: JournalEntry) -> Answered[Hold] | _Next:
+    async def _append(self, entry: JournalEntry) -> Answered[Hold] | _Next:
         """The promise is made iff its row is written, under the epoch of its grant."""
-        if await self._promises.append(promise):
-            return Answered(original_answer(promise))
-        return await self._from_journal(promise)
+        if await self._journal.append(entry):
+            return Answered(original_answer(entry))
+        return await self._from_journal(entry)
 
-    async def _from_journal(self, promise: JournalEntry) -> Answered[Hold] | _Next:
+    async def _from_journal(self, entry: JournalEntry) -> Answered[Hold] | _Next:
         """A row with this id was there before, or the epoch is over."""
         async with self._database.reading() as session:
-            row = await journal.read(session, promise.hold_id)
-            rows = await inventory_store.read_rows(session, {ln.flight_id for ln in promise.lines})
+            row = await journal.read(session, entry.hold_id)
+            rows = await inventory_store.read_rows(session, {ln.flight_id for ln in entry.lines})
         if row is None:
-            self._epochs.forget(promise.epoch)
+            self._epochs.forget(entry.epoch)
             return _Next.TRY
         match row.state:
             case JournalState.HELD:
@@ -214,7 +214,7 @@ class Placement:
                 await self._epochs.run(lambda life: life.holds.end(row.hold_id, ended))
         if row.state is JournalState.ABORTED:
             return _Next.ATTEMPT
-        return _replay(row, promise.request_hash)
+        return _replay(row, entry.request_hash)
 
     async def _remembered(self, this: _Try, memo: Remembered) -> Answered[Hold] | _Next:
         """This id was granted before: by a first try that may not have reached the journal."""
@@ -223,20 +223,20 @@ class Placement:
                 raise IdempotencyKeyReused
             assert memo.expires_at is not None, "it is live"
             assert memo.granted_at is not None, "it is live"
-            return await self._append(this.promise(Granted(memo.expires_at, memo.granted_at)))
-        row = await self._promises.read(this.hold_id)
+            return await self._append(this.entry(Granted(memo.expires_at, memo.granted_at)))
+        row = await self._journal.read(this.hold_id)
         if row is not None and row.state is not JournalState.ABORTED:
             return _replay(row, this.key.request_hash)
         if row is None:  # ended before it was promised: keep a slow first writer from promising it
             granted_at = (
                 memo.granted_at or _LONG_AGO
             )  # the script's clock or none: it moves the cut
-            aborted = this.promise(Granted(granted_at, granted_at))
+            aborted = this.entry(Granted(granted_at, granted_at))
             return await self._append_aborted(replace(aborted, state=JournalState.ABORTED))
         return _Next.ATTEMPT
 
     async def _append_aborted(self, aborted: JournalEntry) -> Answered[Hold] | _Next:
-        written = await self._promises.append(aborted)
+        written = await self._journal.append(aborted)
         return _Next.ATTEMPT if written else await self._from_journal(aborted)
 
     async def _sold_out(self, this: _Try, full: Full) -> Answered[Hold] | SoldOut:
@@ -259,7 +259,7 @@ class Placement:
     ) -> Answered[Hold] | None:
         """What this key was answered before, if it was."""
         for attempt in range(1, TRIES_MAX + 1):
-            row = await self._promises.read(hold_id(tenant_id, key.key, attempt))
+            row = await self._journal.read(hold_id(tenant_id, key.key, attempt))
             if row is None:
                 return None
             if row.state is not JournalState.ABORTED:

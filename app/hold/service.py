@@ -29,12 +29,12 @@ from app.hold.model import (
     JournalState,
     MemoState,
 )
-from app.hold.pinning import Claims
+from app.hold.pinning import Pins
 from app.hold.placement import Placement
 from app.hold.redis.life import Life
 from app.hold.views import STATES_OF, HoldViews
 from app.idempotency import store as idempotency
-from app.idempotency.model import Answered, IdempotencyKey, Record
+from app.idempotency.model import Answered, IdempotencyKey, IdempotencyRecord
 from app.ids import HoldId, TenantId
 from app.storage.database import Database
 
@@ -45,18 +45,18 @@ class HoldService:
     def __init__(
         self,
         database: Database,
-        promises: BatchedJournal,
+        batched_journal: BatchedJournal,
         extensions: Extensions,
         epochs: CurrentEpoch,
-        claims: Claims,
+        pins: Pins,
         placement: Placement,
         background: Background,
     ) -> None:
         self._database = database
-        self._promises = promises
+        self._journal = batched_journal
         self._extensions = extensions
         self._epochs = epochs
-        self._claims = claims
+        self._pins = pins
         self._placement = placement
         self._background = background
         self._views = HoldViews(database, epochs)
@@ -83,10 +83,10 @@ class HoldService:
         return await self._placement.place(tenant_id, request, key)
 
     async def get(self, tenant_id: TenantId, hold_id: HoldId) -> Hold:
-        promise = await self._promises.read_own(tenant_id, hold_id)
-        if promise is None:
+        entry = await self._journal.read_own(tenant_id, hold_id)
+        if entry is None:
             raise no_such_hold()
-        (hold,) = await self._views.current([promise])
+        (hold,) = await self._views.current([entry])
         return hold
 
     async def list(
@@ -121,11 +121,11 @@ class HoldService:
         self, tenant_id: TenantId, hold_id: HoldId, key: IdempotencyKey | None
     ) -> Answered[Hold]:
         """One more TTL, once, while live: first in Redis, then promised in the journal."""
-        promise, record = await self._promise_and_record(tenant_id, hold_id, key)
+        entry, record = await self._entry_and_record(tenant_id, hold_id, key)
         if record is not None:
-            return extended_before(promise, record)
-        if promise.state is JournalState.HELD and promise.extensions_used >= EXTENSIONS_MAX:
-            (now,) = await self._views.current([promise])
+            return extended_before(entry, record)
+        if entry.state is JournalState.HELD and entry.extensions_used >= EXTENSIONS_MAX:
+            (now,) = await self._views.current([entry])
             raise HoldExpired if now.status is HoldStatus.EXPIRED else ExtensionLimitReached
 
         async def extend(life: Life) -> tuple[int, Extended | MemoState]:
@@ -135,13 +135,13 @@ class HoldService:
         if isinstance(outcome, MemoState):
             if outcome is MemoState.PINNED:
                 raise HoldNotActive("The hold is being booked at this moment.")
-            raise await self._claims.refusal(epoch, hold_id, outcome)
-        return await self._extensions.promise(Extension(promise, epoch, outcome, key))
+            raise await self._pins.refusal(epoch, hold_id, outcome)
+        return await self._extensions.entry(Extension(entry, epoch, outcome, key))
 
     async def release(self, tenant_id: TenantId, hold_id: HoldId) -> None:
         """The seats are free now. Repeatable, also when it has run out; HoldNotActive once booked."""
 
-        state = await self._promises.release(tenant_id, hold_id)
+        state = await self._journal.release(tenant_id, hold_id)
         if state is None or state is JournalState.ABORTED:
             raise no_such_hold()
         if state is JournalState.CONFIRMED:
@@ -163,16 +163,16 @@ class HoldService:
                 return await self._end(hold_id, state)
         raise HoldStoreUnavailable
 
-    async def _promise_and_record(
+    async def _entry_and_record(
         self, tenant_id: TenantId, hold_id: HoldId, key: IdempotencyKey | None
-    ) -> tuple[JournalEntry, Record | None]:
+    ) -> tuple[JournalEntry, IdempotencyRecord | None]:
         record = None
         async with self._database.reading() as session:
-            promise = await journal.read_own(session, tenant_id, hold_id)
+            entry = await journal.read_own(session, tenant_id, hold_id)
             if key is not None:
                 record = await idempotency.find(session, tenant_id, extension.ROUTE, key)
         if record is not None and record.subject_id != hold_id:
             raise IdempotencyKeyReused
-        if promise is None:
+        if entry is None:
             raise no_such_hold()
-        return promise, record
+        return entry, record

@@ -45,19 +45,19 @@ class HoldViews:
         self._database = database
         self._epochs = epochs
 
-    async def current(self, promises: Sequence[JournalEntry]) -> list[Hold]:
+    async def current(self, entries: Sequence[JournalEntry]) -> list[Hold]:
         """Each as it is now; HoldStoreUnavailable where Redis lost sight of a live one."""
         glimpses: dict[HoldId, MemoReading] = {}
-        promises = list(promises)
-        held = [promise.hold_id for promise in promises if promise.state is JournalState.HELD]
+        entries = list(entries)
+        held = [entry.hold_id for entry in entries if entry.state is JournalState.HELD]
         if held:
             epoch, glimpses = await self._glimpse(held)
             ran_out = [i for i, seen in glimpses.items() if seen.state is MemoState.EXPIRED]
             if ran_out:
                 await self._tell_journal(epoch, ran_out)
             moved = {i for i, seen in glimpses.items() if seen.state not in _ALIVE}
-            promises = [p if p.hold_id not in moved else await self._again(p) for p in promises]
-        return [_view(promise, glimpses.get(promise.hold_id)) for promise in promises]
+            entries = [p if p.hold_id not in moved else await self._again(p) for p in entries]
+        return [_view(entry, glimpses.get(entry.hold_id)) for entry in entries]
 
     async def _glimpse(self, held: list[HoldId]) -> tuple[int, dict[HoldId, MemoReading]]:
         async def read_memos(life: Life) -> tuple[int, dict[HoldId, MemoReading]]:
@@ -72,37 +72,37 @@ class HoldViews:
 
         await self._database.run_in_transaction(tell)
 
-    async def _again(self, promise: JournalEntry) -> JournalEntry:
+    async def _again(self, entry: JournalEntry) -> JournalEntry:
         """The row as it is after Redis said it is no longer held."""
         async with self._database.reading() as session:
-            now = await journal.read(session, promise.hold_id)
+            now = await journal.read(session, entry.hold_id)
         if now is None or now.state is JournalState.HELD:
             raise HoldStoreUnavailable  # unknown to Redis and held in the journal: not a fact to tell
         return now
 
 
-def original_answer(promise: JournalEntry) -> Hold:
+def original_answer(entry: JournalEntry) -> Hold:
     """The first answer, whatever happened since."""
     return Hold(
-        hold_id=promise.hold_id,
+        hold_id=entry.hold_id,
         status=HoldStatus.ACTIVE,
-        segments=promise.segments,
-        passengers=promise.passengers,
-        price=promise.price,
-        expires_at=promise.first_expires_at,
-        expires_in_seconds=_seconds(promise.first_expires_at - promise.granted_at),
-        price_guaranteed_until=promise.first_expires_at,
+        segments=entry.segments,
+        passengers=entry.passengers,
+        price=entry.price,
+        expires_at=entry.first_expires_at,
+        expires_in_seconds=_seconds(entry.first_expires_at - entry.granted_at),
+        price_guaranteed_until=entry.first_expires_at,
         extensions_remaining=EXTENSIONS_MAX,
-        client_reference=promise.client_reference,
+        client_reference=entry.client_reference,
         booking_id=None,
-        created_at=promise.granted_at,
+        created_at=entry.granted_at,
     )
 
 
-def extended_answer(promise: JournalEntry, expires_at: datetime, seconds: int) -> Hold:
+def extended_answer(entry: JournalEntry, expires_at: datetime, seconds: int) -> Hold:
     """The answer to the extension, whatever happened since."""
     return replace(
-        original_answer(promise),
+        original_answer(entry),
         expires_at=expires_at,
         price_guaranteed_until=expires_at,
         expires_in_seconds=seconds,
@@ -114,22 +114,22 @@ def seconds_between(earlier: datetime, later: datetime) -> int:
     return _seconds(later - earlier)
 
 
-def _view(promise: JournalEntry, seen: MemoReading | None) -> Hold:
-    is_booked = promise.state is JournalState.CONFIRMED
-    is_live = promise.state is JournalState.HELD and seen is not None
+def _view(entry: JournalEntry, seen: MemoReading | None) -> Hold:
+    is_booked = entry.state is JournalState.CONFIRMED
+    is_live = entry.state is JournalState.HELD and seen is not None
     return Hold(
-        hold_id=promise.hold_id,
-        status=_STATUS[promise.state],
-        segments=promise.segments,
-        passengers=promise.passengers,
-        price=promise.price,
-        expires_at=promise.expires_at,
-        expires_in_seconds=_seconds(promise.expires_at - seen.now) if is_live and seen else 0,
-        price_guaranteed_until=promise.expires_at,
-        extensions_remaining=EXTENSIONS_MAX - promise.extensions_used,
-        client_reference=promise.client_reference,
-        booking_id=booking_id(promise.hold_id) if is_booked else None,
-        created_at=promise.granted_at,
+        hold_id=entry.hold_id,
+        status=_STATUS[entry.state],
+        segments=entry.segments,
+        passengers=entry.passengers,
+        price=entry.price,
+        expires_at=entry.expires_at,
+        expires_in_seconds=_seconds(entry.expires_at - seen.now) if is_live and seen else 0,
+        price_guaranteed_until=entry.expires_at,
+        extensions_remaining=EXTENSIONS_MAX - entry.extensions_used,
+        client_reference=entry.client_reference,
+        booking_id=booking_id(entry.hold_id) if is_booked else None,
+        created_at=entry.granted_at,
     )
 
 

@@ -1,4 +1,4 @@
-"""What makes two requests the same one, and how the first answer is given again."""
+"""What makes two requests the same one, and what the first answer is made from again."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,15 +19,18 @@ class IdempotencyKey:
 
 @dataclass(frozen=True, slots=True)
 class Answered(Generic[T]):
-    """`replayed`: the same value as the first time, from what was kept."""
+    """An answer; `replayed` if it is that of an earlier request with the same key."""
 
     value: T
     replayed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
-    """A key that is taken for work on `subject_id`, with the facts that no row keeps."""
+class NewRecord:
+    """The record of a key that was not used before, for work on `subject_id`.
+
+    `facts` are what the first answer says and no other row keeps.
+    """
 
     tenant_id: TenantId
     key: IdempotencyKey
@@ -36,8 +39,8 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
-    """What the first answer is made from again: whom it was about, and facts that no row keeps."""
+class IdempotencyRecord:
+    """What the first answer is made from again: what it was about, and facts that no other row keeps."""
 
     request_hash: str
     subject_id: str

@@ -1,7 +1,7 @@
 """The only SQL on idempotency records; takes a session, never commits.
 
-A record is claimed first of all in the transaction that does the work. A second request with the same
-key waits at the claim until the first has ended, and then finds its record, or none and goes ahead.
+The record is inserted first of all in the transaction that does the work. A second request with the same
+key waits at its INSERT until the first has ended. Then it finds that record, or goes ahead if there is none.
 """
 
 import json
@@ -14,14 +14,14 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import DBAPIError
 
 from app.errors import IdempotencyInFlight, IdempotencyKeyReused
-from app.idempotency.model import Claim, IdempotencyKey, Record
+from app.idempotency.model import IdempotencyKey, IdempotencyRecord, NewRecord
 from app.ids import TenantId
 from app.storage.database import ReadSession, WriteSession
 from app.storage.transaction import LOCK_TIMED_OUT, sqlstate_of
 
 KEPT = timedelta(days=30)
 
-_CLAIM = text(
+_INSERT = text(
     """
     INSERT INTO idempotency_records
         (tenant_id, route, idempotency_key, request_hash, subject_id, facts, created_at, expires_at)
@@ -49,7 +49,7 @@ _DROP_OLD = text(
 )
 
 
-async def claim(
+async def insert_or_find(
     session: WriteSession,
     tenant_id: TenantId,
     route: str,
@@ -57,46 +57,47 @@ async def claim(
     subject_id: str,
     facts: Mapping[str, Any],
     now: datetime,
-) -> Record | None:
-    """None: the key is ours, and its record commits with the work. Else the first answer's record.
+) -> IdempotencyRecord | None:
+    """None: the key is new, and its record commits with the work. Else the record of the first answer.
 
     Raises IdempotencyKeyReused where the key was first sent with another request, and
-    IdempotencyInFlight where the first is still running when the database's lock_timeout is over.
+    IdempotencyInFlight where the first request is still running at the end of the lock timeout.
     """
-    if await claim_all(session, route, [Claim(tenant_id, key, subject_id, facts)], now):
+    if await insert_all(session, route, [NewRecord(tenant_id, key, subject_id, facts)], now):
         return None
     return await find(session, tenant_id, route, key)
 
 
-async def claim_all(
-    session: WriteSession, route: str, claims: Sequence[Claim], now: datetime
+async def insert_all(
+    session: WriteSession, route: str, records: Sequence[NewRecord], now: datetime
 ) -> bool:
-    """Whether every one of the keys is ours; where it is not, the caller rolls back or looks for the
-    first answer. Raises IdempotencyInFlight as `claim` does.
+    """Whether all of the keys are new. Where one is not, the caller rolls back or reads its record.
+
+    Raises IdempotencyInFlight as `insert_or_find` does.
     """
     rows = [
         {
-            "tenant_id": claim.tenant_id,
-            "key": claim.key.key,
-            "request_hash": claim.key.request_hash,
-            "subject_id": claim.subject_id,
-            "facts": dict(claim.facts),
+            "tenant_id": record.tenant_id,
+            "key": record.key.key,
+            "request_hash": record.key.request_hash,
+            "subject_id": record.subject_id,
+            "facts": dict(record.facts),
         }
-        for claim in claims
+        for record in records
     ]
     values = {"route": route, "claims": json.dumps(rows), "now": now, "expires_at": now + KEPT}
     try:
-        claimed = await session.execute(_CLAIM, values)
+        inserted = await session.execute(_INSERT, values)
     except DBAPIError as error:
         if sqlstate_of(error) == LOCK_TIMED_OUT:
             raise IdempotencyInFlight from error
         raise
-    return len(claimed.scalars().all()) == len(claims)
+    return len(inserted.scalars().all()) == len(records)
 
 
 async def find(
     session: ReadSession, tenant_id: TenantId, route: str, key: IdempotencyKey
-) -> Record | None:
+) -> IdempotencyRecord | None:
     """The record of an earlier answer, if there is one; IdempotencyKeyReused for another request's."""
     row = (
         await session.execute(_READ, {"tenant_id": tenant_id, "route": route, "key": key.key})
@@ -105,20 +106,20 @@ async def find(
         return None
     if row.request_hash != key.request_hash:
         raise IdempotencyKeyReused
-    return Record(row.request_hash, row.subject_id, row.facts)
+    return IdempotencyRecord(row.request_hash, row.subject_id, row.facts)
 
 
 async def find_all(
     session: ReadSession, route: str, asked: Collection[tuple[TenantId, str]]
-) -> dict[tuple[TenantId, str], Record]:
-    """By tenant and key, whatever was asked with it: the caller compares the hashes."""
+) -> dict[tuple[TenantId, str], IdempotencyRecord]:
+    """Records by tenant and key, whatever the request was: the caller compares the hashes."""
     values = {
         "route": route,
         "tenant_ids": [tenant_id for tenant_id, _ in asked],
         "keys": [key for _, key in asked],
     }
     return {
-        (TenantId(row.tenant_id), row.idempotency_key): Record(
+        (TenantId(row.tenant_id), row.idempotency_key): IdempotencyRecord(
             row.request_hash, row.subject_id, row.facts
         )
         for row in await session.execute(_READ_ALL, values)
@@ -126,5 +127,5 @@ async def find_all(
 
 
 async def drop_old(session: WriteSession, now: datetime, count: int) -> int:
-    """Lets go of records past their time, in small batches."""
+    """Deletes some of the records whose time is over."""
     return (await session.execute(_DROP_OLD, {"now": now, "count": count})).rowcount

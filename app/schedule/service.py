@@ -14,7 +14,7 @@ from typing import Protocol
 
 from app.clock import Clock
 from app.errors import DatabaseUnavailable, HoldStoreUnavailable, NotFound, Overloaded
-from app.hold.journal.store import prove_epoch
+from app.hold.availability import prove_barrier
 from app.ids import FlightId
 from app.inventory.model import CabinCounts, CabinName, Flight, InventoryRow
 from app.inventory.store import read_flights, read_rows
@@ -144,7 +144,7 @@ class ScheduleService:
         trusted_until = asyncio.get_running_loop().time() + FENCE_TRUSTED_SECONDS
 
         async def work(session: WriteSession) -> Flight | None:
-            if not await prove_epoch(session, epoch):
+            if not await prove_barrier(session, epoch):
                 return None
             locked = await store.lock(session, flight.flight_id)
             if locked is None or locked.flight.version != known.version:

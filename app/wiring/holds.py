@@ -21,7 +21,7 @@ from app.hold.epochs.current import CurrentEpoch, ExpectedIncarnation
 from app.hold.epochs.guardian import RecoveryGuardian
 from app.hold.extension import Extensions
 from app.hold.journal.batched import BatchedJournal
-from app.hold.pinning import Claims
+from app.hold.pinning import Pins
 from app.hold.placement import OpenOffer, Placement
 from app.hold.redis.epochs import RedisEpochs
 from app.hold.redis.life import Life
@@ -51,7 +51,7 @@ class Core:
     guardian: RecoveryGuardian
     repairs: RepairJobs
     repair: Repair
-    pins: Claims
+    pins: Pins
     availability: LiveAvailability
     catalogue: Catalogue
     background: Background
@@ -126,9 +126,9 @@ def core_on(
     redis = server.connect(incarnation.get)
     epochs_in_redis = RedisEpochs(Scripts(redis, batch_max=batch_max), hold_ttl)
     epochs = CurrentEpoch(database, epochs_in_redis, incarnation)
-    claims = Claims(database, epochs)
+    pins = Pins(database, epochs)
     guardian = RecoveryGuardian(database, server, redis, epochs, hold_ttl, clock, who)
-    jobs = repair_jobs(database, epochs, claims, clock)
+    jobs = repair_jobs(database, epochs, pins, clock)
     return Core(
         clock=clock,
         database=database,
@@ -139,8 +139,8 @@ def core_on(
         epochs=epochs,
         guardian=guardian,
         repairs=jobs,
-        repair=Repair(database, epochs, claims, jobs[Reconciler], guardian),
-        pins=claims,
+        repair=Repair(database, epochs, pins, jobs[Reconciler], guardian),
+        pins=pins,
         availability=LiveAvailability(database, epochs),
         catalogue=Catalogue(database, batch_max=batch_max),
         background=Background(),

@@ -19,7 +19,7 @@ from app.dev.postgres import Postgres
 from app.errors import DatabaseUnavailable
 from app.hold.errors import SoldOut
 from app.hold.model import Hold, MemoState
-from app.hold.pinning import Claim, Claims
+from app.hold.pinning import PinProof, Pins
 from app.hold.service import HoldService
 from app.idempotency.model import IdempotencyKey
 from app.ids import FlightId, HoldId
@@ -39,22 +39,22 @@ SECOND = timedelta(seconds=1)
 LAST_SEAT = flight(flight_id="flt_last", classes=[("Y", 1, ECONOMY[0][2])])
 
 
-class Interrupted(Claims):
+class Interrupted(Pins):
     """The real claims; once, right before or after the pin, something else happens."""
 
     def __init__(self, core: Core, before: Step | None, after: Step | None) -> None:
         super().__init__(core.database, core.epochs)
         self._before, self._after = before, after
 
-    async def pin(self, hold_id: HoldId) -> Claim:
+    async def pin(self, hold_id: HoldId) -> PinProof:
         before, after = self._before, self._after
         self._before = self._after = None
         if before is not None:
             await before()
-        claim = await super().pin(hold_id)
+        proof = await super().pin(hold_id)
         if after is not None:
             await after()
-        return claim
+        return proof
 
 
 class Crashed(Background):

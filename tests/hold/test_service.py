@@ -278,19 +278,19 @@ async def test_a_promise_that_comes_after_its_seats_were_given_up_is_not_made(
     append = journal.append
     appended: list[HoldId] = []
 
-    async def slow(session: WriteSession, promises: Sequence[JournalEntry]) -> set[HoldId]:
+    async def slow(session: WriteSession, entries: Sequence[JournalEntry]) -> set[HoldId]:
         if not appended:
-            while await core.redis.scard(f"{{hf}}:{promises[0].epoch}:ended") or not appended:
+            while await core.redis.scard(f"{{hf}}:{entries[0].epoch}:ended") or not appended:
                 await core.repairs[Expirer].run_once()
                 (seen,) = (
-                    await core.epochs_in_redis.life(promises[0].epoch).holds.read_memos(
-                        [promises[0].hold_id]
+                    await core.epochs_in_redis.life(entries[0].epoch).holds.read_memos(
+                        [entries[0].hold_id]
                     )
                 ).values()
                 if seen.state is MemoState.EXPIRED:
-                    appended.append(promises[0].hold_id)
+                    appended.append(entries[0].hold_id)
             await core.repairs[Expirer].run_once()
-        return await append(session, promises)
+        return await append(session, entries)
 
     monkeypatch.setattr(journal, "append", slow)
     hold = await place(holds, request((SOUTH, "Y")))

@@ -18,7 +18,7 @@ from app.hold.epochs.current import CurrentEpoch
 from app.hold.errors import HoldExpired
 from app.hold.journal import store as journal
 from app.hold.journal.batched import BatchedJournal
-from app.hold.pinning import Claims
+from app.hold.pinning import Pins
 from app.hold.placement import Placement
 from app.hold.redis import scripts
 from app.hold.views import original_answer
@@ -128,7 +128,7 @@ async def _same_token(_: Any, __: Any) -> int:
 
 
 async def _answer_first(self: Placement, entry: Any) -> Any:
-    asyncio.get_running_loop().create_task(_without_errors(self._promises.append(entry)))
+    asyncio.get_running_loop().create_task(_without_errors(self._journal.append(entry)))
     return Answered(original_answer(entry))
 
 
@@ -142,7 +142,7 @@ async def _all_written_if_any(self: BatchedJournal, entries: Any) -> Any:
     return [bool(written)] * len(entries)
 
 
-async def _unpin_without_asking(self: Claims, hold: Any) -> None:
+async def _unpin_without_asking(self: Pins, hold: Any) -> None:
     await self._epochs.run(lambda life: life.holds.unpin(hold, 1 << 30))
 
 
@@ -177,7 +177,7 @@ MUTANTS: Final[dict[str, Plant]] = {
         in_lua("tonumber(ARGV[4]) <= tonumber(memo[4])", "tonumber(ARGV[4]) < tonumber(memo[4])"),
         in_python(journal, "raise_fence", _same_token),
     ),
-    "unpin without asking the journal": in_python(Claims, "settle", _unpin_without_asking),
+    "unpin without asking the journal": in_python(Pins, "settle", _unpin_without_asking),
     "no fencing token in the WHERE": in_sql(journal._CONFIRM, _confirm_any_token),
     "no state in the WHERE": in_sql(journal._CONFIRM, _confirm_any_state),
     "rebuild without cut": in_sql(transition._BUMP, _bump_without_cut),
@@ -208,6 +208,6 @@ MUTANTS: Final[dict[str, Plant]] = {
         "redis.call('EXISTS', prefix .. 'granted:all') == 0", "false"
     ),
     "cached epoch used however old it is": in_python(CurrentEpoch, "is_certain", lambda *_: True),
-    "refused on the answer of Redis alone": in_python(Claims, "refusal", _refused_by_redis),
+    "refused on the answer of Redis alone": in_python(Pins, "refusal", _refused_by_redis),
     "constraint removed": in_sql(inventory_store._MOVE, _sell_without_constraint),
 }

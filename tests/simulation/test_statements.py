@@ -28,7 +28,7 @@ from app.hold.journal import tables as hold_tables
 from app.hold.model import JournalEntry, JournalState
 from app.idempotency import store as idempotency
 from app.idempotency import tables as idempotency_tables
-from app.idempotency.model import Claim, IdempotencyKey
+from app.idempotency.model import IdempotencyKey, NewRecord
 from app.ids import BookingId, EventId, FlightId, HoldId, TenantId
 from app.inventory import pages
 from app.inventory import store as inventory
@@ -376,7 +376,7 @@ class Draw:
 
     def op_check_keys(self) -> Operation:
         requests = [
-            Claim(
+            NewRecord(
                 self.chance.choice(self.tenants),
                 IdempotencyKey(f"k{number}", str(self.chance.randint(1, 2)) * 64),
                 f"subject-{number}",
@@ -389,7 +389,7 @@ class Draw:
             await session.execute(SHORT_LOCK_TIMEOUT)
             asked = {(request.tenant_id, request.key.key) for request in requests}
             return (
-                await idempotency.claim_all(session, "route", requests, _START),
+                await idempotency.insert_all(session, "route", requests, _START),
                 await idempotency.find_all(session, "route", asked),
                 await idempotency.find(session, requests[0].tenant_id, "other", requests[0].key),
             )

@@ -11,7 +11,7 @@ from typing import Protocol, TypeVar
 
 from app.clock import Clock
 from app.hold.epochs.current import CurrentEpoch
-from app.hold.pinning import Claims
+from app.hold.pinning import Pins
 from app.hold.repairs.ceilings import CeilingReducer
 from app.hold.repairs.expirer import Expirer
 from app.hold.repairs.inventory_sync import InventorySync
@@ -55,7 +55,7 @@ class RepairJobs:
         raise KeyError(kind.__name__)
 
 
-def repair_jobs(database: Database, epochs: CurrentEpoch, pins: Claims, clock: Clock) -> RepairJobs:
+def repair_jobs(database: Database, epochs: CurrentEpoch, pins: Pins, clock: Clock) -> RepairJobs:
     return RepairJobs(
         Job("expirer", 0.5, Expirer(database, epochs)),
         Job("resolver", 1, Resolver(pins, epochs)),

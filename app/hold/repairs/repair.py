@@ -16,7 +16,7 @@ from app.hold.expiry import mark_expired
 from app.hold.journal import scans
 from app.hold.journal import store as journal
 from app.hold.model import JournalState, MemoState
-from app.hold.pinning import Claims
+from app.hold.pinning import Pins
 from app.hold.redis.life import Life
 from app.hold.redis.loading import HOLDS_MAX
 from app.hold.repairs.reconciler import GRACE, Drift, Reconciler
@@ -37,13 +37,13 @@ class Repair:
         self,
         database: Database,
         epochs: CurrentEpoch,
-        claims: Claims,
+        pins: Pins,
         reconciler: Reconciler,
         guardian: RecoveryGuardian,
     ) -> None:
         self._database = database
         self._epochs = epochs
-        self._claims = claims
+        self._pins = pins
         self._reconciler = reconciler
         self._guardian = guardian
 
@@ -81,7 +81,7 @@ class Repair:
         for hold_id in hold_ids:
             state = states.get(hold_id)
             if state is JournalState.CONFIRMED:
-                await self._claims.settle(hold_id)
+                await self._pins.settle(hold_id)
             elif state is not None and state is not JournalState.HELD:
                 await life.holds.end(hold_id, state)
         return promised

@@ -12,7 +12,7 @@ import structlog
 
 from app.errors import DomainError
 from app.hold.epochs.current import CurrentEpoch
-from app.hold.pinning import Claims
+from app.hold.pinning import Pins
 
 _log = structlog.get_logger(__name__)
 
@@ -20,8 +20,8 @@ PINNED_FOR: Final = timedelta(seconds=5)  # longer than any request lasts: most 
 
 
 class Resolver:
-    def __init__(self, claims: Claims, epochs: CurrentEpoch) -> None:
-        self._claims = claims
+    def __init__(self, pins: Pins, epochs: CurrentEpoch) -> None:
+        self._pins = pins
         self._epochs = epochs
 
     async def run_once(self, pinned_for: timedelta = PINNED_FOR) -> int:
@@ -31,7 +31,7 @@ class Resolver:
             lambda life: life.holds.pinned_longer_than(pinned_for)
         ):
             try:
-                await self._claims.settle(hold_id)
+                await self._pins.settle(hold_id)
                 settled += 1
             except DomainError as error:
                 _log.warning("hold_not_settled", hold_id=hold_id, error_type=type(error).__name__)

@@ -96,7 +96,7 @@ class PostgresHolds(HoldService):
         seats = await rows.lock_seats(session, flights)
         now = await rows.now(session)
         self._refuse_full(plan, seats, now, by_offer=request.offer_id is not None)
-        promise = JournalEntry(
+        entry = JournalEntry(
             hold_id=name,
             tenant_id=tenant_id,
             idempotency_key=key.key,
@@ -112,9 +112,9 @@ class PostgresHolds(HoldService):
             expires_at=now + self._ttl,
             first_expires_at=now + self._ttl,
         )
-        if name not in await journal.append(session, [promise]):
+        if name not in await journal.append(session, [entry]):
             raise _Again  # another delivery of the same request was first
-        return Answered(original_answer(promise))
+        return Answered(original_answer(entry))
 
     async def _plan(
         self, session: WriteSession, tenant_id: TenantId, request: HoldRequest
@@ -173,10 +173,10 @@ class PostgresHolds(HoldService):
             now = await rows.now(session)
             return await journal.read_own(session, tenant_id, hold_id), now
 
-        promise, now = await self._database.run_in_transaction(read)
-        if promise is None:
+        entry, now = await self._database.run_in_transaction(read)
+        if entry is None:
             raise _no_such_hold()
-        return _view(promise, now)
+        return _view(entry, now)
 
     async def list(
         self,
@@ -198,11 +198,11 @@ class PostgresHolds(HoldService):
                     count=limit + 1,
                 )
 
-            await rows.end_due(session, hold_ids=[promise.hold_id for promise in await page()])
+            await rows.end_due(session, hold_ids=[entry.hold_id for entry in await page()])
             return await page(), await rows.now(session)
 
         found, now = await self._database.run_in_transaction(read)
-        holds = [_view(promise, now) for promise in found[:limit]]
+        holds = [_view(entry, now) for entry in found[:limit]]
         kept = [hold for hold in holds if status is None or hold.status is status]
         last = found[limit - 1] if len(found) > limit else None
         return kept, None if last is None else (last.granted_at, last.hold_id)
@@ -223,19 +223,19 @@ class PostgresHolds(HoldService):
         hold_id: HoldId,
         key: IdempotencyKey | None,
     ) -> Answered[Hold]:
-        promise = await journal.read_own(session, tenant_id, hold_id)
-        if promise is None:
+        entry = await journal.read_own(session, tenant_id, hold_id)
+        if entry is None:
             raise _no_such_hold()
         now = await rows.now(session)
-        expires_at = promise.first_expires_at + self._ttl
+        expires_at = entry.first_expires_at + self._ttl
         seconds = int((expires_at - now).total_seconds())
         if key is not None:
             facts: dict[str, Any] = {"expires_at": expires_at.isoformat(), "seconds": seconds}
-            record = await idempotency.claim(
+            record = await idempotency.insert_or_find(
                 session, tenant_id, extension.ROUTE, key, hold_id, facts, self._clock()
             )
             if record is not None:
-                return extension.extended_before(promise, record)
+                return extension.extended_before(entry, record)
         locked = await rows.lock_hold(session, hold_id)
         assert locked is not None, "it was there a moment ago"
         match JournalState(locked.state):
@@ -249,17 +249,17 @@ class PostgresHolds(HoldService):
                 raise HoldNotActive("The hold is booked or released.")
         if not await rows.extend(session, hold_id, expires_at):
             raise ExtensionLimitReached
-        return Answered(extended_answer(promise, expires_at, seconds))
+        return Answered(extended_answer(entry, expires_at, seconds))
 
     async def release(self, tenant_id: TenantId, hold_id: HoldId) -> None:
         async def release(session: WriteSession) -> JournalEntry | None:
             await rows.release(session, tenant_id, hold_id)
             return await journal.read_own(session, tenant_id, hold_id)
 
-        promise = await self._database.run_in_transaction(release)
-        if promise is None:
+        entry = await self._database.run_in_transaction(release)
+        if entry is None:
             raise _no_such_hold()
-        if promise.state is JournalState.CONFIRMED:
+        if entry.state is JournalState.CONFIRMED:
             raise HoldNotActive("The hold has become a booking; cancel that instead.")
 
     async def _end_due(self, hold_id: HoldId) -> None:
@@ -268,17 +268,17 @@ class PostgresHolds(HoldService):
         )
 
 
-def _view(promise: JournalEntry, now: datetime) -> Hold:
-    is_live = promise.state is JournalState.HELD
-    left = int((promise.expires_at - now).total_seconds()) if is_live else 0
+def _view(entry: JournalEntry, now: datetime) -> Hold:
+    is_live = entry.state is JournalState.HELD
+    left = int((entry.expires_at - now).total_seconds()) if is_live else 0
     return replace(
-        original_answer(promise),
-        status=_STATUS[promise.state],
-        expires_at=promise.expires_at,
-        price_guaranteed_until=promise.expires_at,
+        original_answer(entry),
+        status=_STATUS[entry.state],
+        expires_at=entry.expires_at,
+        price_guaranteed_until=entry.expires_at,
         expires_in_seconds=max(0, left),
-        extensions_remaining=EXTENSIONS_MAX - promise.extensions_used,
-        booking_id=booking_id(promise.hold_id) if promise.state is JournalState.CONFIRMED else None,
+        extensions_remaining=EXTENSIONS_MAX - entry.extensions_used,
+        booking_id=booking_id(entry.hold_id) if entry.state is JournalState.CONFIRMED else None,
     )
 
 

@@ -36,14 +36,14 @@ def create() -> Application:
     settings = Settings.from_environment(os.environ)
     configure_logging(settings.log_level.value)
     database, clock = database_of(settings), utc_now
-    seats, claims, background = PostgresSeats(database), PostgresClaims(database), Background()
+    seats, pins, background = PostgresSeats(database), PostgresClaims(database), Background()
     tokens = OfferTokens(signing_keys(settings))
     services = Services(
         search=SearchService(database, seats, tokens, clock),
         holds=PostgresHolds(
             database, tokens.open_offer, timedelta(seconds=settings.hold_ttl_seconds), clock
         ),
-        bookings=BookingService(database, claims, seats, background, clock, batch_max=1),
+        bookings=BookingService(database, pins, seats, background, clock, batch_max=1),
         schedule=ScheduleService(database, seats, clock),
         ledger=LedgerService(database),
         events=Events(database),

@@ -10,7 +10,7 @@ from app.errors import NotFound
 from app.hold.availability import LiveAvailability
 from app.hold.errors import HoldExpired, HoldNotActive
 from app.hold.model import JournalState
-from app.hold.pinning import Claim, Claims
+from app.hold.pinning import PinProof, Pins
 from app.ids import FlightId, HoldId
 from app.inventory.model import CabinCounts, CabinName, InventoryRow
 from app.storage.database import Database, WriteSession
@@ -18,11 +18,11 @@ from tests.faults.oracle import rows
 from tests.faults.oracle.holds import EPOCH
 
 
-class PostgresClaims(Claims):
+class PostgresClaims(Pins):
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def pin(self, hold_id: HoldId) -> Claim:
+    async def pin(self, hold_id: HoldId) -> PinProof:
         async def look(session: WriteSession) -> rows.LockedHold | None:
             await rows.end_due(session, hold_ids=[hold_id])
             return await rows.lock_hold(session, hold_id)
@@ -32,14 +32,14 @@ class PostgresClaims(Claims):
             raise NotFound("There is no such hold.")
         match JournalState(found.state):
             case JournalState.HELD:
-                return Claim(hold_id, EPOCH, found.fence)
+                return PinProof(hold_id, EPOCH, found.fence)
             case JournalState.EXPIRED:
                 raise HoldExpired
             case _:
                 raise HoldNotActive("The hold is booked or released.")
 
-    async def prove(self, session: WriteSession, claim: Claim) -> bool:
-        found = await rows.lock_hold(session, claim.hold_id)
+    async def prove(self, session: WriteSession, proof: PinProof) -> bool:
+        found = await rows.lock_hold(session, proof.hold_id)
         if found is not None and found.state == JournalState.HELD and found.is_due:
             raise HoldExpired
         return True

@@ -10,7 +10,7 @@ import pytest
 
 from app.hold.journal import store as journal
 from app.hold.model import Granted, Hold, JournalEntry
-from app.hold.pinning import Claim
+from app.hold.pinning import PinProof
 from app.hold.redis.loading import RedisLoading
 from app.hold.service import HoldService
 from app.idempotency.model import IdempotencyKey
@@ -38,35 +38,35 @@ async def hold_one(holds: HoldService, same: IdempotencyKey | None = None) -> Ho
 
 async def promise_of(core: Core, hold_id: HoldId) -> JournalEntry:
     async with core.database.reading() as session:
-        promise = await journal.read(session, hold_id)
-    assert promise is not None
-    return promise
+        entry = await journal.read(session, hold_id)
+    assert entry is not None
+    return entry
 
 
-async def transaction_of_booking(core: Core, claim: Claim) -> bool:
+async def transaction_of_booking(core: Core, proof: PinProof) -> bool:
     """The judge and the guard, on the strength of a pin made before; False: nothing was done."""
-    promise = await promise_of(core, claim.hold_id)
+    entry = await promise_of(core, proof.hold_id)
 
     async def sell(session: WriteSession) -> bool:
-        if not await core.pins.prove(session, claim):
+        if not await core.pins.prove(session, proof):
             return False
-        if not await journal.confirm(session, {claim.hold_id: claim.fence}):
+        if not await journal.confirm(session, {proof.hold_id: proof.fence}):
             return False
-        return isinstance(await inventory_store.sell(session, promise.lines), list)
+        return isinstance(await inventory_store.sell(session, entry.lines), list)
 
     return await core.database.run_in_transaction(sell)
 
 
-async def append(core: Core, promises: Sequence[JournalEntry]) -> set[HoldId]:
-    return await core.database.run_statement(lambda session: journal.append(session, promises))
+async def append(core: Core, entries: Sequence[JournalEntry]) -> set[HoldId]:
+    return await core.database.run_statement(lambda session: journal.append(session, entries))
 
 
-async def regrant(core: Core, promise: JournalEntry) -> Granted:
+async def regrant(core: Core, entry: JournalEntry) -> Granted:
     """A late duplicate's script call, by a process that never gets any further."""
     life = await core.epochs.life()
-    versions = {line.flight_id: 1 for line in promise.lines}
-    its_id = promise.hold_id
-    granted = await life.holds.place(its_id, its_id, "r", promise.lines, versions)
+    versions = {line.flight_id: 1 for line in entry.lines}
+    its_id = entry.hold_id
+    granted = await life.holds.place(its_id, its_id, "r", entry.lines, versions)
     assert isinstance(granted, Granted)
     return granted
 

@@ -40,14 +40,14 @@ async def test_a_key_whose_first_grant_was_aborted_gets_another_hold(
     core, other = await start_core(), await start_core()
     holds, same = await on_sale(core, 1), key()
     lost = await hold_one(holds, same)
-    promise = await promise_of(core, lost.hold_id)
+    entry = await promise_of(core, lost.hold_id)
     await execute(core, "DELETE FROM hold_journal")
 
     assert await other.repairs[Sweeper].run_once(NOW) == 1
     again = await hold_one(other.holds(no_offers), same)
 
     assert again.hold_id != lost.hold_id
-    assert await append(core, [promise]) == set(), "the slow writer is too late"
+    assert await append(core, [entry]) == set(), "the slow writer is too late"
     assert (await hold_one(holds, same)).hold_id == again.hold_id
     assert await rows("SELECT state, attempt FROM hold_journal WHERE tenant_id <> ''") == [
         {"state": "HELD", "attempt": 2}
@@ -130,11 +130,11 @@ async def test_each_promise_of_a_batch_is_decided_by_its_own_row(core: Core) -> 
     row = await promise_of(core, released.hold_id)
     new = replace(row, hold_id=HoldId("hold_new"), state=JournalState.HELD)
     late = replace(new, hold_id=HoldId("hold_late"), epoch=row.epoch - 1)
-    promises = BatchedJournal(core.database)
+    entries = BatchedJournal(core.database)
 
     first, *together = [
-        asyncio.create_task(promises.append(promise))
-        for promise in (replace(new, hold_id=HoldId("hold_first")), row, new, late)
+        asyncio.create_task(entries.append(entry))
+        for entry in (replace(new, hold_id=HoldId("hold_first")), row, new, late)
     ]
 
     assert await first

@@ -73,9 +73,9 @@ async def test_an_epoch_is_ended_behind_a_crowd_of_appenders(
     assert took["s"] < 8
 
 
-def many_like(promise: JournalEntry) -> list[JournalEntry]:
+def many_like(entry: JournalEntry) -> list[JournalEntry]:
     return [
-        replace(promise, hold_id=HoldId(f"hold_{number:06}"), idempotency_key=str(number))
+        replace(entry, hold_id=HoldId(f"hold_{number:06}"), idempotency_key=str(number))
         for number in range(MANY)
     ]
 
@@ -85,30 +85,30 @@ async def test_batches_in_opposite_orders_do_not_wait_for_each_other_in_a_circle
     core: Core, empty_database: str, step: str
 ) -> None:
     """Run as they are: what runs a deadlocked statement again would hide it."""
-    promise = await promise_of(core, (await hold_one(await on_sale(core, 1))).hold_id)
-    promises = many_like(promise)
+    entry = await promise_of(core, (await hold_one(await on_sale(core, 1))).hold_id)
+    entries = many_like(entry)
     engine = create_async_engine(empty_database, pool_size=4)
 
     async def write(batch: Sequence[JournalEntry]) -> None:
         async with engine.begin() as connection:
             session = WriteSession(connection)
-            ids = [promise.hold_id for promise in batch]
+            ids = [entry.hold_id for entry in batch]
             if step == "append":
                 await journal.append(session, batch)
             elif step == "expire":
                 await journal.expire(session, ids)
             else:
-                await journal.abort_missing(session, promise.epoch, ids)
+                await journal.abort_missing(session, entry.epoch, ids)
 
     try:
         for _ in range(ROUNDS):
             await execute(core, "DELETE FROM hold_journal")
             if step == "expire":
-                await write_all(core, promises)
+                await write_all(core, entries)
             async with asyncio.TaskGroup() as tasks:
                 for _ in range(2):
-                    tasks.create_task(write(promises))
-                    tasks.create_task(write(promises[::-1]))
+                    tasks.create_task(write(entries))
+                    tasks.create_task(write(entries[::-1]))
     finally:
         await engine.dispose()
 
@@ -143,5 +143,5 @@ async def test_seats_sold_in_opposite_orders_are_locked_in_one(
         await engine.dispose()
 
 
-async def write_all(core: Core, promises: Sequence[JournalEntry]) -> None:
-    await core.database.run_statement(lambda session: journal.append(session, promises))
+async def write_all(core: Core, entries: Sequence[JournalEntry]) -> None:
+    await core.database.run_statement(lambda session: journal.append(session, entries))

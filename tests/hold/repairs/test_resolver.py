@@ -31,9 +31,9 @@ async def holds(core: Core) -> HoldService:
 async def pinned(core: Core, holds: HoldService) -> tuple[HoldId, int]:
     """A hold of two seats whose booking's process ended after the pin."""
     hold = (await holds.place(DEMO, request((SOUTH, "Y"), adults=2), key())).value
-    claim = await core.pins.pin(hold.hold_id)
-    assert claim.fence is not None
-    return hold.hold_id, claim.fence
+    proof = await core.pins.pin(hold.hold_id)
+    assert proof.fence is not None
+    return hold.hold_id, proof.fence
 
 
 async def memo(core: Core, hold_id: HoldId) -> MemoState:

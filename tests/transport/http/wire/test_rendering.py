@@ -50,7 +50,7 @@ def segments(draw: st.DrawFn, currency: str) -> Segment:
 
 
 @st.composite
-def promises(draw: st.DrawFn) -> JournalEntry:
+def entries(draw: st.DrawFn) -> JournalEntry:
     currency = draw(st.sampled_from(("CLP", "USD", "KWD")))
     held = tuple(draw(st.lists(segments(currency), min_size=1, max_size=6)))
     passengers = PassengerCounts(
@@ -80,14 +80,14 @@ def promises(draw: st.DrawFn) -> JournalEntry:
 
 @st.composite
 def holds(draw: st.DrawFn) -> Hold:
-    promise = draw(promises())
+    entry = draw(entries())
     return replace(
-        original_answer(promise),
+        original_answer(entry),
         status=draw(st.sampled_from(HoldStatus)),
-        price_guaranteed_until=draw(st.just(promise.expires_at) | UTC_TIMES),
+        price_guaranteed_until=draw(st.just(entry.expires_at) | UTC_TIMES),
         expires_in_seconds=draw(st.integers(0, 3600)),
         extensions_remaining=draw(st.integers(0, 1)),
-        booking_id=draw(st.none() | st.just(booking_id(promise.hold_id))),
+        booking_id=draw(st.none() | st.just(booking_id(entry.hold_id))),
     )
 
 
@@ -96,21 +96,21 @@ def test_a_hold_is_rendered_as_its_schema_renders_it(hold: Hold) -> None:
     assert hold_json(hold) == hold_out(hold).model_dump_json().encode()
 
 
-@given(promises())
-def test_a_promise_is_written_as_its_values_are(promise: JournalEntry) -> None:
-    assert json.loads(entry_text(promise)) == {
-        "hold_id": promise.hold_id,
-        "tenant_id": promise.tenant_id,
-        "idempotency_key": promise.idempotency_key,
-        "attempt": promise.attempt,
-        "request_hash": promise.request_hash,
-        "client_reference": promise.client_reference,
-        "lines": lines_to_json(promise.lines),
-        "segments": [segment.to_json() for segment in promise.segments],
-        "passengers": promise.passengers.to_json(),
-        "price": promise.price.to_json(),
-        "epoch": promise.epoch,
-        "granted_at": promise.granted_at.isoformat(),
-        "expires_at": promise.expires_at.isoformat(),
-        "state": promise.state.value,
+@given(entries())
+def test_a_promise_is_written_as_its_values_are(entry: JournalEntry) -> None:
+    assert json.loads(entry_text(entry)) == {
+        "hold_id": entry.hold_id,
+        "tenant_id": entry.tenant_id,
+        "idempotency_key": entry.idempotency_key,
+        "attempt": entry.attempt,
+        "request_hash": entry.request_hash,
+        "client_reference": entry.client_reference,
+        "lines": lines_to_json(entry.lines),
+        "segments": [segment.to_json() for segment in entry.segments],
+        "passengers": entry.passengers.to_json(),
+        "price": entry.price.to_json(),
+        "epoch": entry.epoch,
+        "granted_at": entry.granted_at.isoformat(),
+        "expires_at": entry.expires_at.isoformat(),
+        "state": entry.state.value,
     }
