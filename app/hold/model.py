@@ -176,11 +176,11 @@ class Stale:
 
 
 @dataclass(frozen=True, slots=True)
-class Fenced:
+class Blocked:
     """A flight's terms are being changed at this moment."""
 
 
-PlaceOutcome = Granted | Remembered | Full | Stale | Fenced
+PlaceOutcome = Granted | Remembered | Full | Stale | Blocked
 
 
 @dataclass(frozen=True, slots=True)

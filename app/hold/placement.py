@@ -20,8 +20,8 @@ from app.hold.errors import OfferExpired, SoldOut
 from app.hold.journal import store as journal
 from app.hold.journal.batched import BatchedJournal
 from app.hold.model import (
+    Blocked,
     ClassChoice,
-    Fenced,
     Full,
     Granted,
     Hold,
@@ -187,7 +187,7 @@ class Placement:
             case Stale():
                 await self._bring_up_to_date(this)
                 return _Next.TRY
-            case Fenced():
+            case Blocked():
                 await asyncio.sleep(FENCE_PAUSE_SECONDS)
                 return _Next.TRY
 

@@ -202,7 +202,7 @@ MUTANTS: Final[dict[str, Plant]] = {
         "place_hold",
     ),
     "a grant sets no bit in the key filter": in_lua(
-        "\nmark_granted(prefix, { ARGV[7] }, now)", "\n", "place_hold"
+        "\nrecord_granted_keys(prefix, { ARGV[7] }, now)", "\n", "place_hold"
     ),
     "key filter used before it is complete": in_lua(
         "redis.call('EXISTS', prefix .. 'granted:all') == 0", "false"

@@ -7,8 +7,8 @@ from typing import Final
 from app.errors import HoldStoreUnavailable
 from app.hold.model import (
     DIGEST_LENGTH,
+    Blocked,
     Extended,
-    Fenced,
     Full,
     Granted,
     JournalState,
@@ -27,7 +27,7 @@ from app.ids import FlightId, HoldId
 from app.inventory.model import InventoryRow, SeatLine
 from app.storage.lua import Argument
 
-TAKE_BACK_MAX: Final = 200  # holds that one call takes back
+EXPIRE_MAX: Final = 200  # holds that one call expires
 AGAIN_MAX: Final = 50  # calls, where more had run out than one takes back
 
 
@@ -55,7 +55,7 @@ class RedisHolds:
             hold_id,
             self._keys.prefix,
             self._ttl_us,
-            TAKE_BACK_MAX,
+            EXPIRE_MAX,
             request,
             mark_of(first),
             pack(lines),
@@ -79,8 +79,8 @@ class RedisHolds:
                     )
                 case ["STALE"]:
                     return Stale()
-                case ["FENCED"]:
-                    return Fenced()
+                case ["BLOCKED"]:
+                    return Blocked()
                 case ["AGAIN"]:  # more holds had run out than one call takes back
                     continue
                 case _:
@@ -169,14 +169,14 @@ class RedisHolds:
         answer = await self._scripts.run(
             "expire_holds",
             [keys.EPOCH, keys.CLOCK, self._keys.due],
-            [self._keys.epoch, self._keys.prefix, TAKE_BACK_MAX],
+            [self._keys.epoch, self._keys.prefix, EXPIRE_MAX],
         )
-        return bool(int(answer[1]) >= TAKE_BACK_MAX)
+        return bool(int(answer[1]) >= EXPIRE_MAX)
 
     async def unrecorded_expiries(self) -> list[HoldId]:
         """Some of the holds that scripts took back and the journal may not know of yet."""
         members = await self._scripts.command(
-            self._scripts.client.srandmember(self._keys.ended, TAKE_BACK_MAX)
+            self._scripts.client.srandmember(self._keys.ended, EXPIRE_MAX)
         )
         return [HoldId(member.decode()) for member in members]
 
@@ -195,14 +195,14 @@ class RedisHolds:
         seconds, rest = await self._scripts.command(self._scripts.client.time())
         before = seconds * 1_000_000 + rest - age // timedelta(microseconds=1)
         members = await self._scripts.command(
-            self._scripts.client.zrangebyscore(key, "-inf", before, 0, TAKE_BACK_MAX)
+            self._scripts.client.zrangebyscore(key, "-inf", before, 0, EXPIRE_MAX)
         )
         return [HoldId(member.decode()) for member in members]
 
     async def forget_expired(self, hold_ids: Sequence[HoldId]) -> None:
         """The journal was told that these ran out."""
         await self._scripts.run(
-            "forget_taken_back",
+            "forget_expired",
             [keys.EPOCH, self._keys.ended, *map(self._keys.memo, hold_ids)],
             [self._keys.epoch, *hold_ids],
         )

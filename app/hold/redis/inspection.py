@@ -109,11 +109,11 @@ class RedisInspection:
         for row in rows:
             arguments += row_arguments(row)
         answer = await self._scripts.run(
-            "mend_flight",
+            "repair_flight",
             [keys.EPOCH, keys.CLOCK, self._keys.pinned, self._keys.flight(flight_id)],
             [*arguments, *hold_ids],
         )
-        if answer != ["MENDED"]:
+        if answer != ["REPAIRED"]:
             raise HoldStoreUnavailable("A flight has more holds than can be counted at once.")
 
     async def take_comparison_lease(self, seconds: float) -> bool:

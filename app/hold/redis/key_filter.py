@@ -31,7 +31,7 @@ class RedisKeyFilter:
     async def add(self, first_ids: Sequence[HoldId], *, completes: bool = False) -> None:
         """Adds the keys whose first attempts have these ids; `completes` says that no more will come."""
         await self._scripts.run(
-            "mark_granted",
+            "record_granted_keys",
             [keys.EPOCH, keys.CLOCK, self._keys.marking, self._keys.all_granted],
             [
                 self._keys.epoch,

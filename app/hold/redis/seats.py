@@ -8,7 +8,7 @@ from typing import Final
 
 from app.errors import HoldStoreUnavailable
 from app.hold.redis import keys
-from app.hold.redis.holds import AGAIN_MAX, TAKE_BACK_MAX
+from app.hold.redis.holds import AGAIN_MAX, EXPIRE_MAX
 from app.hold.redis.keys import Keys
 from app.hold.redis.scripts import Scripts, row_arguments
 from app.ids import FlightId
@@ -53,7 +53,7 @@ class RedisSeats:
     ) -> list[TakenSeats | None]:
         """What each cabin's ceilings must not go below, in order; None where that cannot be said."""
         answer = await self._scripts.run(
-            "read_taken",
+            "read_taken_seats",
             [
                 keys.EPOCH,
                 self._keys.ended,
@@ -96,19 +96,19 @@ class RedisSeats:
         """
         for _ in range(AGAIN_MAX):
             answer = await self._scripts.run(
-                "fence_flight",
+                "raise_write_barrier",
                 [keys.EPOCH, keys.CLOCK, self._keys.flight(flight_id)],
                 [
                     self._keys.epoch,
                     flight_id,
                     self._keys.prefix,
                     BARRIER_LASTS // timedelta(microseconds=1),
-                    TAKE_BACK_MAX,
+                    EXPIRE_MAX,
                     name,
                 ],
             )
             if answer != ["AGAIN"]:
-                return bool(answer == ["FENCED"])
+                return bool(answer == ["BLOCKED"])
         raise HoldStoreUnavailable("Too many holds are running out at once; retry shortly.")
 
 

@@ -15,7 +15,7 @@ from app.hold.epochs.current import CurrentEpoch
 from app.hold.journal import scans
 from app.hold.journal import store as journal
 from app.hold.model import JournalState, MemoState
-from app.hold.redis.holds import TAKE_BACK_MAX
+from app.hold.redis.holds import EXPIRE_MAX
 from app.hold.redis.life import Life
 from app.ids import HoldId
 from app.inventory.model import InventoryRow
@@ -42,7 +42,7 @@ class Sweeper:
                 lambda life: self._sweep_fresh(life, granted_for)
             )
             ended += swept
-            if looked_at < TAKE_BACK_MAX:
+            if looked_at < EXPIRE_MAX:
                 break
         return ended + await self._epochs.run(self._sweep_ended)
 

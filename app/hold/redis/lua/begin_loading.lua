@@ -1,10 +1,10 @@
--- Ends the old epoch's data and claims the loading of a new one; the newest claim wins.
+-- Closes the open epoch and takes the load lease of a new one; the highest epoch wins.
 -- KEYS[1] loading
 -- KEYS[2] epoch
 -- ARGV[1] epoch to be loaded
 -- RETURNS BEGUN | REFUSED
-local claimed = tonumber(redis.call('GET', KEYS[1]) or '0')
-if tonumber(ARGV[1]) <= claimed then
+local newest = tonumber(redis.call('GET', KEYS[1]) or '0')
+if tonumber(ARGV[1]) <= newest then
   return { 'REFUSED' }
 end
 redis.call('SET', KEYS[1], ARGV[1])

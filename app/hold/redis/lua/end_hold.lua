@@ -1,11 +1,11 @@
--- The hold is over, as the journal says: its seats are free now. Leaves a tombstone even where the
--- hold is unknown, so that a late duplicate of its request grants nothing; never undoes a sale.
--- KEYS[1] epoch or loading: guard
+-- Ends a hold as the journal says, and frees its seats. Leaves a tombstone even if the hold is unknown,
+-- so that a late duplicate of its request is granted nothing; never undoes a sale.
+-- KEYS[1] epoch or loading: the epoch check
 -- KEYS[2] memo of this hold
--- KEYS[3] pinned: holds by the time they were pinned
+-- KEYS[3] pinned: pinned holds, by the time they were pinned
 -- ARGV[1] epoch
 -- ARGV[2] hold_id
--- ARGV[3] prefix of the keys of this epoch, for the hold's own flights
+-- ARGV[3] prefix of this epoch's keys, for the hold's own flights
 -- ARGV[4] state: RELEASED | EXPIRED | ABORTED
 -- RETURNS hold_id and EPOCH | ENDED | SOLD
 -- TTL memo: TOMBSTONE_MS
@@ -23,7 +23,7 @@ end
 redis.call('HSET', KEYS[2], 'state', ARGV[4])
 redis.call('PEXPIRE', KEYS[2], TOMBSTONE_MS)
 if memo[1] == 'HELD' or memo[1] == 'PINNED' then
-  give_back(prefix, memo[2], hold_id)
+  release_seats(prefix, memo[2], hold_id)
   redis.call('ZREM', KEYS[3], hold_id)
 end
 redis.call('HDEL', KEYS[2], 'lines') -- only holds in `ended` are asked for theirs

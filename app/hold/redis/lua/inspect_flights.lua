@@ -1,14 +1,14 @@
--- What each flight says of itself, and what its live holds add up to. Writes nothing. Stops before
--- more holds are counted than allowed; one flight alone that has more is not counted.
--- KEYS[1] epoch: guard
--- KEYS[2] pinned: holds by the time they were pinned
+-- Reads what each flight says, and the sum of its live holds. Writes nothing. Stops before it would count
+-- more holds than allowed; if the first flight alone has more, it is returned uncounted.
+-- KEYS[1] epoch: the epoch check
+-- KEYS[2] pinned: pinned holds, by the time they were pinned
 -- KEYS[3..] flight
 -- ARGV[1] epoch
--- ARGV[2] prefix of the keys of this epoch, for the flights' holds
+-- ARGV[2] prefix of this epoch's keys, for the flights' holds
 -- ARGV[3] most holds to count in one call
 -- ARGV[4..] flight_id of each flight key
 -- RETURNS EPOCH | INSPECTED, then for each flight looked at: 'cabin|version|limits|sold|held|counted;...',
---   counted '' where there were too many
+--   counted is '' if there were too many
 --@include frame
 --@include holds
 --@include counting

@@ -1,11 +1,11 @@
--- What each hold is at this moment, and whether what ends it will find it. Writes nothing but the
--- clock, where one has run out, as read_holds.lua does.
--- KEYS[1] epoch: guard
+-- Reads the state of each hold, and whether the index of expiry or of the resolver has it. Writes only
+-- the clock, if one has expired, as read_holds.lua does.
+-- KEYS[1] epoch: the epoch check
 -- KEYS[2] clock
--- KEYS[3] pinned: holds by the time they were pinned
+-- KEYS[3] pinned: pinned holds, by the time they were pinned
 -- KEYS[4..] memo of each hold
 -- ARGV[1] epoch
--- ARGV[2] prefix of the keys of this epoch, for the holds' own flights
+-- ARGV[2] prefix of this epoch's keys, for the holds' own flights
 -- ARGV[3..] hold_id of each hold
 -- RETURNS EPOCH | INSPECTED, then for each hold: 'state indexed lines', indexed 0 or 1; or UNKNOWN
 --@include frame

@@ -1,5 +1,5 @@
--- Opens a loaded epoch: time never runs behind what was granted before, and scripts of it may run.
--- KEYS[1] loading: guard
+-- Opens a loaded epoch: its scripts may run, and read no time before the last grant of earlier epochs.
+-- KEYS[1] loading: the epoch check
 -- KEYS[2] epoch
 -- KEYS[3] clock
 -- ARGV[1] epoch

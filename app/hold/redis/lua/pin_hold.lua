@@ -1,12 +1,12 @@
 -- Puts a live hold out of reach of expiry for the booking it is about to become. Repeatable.
--- KEYS[1] epoch: guard
+-- KEYS[1] epoch: the epoch check
 -- KEYS[2] clock
 -- KEYS[3] memo of this hold
--- KEYS[4] pinned: holds by the time they were pinned
+-- KEYS[4] pinned: pinned holds, by the time they were pinned
 -- ARGV[1] epoch
 -- ARGV[2] hold_id
--- ARGV[3] prefix of the keys of this epoch, for the hold's own flights
--- RETURNS hold_id and EPOCH | UNKNOWN | PINNED fence | EXPIRED | its state
+-- ARGV[3] prefix of this epoch's keys, for the hold's own flights
+-- RETURNS hold_id and EPOCH | UNKNOWN | PINNED token | EXPIRED | its state
 -- TTL none
 --@include frame
 --@include holds
@@ -23,7 +23,7 @@ if not memo[1] then
 end
 if memo[1] == 'HELD' then
   if tonumber(memo[3]) <= now then
-    take_back(prefix, hold_id, now)
+    expire(prefix, hold_id, now)
     return { hold_id, 'EXPIRED' }
   end
   redis.call('HSET', KEYS[3], 'state', 'PINNED')

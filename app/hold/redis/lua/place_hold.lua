@@ -1,21 +1,21 @@
--- Grants every line of one hold, or none; asked again with the same id it says what became of it.
--- KEYS[1] epoch: guard
+-- Grants every line of one hold, or none; a repeated call with the same id returns what became of it.
+-- KEYS[1] epoch: the epoch check
 -- KEYS[2] clock
 -- KEYS[3] memo of this hold
--- KEYS[4] fresh: holds by their grant, until the journal was seen to have them
+-- KEYS[4] fresh: holds by their grant, until their journal rows were seen
 -- KEYS[5..] flight of each line
 -- ARGV[1] epoch
 -- ARGV[2] hold_id
--- ARGV[3] prefix of the keys of this epoch, for the holds that are taken back
+-- ARGV[3] prefix of this epoch's keys, for the holds that expire
 -- ARGV[4] ttl, microseconds
--- ARGV[5] most holds to take back in one call
--- ARGV[6] request: digest of what was asked
--- ARGV[7] mark of the idempotency key
--- ARGV[8] lines, packed as they are kept
+-- ARGV[5] most holds to expire in one call
+-- ARGV[6] request: digest of the request
+-- ARGV[7] bit of the idempotency key in the key filter
+-- ARGV[8] lines, packed as they are stored
 -- ARGV[9..] flight version of each line
 -- RETURNS hold_id and EPOCH | MEMO state expires_at granted_at request | GRANTED expires_at granted_at
---   | FULL MARKED or NEW, next_release_at or '', then open seats of each line | AGAIN | STALE | FENCED
--- TTL none: a live hold is never lost to a key's age; what ends it sets TOMBSTONE_MS
+--   | FULL MARKED or NEW, next_release_at or '', then open seats of each line | AGAIN | STALE | BLOCKED
+-- TTL none: a live hold never ends by the age of its key; the script that ends it sets TOMBSTONE_MS
 --@include frame
 --@include nesting
 --@include holds
@@ -45,14 +45,14 @@ for i, line in ipairs(lines) do
     return { hold_id, 'STALE' }
   end
   if flight[2] and tonumber(flight[2]) > now then
-    return { hold_id, 'FENCED' }
+    return { hold_id, 'BLOCKED' }
   end
 end
 
-local may_take_back = tonumber(ARGV[5])
+local may_expire = tonumber(ARGV[5])
 for _, line in ipairs(lines) do
-  if may_take_back > 0 then
-    may_take_back = may_take_back - take_back_expired(prefix, line.flight, now, may_take_back)
+  if may_expire > 0 then
+    may_expire = may_expire - expire_due(prefix, line.flight, now, may_expire)
   end
 end
 
@@ -79,24 +79,24 @@ for _, line in ipairs(lines) do -- demand adds up where two lines meet in a cabi
     if first[2] and open_seats(cabin.limits, cabin.sold)[line.position] >= line.seats then
       next_release = math.max(next_release, tonumber(first[2]))
     else
-      next_release = math.huge -- sold, or in a booking's hands: no moment is known
+      next_release = math.huge -- sold or pinned: the time of its release is unknown
     end
   end
   cabin.held[line.position] = cabin.held[line.position] + line.seats
 end
 if is_full then
-  if may_take_back <= 0 then
-    return { hold_id, 'AGAIN' } -- more may have run out than was looked at: full is not yet a fact
+  if may_expire <= 0 then
+    return { hold_id, 'AGAIN' } -- more holds may have expired than were looked at
   end
   local at = next_release < math.huge and whole(next_release) or ''
   local key = may_have_been_granted(prefix, ARGV[7], now) and 'MARKED' or 'NEW'
   return { hold_id, 'FULL', key, at, unpack(answer) }
 end
 
--- in whole milliseconds, so that the instant a client is told is the instant that is meant
+-- in whole milliseconds, so that the instant in the answer is exactly the instant stored
 local granted_at = math.floor(now / 1000) * 1000
 local expires_at = granted_at + tonumber(ARGV[4])
-mark_granted(prefix, { ARGV[7] }, now) -- first: it is the write that memory may not suffice for
+record_granted_keys(prefix, { ARGV[7] }, now) -- first: this write may run out of memory
 redis.call(
   'HSET', KEYS[3], 'state', 'HELD', 'lines', ARGV[8], 'expires_at', whole(expires_at),
   'granted_at', whole(granted_at), 'fence', 1, 'request', ARGV[6]
@@ -106,5 +106,5 @@ redis.call('ZADD', KEYS[4], whole(now), hold_id)
 for _, cabin in pairs(cabins) do
   redis.call('HSET', cabin.key, cabin.field, table.concat(cabin.held, ','))
 end
-await_expiry(prefix, ARGV[8], hold_id, expires_at)
+schedule_expiry(prefix, ARGV[8], hold_id, expires_at)
 return { hold_id, 'GRANTED', whole(expires_at), whole(granted_at) }

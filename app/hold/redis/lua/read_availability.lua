@@ -1,9 +1,9 @@
--- The live numbers of many cabins in one call. Writes nothing; what has run out within the last
+-- Reads the live numbers of many cabins in one call. Writes nothing; holds that expired within the last
 -- second may still count as held.
--- KEYS[1] epoch: guard
--- KEYS[2..] flight of each cabin asked for
+-- KEYS[1] epoch: the epoch check
+-- KEYS[2..] flight of each cabin
 -- ARGV[1] epoch
--- ARGV[2..] cabin asked for, one for each flight key
+-- ARGV[2..] cabin, one for each flight key
 -- RETURNS EPOCH | READ, then for each cabin: 'limits|sold|held|version', three packed lists and the
 --   flight's version ('' where unknown)
 --@include frame

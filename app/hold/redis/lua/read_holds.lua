@@ -1,6 +1,6 @@
--- What each hold is at this moment. Writes nothing but the clock, where one has run out: the journal is told
--- of it, and a clock that is put back must not extend it meanwhile.
--- KEYS[1] epoch: guard
+-- Reads the state of each hold. Writes only the clock, if one has expired: the journal is about to record
+-- it, and a clock that is set back must not revive the hold meanwhile.
+-- KEYS[1] epoch: the epoch check
 -- KEYS[2] clock
 -- KEYS[3..] memo of each hold
 -- ARGV[1] epoch

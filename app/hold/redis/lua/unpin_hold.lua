@@ -1,12 +1,12 @@
--- The only way from PINNED back to HELD: with a fence that was raised in the journal first.
--- An equal fence cannot tell two bookings apart, so it moves nothing.
--- KEYS[1] epoch: guard
+-- Moves a hold from PINNED back to HELD, the only way to do so: with a fencing token that was raised in
+-- the journal first. An equal token cannot distinguish two bookings, so it has no effect.
+-- KEYS[1] epoch: the epoch check
 -- KEYS[2] memo of this hold
--- KEYS[3] pinned: holds by the time they were pinned
+-- KEYS[3] pinned: pinned holds, by the time they were pinned
 -- ARGV[1] epoch
 -- ARGV[2] hold_id
--- ARGV[3] prefix of the keys of this epoch, for the hold's own flights
--- ARGV[4] fence as raised
+-- ARGV[3] prefix of this epoch's keys, for the hold's own flights
+-- ARGV[4] fencing token, as raised
 -- RETURNS hold_id and EPOCH | UNPINNED | UNCHANGED
 -- TTL none
 --@include frame
@@ -22,5 +22,5 @@ if memo[1] ~= 'PINNED' or tonumber(ARGV[4]) <= tonumber(memo[4]) then
 end
 redis.call('HSET', KEYS[2], 'state', 'HELD', 'fence', ARGV[4])
 redis.call('ZREM', KEYS[3], hold_id)
-await_expiry(prefix, memo[2], hold_id, tonumber(memo[3]))
+schedule_expiry(prefix, memo[2], hold_id, tonumber(memo[3]))
 return { hold_id, 'UNPINNED' }

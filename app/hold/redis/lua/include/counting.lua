@@ -1,4 +1,4 @@
--- What the live holds of a flight add up to: the truth that `held` is kept for.
+-- The sum of a flight's live holds, which `held` must equal.
 
 local function count_live(prefix, flight, ids, counted, seen) -- into {cabin -> {position -> seats}}
   for _, id in ipairs(ids) do
@@ -29,7 +29,7 @@ local function cabins_of(fields) -- the names, from a flight's own fields
   return names
 end
 
-local function packed_like(classes, seats) -- '3,0,12', as long as the list that it stands beside
+local function packed_like(classes, seats) -- '3,0,12', as long as the list beside it
   local list = {}
   for j = 1, #numbers(classes) do
     list[j] = seats and seats[j] or 0

@@ -1,12 +1,12 @@
--- What every script starts with: whose data is this, and what time is it.
+-- What every script begins with: the epoch check, and the clock.
 
-local TOMBSTONE_MS = 15 * 60 * 1000 -- an ended hold is remembered so long; older retries ask the journal
+local TOMBSTONE_MS = 15 * 60 * 1000 -- an ended hold has a memo for so long; later retries ask the journal
 
-local function is_current() -- the guard key names the epoch that this data is of
+local function is_current() -- KEYS[1] names the epoch of this data
   return redis.call('GET', KEYS[1]) == ARGV[1]
 end
 
-local function read_clock(clock_key) -- microseconds; TIME once a script, and never behind a grant
+local function read_clock(clock_key) -- microseconds; TIME, read once in each script, and never before a grant
   local time = redis.call('TIME')
   local now = time[1] * 1000000 + time[2]
   local ratchet = tonumber(redis.call('GET', clock_key) or '0')

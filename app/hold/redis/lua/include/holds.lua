@@ -1,4 +1,4 @@
--- A hold's own seats. Its flights are read from its memo, and their keys built from the prefix.
+-- The seats of a hold. Its flights are read from its memo, and their keys are built from the prefix.
 
 local function lines_of(packed) -- 'flight|cabin|position|seats;...'
   local lines = {}
@@ -22,14 +22,14 @@ local function add_held(flight_key, cabin, seats) -- seats by position, of any s
   redis.call('HSET', flight_key, field, table.concat(held, ','))
 end
 
-local function give_back(prefix, packed, hold_id) -- seats are free, and the hold waits for no expiry
+local function release_seats(prefix, packed, hold_id) -- and removes the hold from the index of expiry
   for _, line in ipairs(lines_of(packed)) do
     add_held(prefix .. 'f:' .. line.flight, line.cabin, { [line.position] = -line.seats })
     redis.call('ZREM', prefix .. 'x:' .. line.flight, hold_id)
   end
 end
 
-local function await_expiry(prefix, packed, hold_id, expires_at)
+local function schedule_expiry(prefix, packed, hold_id, expires_at)
   for _, line in ipairs(lines_of(packed)) do
     redis.call('ZADD', prefix .. 'x:' .. line.flight, whole(expires_at), hold_id)
     redis.call('ZADD', prefix .. 'due', 'LT', whole(expires_at), line.flight)

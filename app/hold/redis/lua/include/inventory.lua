@@ -1,10 +1,10 @@
--- Takes over what Postgres says of a cabin, iff it is newer than what is here.
+-- Applies a cabin's row of Postgres, iff it is newer than the row here.
 
-local function take_over(flight_key, cabin, version, limits, sold, flight_version)
+local function apply_row(flight_key, cabin, version, limits, sold, flight_version)
   local kept = redis.call('HMGET', flight_key, cabin .. ':version', cabin .. ':held', 'version')
   if not kept[1] or tonumber(version) > tonumber(kept[1]) then
     local held = kept[2] and numbers(kept[2]) or {}
-    if #held ~= #numbers(limits) then -- another layout, which is only given while nothing is held
+    if #held ~= #numbers(limits) then -- another layout, which is set only while nothing is held
       for j = 1, #numbers(limits) do
         held[j] = 0
       end

@@ -1,7 +1,7 @@
--- The journal was told that these ran out: no rebuild revives them, nobody counts their seats, and from
--- now on they may be forgotten.
--- KEYS[1] epoch: guard
--- KEYS[2] ended: holds taken back, until the journal says so too
+-- The journal has these holds as EXPIRED: no rebuild revives them, so their seats count no longer and
+-- their memos become tombstones.
+-- KEYS[1] epoch: the epoch check
+-- KEYS[2] ended: expired holds, until the journal has them as EXPIRED
 -- KEYS[3..] memo of each hold
 -- ARGV[1] epoch
 -- ARGV[2..] hold_id of each hold

@@ -1,11 +1,11 @@
--- How many seats of some cabins are taken or may yet turn out to be, and by which version of Postgres's
--- rows: what a ceiling may be lowered to. A hold that ran out counts for as long as the journal was not
--- told of it, since a rebuild would still find it HELD there. Writes nothing.
--- KEYS[1] epoch: guard
--- KEYS[2] ended: holds taken back, until the journal says so too
+-- Reads how many seats of each cabin are taken, and by which version of its row: no ceiling may be lowered
+-- below that. An expired hold counts until the journal has it as EXPIRED, since a rebuild would still find
+-- it HELD there. Writes nothing.
+-- KEYS[1] epoch: the epoch check
+-- KEYS[2] ended: expired holds, until the journal has them as EXPIRED
 -- KEYS[3..] flight of each cabin
 -- ARGV[1] epoch
--- ARGV[2] prefix of the keys of this epoch, for the holds that were taken back
+-- ARGV[2] prefix of this epoch's keys, for the expired holds
 -- ARGV[3] most of these to look at
 -- ARGV[4..] cabin, one for each flight key
 -- RETURNS EPOCH | UNSURE | READ, then for each cabin: version, seats taken by class ('' where unknown)
@@ -34,7 +34,7 @@ end
 for _, hold_id in ipairs(redis.call('SMEMBERS', KEYS[2])) do
   local lines = redis.call('HGET', ARGV[2] .. 'h:' .. hold_id, 'lines')
   if not lines then
-    return { 'UNSURE' } -- forgotten before the journal was told: nobody knows whose seats these were
+    return { 'UNSURE' } -- its memo is gone: the seats that it held are unknown
   end
   for _, line in ipairs(lines_of(lines)) do
     local taken = cabins[ARGV[2] .. 'f:' .. line.flight .. '|' .. line.cabin]

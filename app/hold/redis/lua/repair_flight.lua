@@ -1,16 +1,16 @@
--- Makes a flight say what Postgres says of it and what its live holds add up to. Puts back where what
--- ends them will look those live holds that the caller knows; ends none.
--- KEYS[1] epoch: guard
+-- Repairs a flight: its rows become those of Postgres, and `held` the sum of its live holds. Puts the live
+-- holds given back into the indexes of expiry and of the resolver; ends none.
+-- KEYS[1] epoch: the epoch check
 -- KEYS[2] clock
--- KEYS[3] pinned: holds by the time they were pinned
+-- KEYS[3] pinned: pinned holds, by the time they were pinned
 -- KEYS[4] flight
 -- ARGV[1] epoch
 -- ARGV[2] flight_id
--- ARGV[3] prefix of the keys of this epoch, for the flight's holds
+-- ARGV[3] prefix of this epoch's keys, for the flight's holds
 -- ARGV[4] most holds to count
 -- ARGV[5] how many inventory rows follow
 -- ARGV[6..] of each row: cabin, version, limits, sold, flight version; then hold_ids
--- RETURNS EPOCH | MENDED | TOO_MANY
+-- RETURNS EPOCH | REPAIRED | TOO_MANY
 -- TTL none
 --@include frame
 --@include holds
@@ -28,7 +28,7 @@ end
 for i = 6 + rows * 5, #ARGV do
   local memo = redis.call('HMGET', prefix .. 'h:' .. ARGV[i], 'state', 'lines', 'expires_at')
   if memo[1] == 'HELD' then
-    await_expiry(prefix, memo[2], ARGV[i], tonumber(memo[3]))
+    schedule_expiry(prefix, memo[2], ARGV[i], tonumber(memo[3]))
   elseif memo[1] == 'PINNED' then
     redis.call('ZADD', KEYS[3], 'NX', whole(now), ARGV[i])
   end
@@ -36,10 +36,10 @@ end
 for row = 0, rows - 1 do
   local at = 6 + row * 5
   local cabin, version = ARGV[at], ARGV[at + 1]
-  if redis.call('HGET', KEYS[4], cabin .. ':version') == version then -- the row itself, whatever is here
+  if redis.call('HGET', KEYS[4], cabin .. ':version') == version then -- the same version: Postgres is right
     redis.call('HSET', KEYS[4], cabin .. ':limits', ARGV[at + 2], cabin .. ':sold', ARGV[at + 3])
   end
-  take_over(KEYS[4], cabin, version, ARGV[at + 2], ARGV[at + 3], ARGV[at + 4])
+  apply_row(KEYS[4], cabin, version, ARGV[at + 2], ARGV[at + 3], ARGV[at + 4])
 end
 local counted, seen = {}, {}
 count_live(prefix, flight, redis.call('ZRANGE', expiries, 0, -1), counted, seen)
@@ -48,4 +48,4 @@ for _, name in ipairs(cabins_of(redis.call('HGETALL', KEYS[4]))) do
   local limits = redis.call('HGET', KEYS[4], name .. ':limits')
   redis.call('HSET', KEYS[4], name .. ':held', packed_like(limits, counted[name]))
 end
-return { 'MENDED' }
+return { 'REPAIRED' }
