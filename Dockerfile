@@ -3,7 +3,7 @@
 
 FROM python:3.12-slim-bookworm AS builder
 
-# Wheels alone, each known by its hash: nothing is compiled and nothing is taken on trust.
+# Only wheels, each checked by its hash: nothing is compiled.
 COPY requirements/runtime.txt /build/runtime.txt
 RUN python -m venv --without-pip /opt/holdfast/venv \
     && pip --python /opt/holdfast/venv/bin/python install --no-cache-dir --only-binary :all: \
@@ -24,7 +24,7 @@ COPY alembic.ini LICENSE /opt/holdfast/
 COPY migrations /opt/holdfast/migrations
 COPY app /opt/holdfast/app
 
-# Compiled here, because nothing can be written later; readable whatever the umask of the clone was.
+# Byte code is compiled here, because the file system is read-only later; files are made readable, whatever the umask.
 RUN chmod 0755 /usr/local/bin/holdfast /usr/local/bin/healthcheck \
     && chmod -R u=rwX,go=rX /opt/holdfast/app /opt/holdfast/migrations /opt/holdfast/alembic.ini \
     && /opt/holdfast/venv/bin/python -m compileall -q /opt/holdfast/app
@@ -41,7 +41,7 @@ WORKDIR /opt/holdfast
 USER 10001:10001
 EXPOSE 8000
 
-# Of the API. That a dependency is away (/readyz) is no reason to replace this process.
+# For the API. An unreachable dependency (/readyz) is no reason to replace this process.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
     CMD ["healthcheck", "PORT", "/livez"]
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""`holdfast` in the image, as its process 1: the program, and an end to SIGTERM's being ignored.
+"""Runs `holdfast` as process 1 of the image, where the kernel would otherwise ignore SIGTERM.
 
 The kernel drops a signal to process 1 that nobody handles. The API and the relay take SIGTERM over
 once they are up, and drain; until then, and in roles that just run to their end, it ends the
@@ -15,7 +15,7 @@ SERVICES = ("api", "relay")
 
 
 def end(number: int, _: FrameType | None) -> NoReturn:
-    # A service that is told to stop has done its work; a task that is cut short has not.
+    # A stopped service has succeeded; an interrupted task has not.
     sys.exit(0 if sys.argv[1:2] and sys.argv[1] in SERVICES else 128 + number)
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""`healthcheck PORT /livez`: succeeds where what listens on port $PORT of this container answers 200.
+"""`healthcheck PORT /livez`: succeeds if the listener on port $PORT of this container answers 200.
 
 The first argument names the variable that holds the port, so that a port is set in one place.
 """
@@ -12,7 +12,7 @@ TIMEOUT_SECONDS = 4
 
 
 def failure(port: int, path: str) -> str | None:
-    """Why it is not healthy, for `docker inspect`; proxies of the environment are not asked."""
+    """The reason for a failure, for `docker inspect`; proxies in the environment are not used."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_SECONDS)
     try:
         connection.request("GET", path)

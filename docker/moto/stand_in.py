@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The EventBridge of docker-compose: moto, with one bus whose every event goes to one SQS queue.
+"""The EventBridge of docker-compose: moto, with one bus that forwards every event to one SQS queue.
 
 `stand-in serve` runs it until SIGTERM. What it keeps is in memory, so it makes the bus, the queue
 and the rule between them at every start. `stand-in check` succeeds once all of that is there.
@@ -52,7 +52,7 @@ def make(bus: str) -> None:
 
 
 def check() -> str | None:
-    """Asks moto for all that it keeps, which is a quicker start than that of an AWS client."""
+    """Read all of moto's data, which starts faster than an AWS client."""
     connection = http.client.HTTPConnection(
         "127.0.0.1", int(os.environ["PORT"]), timeout=CHECK_SECONDS
     )

@@ -1,1 +1,1 @@
-"""Valid by default, one keyword to vary."""
+"""Test data builders: valid by default; a keyword varies one thing."""

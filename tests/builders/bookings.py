@@ -1,4 +1,4 @@
-"""Booking requests for tests: what fits the hold, one keyword to vary one thing."""
+"""Booking requests for tests: they fit the hold by default; a keyword varies one thing."""
 
 from collections.abc import Sequence
 from datetime import date

@@ -1,4 +1,4 @@
-"""Buses for tests of the relay: each remembers in what order it took what, and fails as it is told."""
+"""Buses for tests of the relay: each records the events it accepts, in order, and fails as configured."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -14,7 +14,7 @@ async def accept_all(batch: Sequence[Event]) -> Sequence[Outcome]:
 
 
 class RecordingBus:
-    """`judge` decides what becomes of a batch; what it accepts is remembered, once it returned.
+    """`judge` decides the outcome of a batch; accepted events are recorded once it has returned.
 
     Several buses may share one list of `delivered`, as several relays share one real bus.
     """
@@ -55,7 +55,7 @@ class RecordingBus:
 def refusing(
     *ids: str, retryable: bool = False, reason: str = "too_odd"
 ) -> Callable[[Sequence[Event]], Awaitable[Sequence[Outcome]]]:
-    """A judge that refuses these aggregates' events, or all of them where none is named."""
+    """A judge that refuses the events of these aggregates, or of all if none is named."""
 
     async def judge(batch: Sequence[Event]) -> Sequence[Outcome]:
         return [

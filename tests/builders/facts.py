@@ -1,4 +1,4 @@
-"""Facts and events to append, publish and look at."""
+"""Facts and events for tests: to append, publish and read."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -89,7 +89,7 @@ async def execute(database: Database, statement: str) -> None:
 
 
 async def forget_everything(database: Database) -> None:
-    """No fact, no position given, no lease taken: the state that migrations leave."""
+    """Restore the state that the migrations leave: no fact, no position, no lease."""
     await execute(database, "DELETE FROM outbox")
     await execute(database, "UPDATE outbox_head SET last_position = 0")
     await execute(

@@ -1,4 +1,4 @@
-"""Flights for tests: valid as they come, one keyword to vary one thing."""
+"""Flights for tests: valid by default; a keyword varies one thing."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -99,7 +99,7 @@ def cabin(
 
 
 async def put_flights(database: Database, *flights: Flight) -> None:
-    """Stores new flights, in Postgres only."""
+    """Store new flights, in PostgreSQL only."""
 
     async def work(session: WriteSession) -> set[FlightId]:
         return await insert(session, flights)

@@ -1,4 +1,4 @@
-"""Where seats are held, as the schedule sees it: remembers what it was told, and says what it is set to."""
+"""A fake of the seat holding that the schedule uses: records its calls and answers as configured."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from app.inventory.model import CabinCounts, CabinName, Flight, InventoryRow
 
 @dataclass
 class RecordingHoldInventory:
-    epoch: int | None = 1  # what a fence answers; None: seats are held
+    epoch: int | None = 1  # the answer to a write barrier; None: seats are held
     applied: list[tuple[list[InventoryRow], bool]] = field(default_factory=list)
     fenced: list[FlightId] = field(default_factory=list)
     live: dict[FlightId, Mapping[CabinName, CabinCounts]] = field(default_factory=dict)

@@ -1,10 +1,10 @@
-"""How many rows of a table the statements of this transaction have read so far, as the server counts."""
+"""Counts the rows of a table that the statements of this transaction have read, by the server's statistics."""
 
 from sqlalchemy import text
 
 from app.storage.database import WriteSession
 
-BEFORE_A_PLAN_IS_KEPT = 10  # runs; PostgreSQL makes a new plan for each of the first five
+BEFORE_A_PLAN_IS_KEPT = 10  # runs; PostgreSQL makes a new plan in each of the first five
 _READ_SO_FAR = text(
     """
     SELECT coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0) FROM pg_stat_xact_user_tables

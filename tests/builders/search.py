@@ -1,4 +1,4 @@
-"""A shop window on real servers: what is sold, what is searched, and a clock to move."""
+"""Search on real servers for tests: flights on sale, searches, and a clock that tests move."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -53,7 +53,7 @@ _CALLERS = {
 
 @dataclass
 class Moment:
-    """A clock that stands until it is moved."""
+    """A clock that stands still until a test moves it."""
 
     now: datetime = NOW
 

@@ -1,4 +1,4 @@
-"""Tokens as an issuer, or a forger, would make them: every byte is the test's to choose."""
+"""Tokens as an issuer or a forger makes them: a test can choose every byte."""
 
 import base64
 import hashlib
@@ -26,7 +26,7 @@ def b64(raw: bytes) -> str:
 
 @cache
 def rsa_key(name: str, bits: int = 2048) -> rsa.RSAPrivateKey:
-    """The same key for the same name, made once a process."""
+    """The key of a name, made once in each process."""
     return rsa.generate_private_key(public_exponent=65537, key_size=bits)
 
 

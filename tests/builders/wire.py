@@ -1,4 +1,4 @@
-"""Requests as clients send them: valid as they come, one keyword to vary one thing.
+"""Requests as clients send them: valid by default; a keyword varies one thing.
 
 Departures lie ahead of whatever day it is, because the program is asked with its own clock.
 """
@@ -105,7 +105,7 @@ def booking_body(
     family_name: str = "Pérez",
     client_reference: str | None = None,
 ) -> Json:
-    """What books the hold that was answered."""
+    """The body that books the answered hold."""
     body: Json = {
         "hold_id": hold["id"],
         "passengers": [
@@ -156,7 +156,7 @@ async def ask_booking(
 
 
 async def event_about(client: httpx.AsyncClient, aggregate_id: str, event_type: str) -> Json:
-    """The event, as soon as the relay has given it its place."""
+    """The event, as soon as the relay has given it a position."""
     async with asyncio.timeout(10):
         while True:
             for event in await events_about(client, aggregate_id):
@@ -189,7 +189,7 @@ async def seats(ops: httpx.AsyncClient, flight_id: str) -> dict[str, tuple[int, 
 
 
 def told(answer: httpx.Response) -> tuple[int, bytes, str | None]:
-    """What a replay repeats byte for byte."""
+    """The parts of an answer that a replay repeats byte for byte."""
     return answer.status_code, answer.content, answer.headers.get("location")
 
 

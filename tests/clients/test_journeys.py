@@ -1,4 +1,4 @@
-"""Clients that public generators make of the OpenAPI document sell a seat, by docs/clients' own scripts.
+"""Clients generated from the OpenAPI document by public tools sell a seat, with the scripts of docs/clients.
 
 Needs the registries of Python and Node.js packages, and takes a minute: `make test-clients`.
 """
@@ -46,7 +46,7 @@ async def test_a_generated_client_sells_a_seat(language: str, api: Api, tmp_path
 
 
 def way_to_registries() -> dict[str, str]:
-    """How this machine gets there: through a proxy, or by certificates of its own."""
+    """This machine's settings for network access: a proxy, or certificates of its own."""
     names = ("NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE", "SSL_CERT_DIR")
     prefixes = ("npm_config_", "pip_", "http_proxy", "https_proxy", "no_proxy")
     return {

@@ -1,4 +1,4 @@
-"""The program against its own OpenAPI document: more than a thousand requests, good and bad ones.
+"""The API conforms to its OpenAPI document: more than a thousand valid and invalid requests.
 
 No answer is a 5xx, and none has a status, a media type or a shape that the document does not tell of.
 The cases are always the same ones: what differs between two runs is the program alone.
@@ -62,7 +62,7 @@ CHECKED = [
 
 @dataclass
 class Real:
-    """What exists, so that requests reach further than the first look-up."""
+    """Existing resources, so that requests get beyond the first look-up."""
 
     flights: list[str] = field(default_factory=list)
     offers: list[str] = field(default_factory=list)
@@ -78,7 +78,7 @@ class Real:
         }[name]
 
     def body(self, operation: str, choose: random.Random) -> Json | None:
-        """A body that is good, and mostly has an effect."""
+        """A valid body, which mostly has an effect."""
         match operation:
             case "POST /v1/holds" if choose.random() < 0.3:
                 return {"offer_id": choose.choice(self.offers)}
@@ -127,7 +127,7 @@ async def real(api: Api) -> Real:
     return found
 
 
-def test_the_program_is_what_its_document_says(api: Api, real: Real) -> None:
+def test_the_api_conforms_to_its_openapi_document(api: Api, real: Real) -> None:
     seen: dict[str, Counter[int]] = {}
     failures: list[str] = []
     for found in _document(api).get_all_operations():
@@ -191,7 +191,7 @@ def _try(
 
 
 def _callers(path: str) -> tuple[str, ...]:
-    """Mostly the one who may, and to whom it belongs."""
+    """Mostly an authorized caller that owns the resource."""
     return ("ops", "ops", "demo") if path.startswith("/v1/flights") else ("demo", "demo", "ops")
 
 

@@ -1,4 +1,4 @@
-"""What every bus does, whichever it is. A new adapter is one more row of `BUSES`."""
+"""The contract of every bus. A new adapter is one more row of `BUSES`."""
 
 import asyncio
 import json
@@ -23,7 +23,7 @@ Envelope = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Bus:
-    """A publisher and the other end of it; `received` is None where nothing comes out."""
+    """A publisher and its receiving end; `received` is None if events cannot be read back."""
 
     publisher: Publisher
     received: Callable[[], Sequence[Envelope]] | None
@@ -113,7 +113,7 @@ async def test_the_same_event_is_taken_again(bus: Bus) -> None:
 
 
 async def test_after_a_publish_that_was_given_up_the_next_one_works(bus: Bus) -> None:
-    """The relay gives up at its deadline; what became of that batch is then unknown."""
+    """The relay gives up at its deadline; the outcome of that batch is then unknown."""
     given_up, batch = an_event(a_fact("bkg_given_up")), [an_event(a_fact("bkg_next"))]
     task = asyncio.create_task(_publish(bus.publisher, [given_up]))
     await asyncio.sleep(0)

@@ -1,4 +1,4 @@
-"""docker-compose.yml keeps its rules: hardened, bounded, local, and started in order."""
+"""docker-compose.yml: containers are hardened, bounded, local, and started in order."""
 
 import re
 from typing import Any

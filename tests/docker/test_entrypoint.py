@@ -1,4 +1,4 @@
-"""The image's program as process 1: it ends when it is told to, and writes to DATA_DIR alone.
+"""The image's program as process 1: it ends on SIGTERM, and writes only to DATA_DIR.
 
 Where the machine lets the tests make namespaces the program really is process 1 there; elsewhere it
 is a process like any other, and the rest still holds.
@@ -99,7 +99,7 @@ def run(image: Path, tmp_path: Path) -> Iterator[Run]:
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_the_api_finishes_when_it_is_told_to(
+def test_the_api_ends_on_sigterm(
     run: Run, empty_database: str, empty_redis: str, workers: str
 ) -> None:
     environment = {
@@ -116,7 +116,7 @@ def test_the_api_finishes_when_it_is_told_to(
     assert psutil.wait_procs(members, timeout=3)[1] == []
 
 
-def test_the_relay_finishes_when_it_is_told_to(run: Run, empty_database: str) -> None:
+def test_the_relay_ends_on_sigterm(run: Run, empty_database: str) -> None:
     port = str(free_port())
     relay = run("relay", {"DATABASE_URL": empty_database, "METRICS_PORT": port})
     _wait_until(lambda: healthcheck("relay", {"METRICS_PORT": port}).returncode == 0, relay)

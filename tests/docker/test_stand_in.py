@@ -1,4 +1,4 @@
-"""The stand-in for EventBridge, run as its image runs it, and published to by our own adapter."""
+"""The stand-in for EventBridge, run as in its image; the shipped adapter publishes to it."""
 
 import asyncio
 import json

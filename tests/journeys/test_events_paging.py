@@ -1,4 +1,4 @@
-"""A poller that keeps its cursor sees every fact once and in order, while others make them."""
+"""A poller that keeps its cursor receives every fact once and in order, while facts are being written."""
 
 import asyncio
 from collections import Counter
@@ -53,7 +53,7 @@ async def test_a_poller_misses_nothing_and_sees_nothing_twice(api: Api) -> None:
     assert await _pages(api.demo, start, limit=200) == seen, "the past does not change"
 
 
-async def test_a_type_is_asked_for(api: Api) -> None:
+async def test_events_are_filtered_by_type(api: Api) -> None:
     flight_id = await put_flight(api.ops)
     start = await _end(api.demo)
     booking = await book(api.demo, await hold(api.demo, (flight_id, "Y")))
@@ -70,7 +70,7 @@ async def test_a_type_is_asked_for(api: Api) -> None:
     assert refusal(unknown) == (422, "validation_error")
 
 
-async def test_a_change_of_inventory_is_told_to_administrators_alone(api: Api) -> None:
+async def test_only_administrators_see_changes_of_inventory(api: Api) -> None:
     flight_id = await put_flight(api.ops)
     demo_start, ops_start = await _end(api.demo), await _end(api.ops)
     await api.ops.patch(f"/v1/flights/{flight_id}/inventory", json=limit_body("Y", 7))
@@ -107,7 +107,7 @@ async def _pages(
 
 
 async def _end(client: httpx.AsyncClient) -> str | None:
-    """The cursor behind all that is listed now and, since a moment passed, all that was made before."""
+    """The cursor after everything listed now; the pause before it lets earlier facts get their positions."""
     after, quiet = None, 0
     while quiet < 5:
         page = await _page(client, after, limit=200)

@@ -1,4 +1,4 @@
-"""A hold runs out: the flight shows it within a second, and the hold is told apart from others."""
+"""A hold expires: the flight shows its seats within a second, and the hold is shown as expired."""
 
 import asyncio
 from datetime import datetime, timedelta

@@ -1,4 +1,4 @@
-"""Limits change while seats are being held and booked, and nobody loses what was promised."""
+"""Limits change while seats are held and booked, and no hold or booking is lost."""
 
 import asyncio
 import random
@@ -22,7 +22,7 @@ CALLERS, ROUNDS, CHANGES = 6, 8, 25
 EXPECTED = {(201, None), (204, None), (409, "sold_out")}
 
 
-async def test_a_limit_below_what_is_taken_closes_and_takes_nothing_away(api: Api) -> None:
+async def test_a_limit_below_what_is_taken_closes_the_class_and_keeps_holds(api: Api) -> None:
     flight_id = await put_flight(api.ops)
     held = [await hold(api.demo, (flight_id, "Y"), adults=3) for _ in range(2)]
 

@@ -1,4 +1,4 @@
-"""A request with everything wrong, put right one thing after the other: what is refused, in order."""
+"""A request with every error, corrected one error at a time: the refusals come in the contract's order."""
 
 import json
 from dataclasses import dataclass, replace
@@ -80,8 +80,8 @@ async def test_the_order_of_refusals(api: Api, route: str) -> None:
     assert await wrong.refused(nobody) == state
 
 
-async def test_the_state_is_the_last_thing_that_is_told(api: Api) -> None:
-    """A body that does not fit is told before that the hold is gone."""
+async def test_the_state_is_checked_last(api: Api) -> None:
+    """An invalid body is refused before the state of the hold is checked."""
     flight_id = await put_flight(api.ops)
     its_hold = await hold(api.demo, (flight_id, "Y"))
     await api.demo.delete(f"/v1/holds/{its_hold['id']}")

@@ -1,4 +1,4 @@
-"""From search to an event, and back again by a cancellation: what a partner's system does all day."""
+"""From a search to an event, and to a cancellation: the daily work of a partner's system."""
 
 from datetime import date, timedelta
 

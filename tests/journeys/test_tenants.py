@@ -1,4 +1,4 @@
-"""What belongs to one partner does not exist for another: on every route that there is."""
+"""A partner's resources do not exist for another partner, on every route."""
 
 from collections.abc import Awaitable, Callable
 

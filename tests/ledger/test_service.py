@@ -1,4 +1,4 @@
-"""Every unit's way on real servers: the entries, what they come to, and that nothing is left out."""
+"""The ledger of seats on real servers: its entries, their sums, and that none is missing."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -132,7 +132,7 @@ async def test_changed_limits_stand_between_what_they_changed(core: Core) -> Non
     assert sums(totals) == (2, -2, 4, 0), "nothing was taken away"
 
 
-async def test_what_was_never_promised_is_not_told(core: Core) -> None:
+async def test_a_grant_that_was_never_journaled_is_not_listed(core: Core) -> None:
     await opened(core)
     hold = await held(core, SOUTH)
 

@@ -1,4 +1,4 @@
-"""A client that hangs up in the middle: what it began is done once, and a retry is told of it."""
+"""A client disconnects during a request: the request takes effect once, and a retry gets its answer."""
 
 import asyncio
 import json
@@ -17,7 +17,7 @@ from tests.builders.wire import (
 from tests.fixtures.api import Api, inventory_locked, locked
 
 
-async def test_a_hold_goes_on_without_its_client(api: Api) -> None:
+async def test_a_hold_is_placed_after_its_client_disconnects(api: Api) -> None:
     flight_id = await put_flight(api.ops)
     key, body = new_key(), hold_body((flight_id, "Y"), adults=2)
 
@@ -34,7 +34,7 @@ async def test_a_hold_goes_on_without_its_client(api: Api) -> None:
     assert (await seats(api.ops, flight_id))["Y"] == (10, 0, 2)
 
 
-async def test_a_booking_goes_on_without_its_client(api: Api) -> None:
+async def test_a_booking_is_made_after_its_client_disconnects(api: Api) -> None:
     flight_id = await put_flight(api.ops)
     order = booking_body(await hold(api.demo, (flight_id, "Y"), adults=2))
     key = new_key()
@@ -50,7 +50,7 @@ async def test_a_booking_goes_on_without_its_client(api: Api) -> None:
     assert (await seats(api.ops, flight_id))["Y"] == (10, 2, 0)
 
 
-async def test_a_retry_beside_the_lost_request_is_one_effect(api: Api) -> None:
+async def test_a_retry_during_the_lost_request_has_one_effect(api: Api) -> None:
     """The client hangs up and asks again at once, while the first is still under way."""
     flight_id = await put_flight(api.ops)
     order = booking_body(await hold(api.demo, (flight_id, "Y"), adults=2))

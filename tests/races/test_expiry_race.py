@@ -1,4 +1,4 @@
-"""At the moment a hold runs out there is one owner of its seat: nobody early, nobody twice."""
+"""When a hold expires its seat has exactly one owner: it is not granted early, and not twice."""
 
 import asyncio
 import time
@@ -34,7 +34,7 @@ async def test_the_seat_is_free_at_expires_at_and_not_before(start_api: StartApi
     refused: list[tuple[datetime, datetime]] = []  # when it was sent, and when answered
 
     async def hurry() -> Json | None:
-        """Asks until somebody has the seat."""
+        """Request the seat until a client has it."""
         async with api.new_client("rival") as client:
             while not taken.is_set():
                 sent_at = datetime.now(UTC)
@@ -64,7 +64,7 @@ async def test_the_seat_is_free_at_expires_at_and_not_before(start_api: StartApi
 async def test_a_hold_that_runs_out_while_its_booking_waits_has_one_owner(
     start_api: StartApi,
 ) -> None:
-    """The booking waits for a row that somebody has locked until the hold is over."""
+    """The booking waits for a row that is locked until the hold has expired."""
     api = await start_api(workers=2, ttl_seconds=TTL_SECONDS)
     flight_id = await put_flight(api.ops, classes=(("Y", 1, "129900"),))
     its_hold = await hold(api.demo, (flight_id, "Y"))

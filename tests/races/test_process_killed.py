@@ -1,4 +1,4 @@
-"""The API is killed in the middle of a thousand bookings: each is made wholly, or not at all."""
+"""The API is killed during a thousand bookings: each is made completely or not at all."""
 
 import asyncio
 import itertools
@@ -76,8 +76,8 @@ async def test_a_thousand_bookings_survive_the_death_of_their_api(start_api: Sta
     await _assert_redis_agrees(api, flights, BOOKINGS)
 
 
-async def test_what_a_killed_api_had_in_hand_is_let_go(start_api: StartApi) -> None:
-    """Nobody asks again: what was not booked runs out, and its seats are sold to others."""
+async def test_holds_of_a_killed_api_expire(start_api: StartApi) -> None:
+    """Without retries: holds that were not booked expire, and their seats are sold to others."""
     api = await start_api(workers=2, ttl_seconds=3)
     flight_id = await put_flight(api.ops, classes=(("Y", 6, "129900"),))
     holds = [await hold(api.demo, (flight_id, "Y")) for _ in range(6)]
@@ -147,7 +147,7 @@ async def _assert_whole(api: Api, confirmed: int) -> None:
 
 
 async def _assert_redis_agrees(api: Api, flights: list[str], sold: int) -> None:
-    """Soon: what the dead process had not told Redis is told by the next one."""
+    """Soon: the next process brings to Redis what the killed one did not."""
     async with asyncio.timeout(15):
         while True:
             shown = [(await seats(api.ops, flight))["Y"] for flight in flights]

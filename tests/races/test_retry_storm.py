@@ -1,4 +1,4 @@
-"""One request delivered twenty times at once, to two workers: one effect and one answer."""
+"""One request delivered twenty times concurrently, to two workers, has one effect and one answer."""
 
 import asyncio
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Told to stop while requests are under way: each gets its answer, and no process is left."""
+"""SIGTERM while requests are under way: each gets its answer, and no process remains."""
 
 import asyncio
 import signal
@@ -33,7 +33,9 @@ async def test_the_api_answers_what_is_under_way(
         await api.until_waiting(UNDER_WAY)
         api.send(number)
         await _until_stopping(api, workers)
-        await asyncio.sleep(0.5)  # for whoever does not wait for them to cut them off
+        await asyncio.sleep(
+            0.5
+        )  # time in which a server that does not drain would cut the requests off
     answers = await asyncio.gather(*bookings)
     code = await api.wait()
 

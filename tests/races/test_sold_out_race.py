@@ -1,4 +1,4 @@
-"""Two hundred callers, ten seats, two worker processes: ten holds, and of each one booking."""
+"""Two hundred callers, ten seats, two worker processes: ten holds, each booked once."""
 
 import asyncio
 from collections import Counter
