@@ -160,7 +160,7 @@ async def test_a_process_that_is_cut_off_alone_ends_nothing(
         empty_database, f"redis://127.0.0.1:{free_port()}/0", hold_ttl=timedelta(minutes=10)
     )
     before, suspicions = await core.epochs.number(), 0
-    until = asyncio.get_running_loop().time() + guardian.AWAY_SECONDS + 1
+    until = asyncio.get_running_loop().time() + guardian.UNREACHABLE_SECONDS + 1
     while asyncio.get_running_loop().time() < until:
         with pytest.raises(HoldStoreUnavailable):
             await alone.guardian.ensure_open()

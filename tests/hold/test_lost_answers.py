@@ -6,7 +6,7 @@ import pytest
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from app.errors import HoldStoreUnavailable
-from app.hold.redis.scripts import SENDINGS_MAX
+from app.hold.redis.scripts import ATTEMPTS_MAX
 from app.ids import FlightId
 from app.inventory.model import CabinName
 from app.wiring import Core
@@ -42,7 +42,7 @@ async def test_an_answer_that_was_lost_is_asked_for_again(
 ) -> None:
     await sell_from(core, flight(flight_id=SOUTH))
     holds, asked, same = core.holds(no_offers), request((SOUTH, "Y"), adults=2), key()
-    lose_answers(core, monkeypatch, SENDINGS_MAX - 1)
+    lose_answers(core, monkeypatch, ATTEMPTS_MAX - 1)
     hold = await holds.place(DEMO, asked, same)
     assert (await holds.place(DEMO, asked, same)).value == hold.value
     assert await held(core) == 2
@@ -53,7 +53,7 @@ async def test_what_was_never_answered_is_settled_by_the_same_key(
 ) -> None:
     await sell_from(core, flight(flight_id=SOUTH))
     holds, asked, same = core.holds(no_offers), request((SOUTH, "Y"), adults=2), key()
-    lose_answers(core, monkeypatch, SENDINGS_MAX)
+    lose_answers(core, monkeypatch, ATTEMPTS_MAX)
     with pytest.raises(HoldStoreUnavailable):
         await holds.place(DEMO, asked, same)
     assert await held(core) == 2

@@ -1,8 +1,8 @@
-"""Which life of the Redis data this process believes in.
+"""The epoch that this process takes to be open.
 
-Epoch and incarnation are learned together, from one row of Postgres. Every script names the epoch, and
-every new connection is compared with the incarnation; on a difference the row is read again and the
-work starts over. That is never a refusal.
+Epoch and incarnation are read from one row of Postgres. Every script names the epoch, and every new
+connection is compared with the incarnation; on a difference the row is read again and the work starts
+over. That is never a refusal.
 """
 
 import asyncio
@@ -23,9 +23,9 @@ from app.storage.database import Database
 T = TypeVar("T")
 
 TRIES_MAX = 3
-# More than passes between looks that Redis answers at once. No epoch opens sooner than this after the
-# end of the one before.
-BELIEF_SECONDS = 1.5
+# Longer than the interval of the failure detector's probes. No epoch opens sooner than this after the end
+# of the one before.
+CERTAIN_SECONDS = 1.5
 _READ = text(
     "SELECT epoch, incarnation, mode, cut, away_since IS NOT NULL AS is_suspected"
     " FROM redis_epoch JOIN epoch_gate USING (shard) WHERE shard = 0"
@@ -38,7 +38,7 @@ class EpochRow:
     incarnation: str | None
     is_open: bool  # mode = redis; else rebuilding
     cut: datetime
-    is_suspected: bool = False  # some process got no answer from the hold store
+    is_suspected: bool = False  # a process got no answer from Redis
 
 
 class ExpectedIncarnation:
@@ -107,11 +107,11 @@ class CurrentEpoch:
         return life
 
     def is_certain(self, number: int) -> bool:
-        """No later epoch has opened: what was granted before this moment, this epoch's data can know."""
+        """Whether no later epoch has opened, so that this epoch's data has every earlier grant."""
         row = self._row
         if row is None or row.number != number:
             return False
-        return asyncio.get_running_loop().time() - self._learned_at < BELIEF_SECONDS
+        return asyncio.get_running_loop().time() - self._learned_at < CERTAIN_SECONDS
 
     def forget(self, number: int) -> None:
         if self._row is not None and self._row.number == number:

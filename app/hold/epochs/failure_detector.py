@@ -1,8 +1,8 @@
-"""What is found when one looks at the hold store: whose data it has, and whether it is all there.
+"""Probes Redis: is it the expected incarnation, and is its data complete?
 
-Old data comes with another incarnation, unless somebody put it back under a server that went on. Then
-time in Redis runs behind a grant that the journal has, or grants of the last seconds are unknown. Both
-are read beside the requests, so that no hold pays for it.
+Old data comes with another incarnation, unless it was restored under a running server. Then the clock in
+Redis is behind a grant that the journal has, or grants of the last seconds are unknown. The probe reads
+both outside the requests, so that no hold pays for it.
 """
 
 import asyncio
@@ -22,16 +22,16 @@ from app.hold.redis.scripts import EpochMoved, Scripts
 from app.storage.database import Database
 from app.storage.redis import incarnation_of
 
-LOST_MIN: Final = 3  # unknown grants; fewer are drift, which is mended without ending the epoch
+LOST_MIN: Final = 3  # unknown grants; fewer are drift, which is repaired in the same epoch
 
 
 class Fault(StrEnum):
-    """Why the epoch of the row is not, or must not stay, open in the server that is there."""
+    """Why the epoch of the row is not, or must not stay, open in this server."""
 
     ENDED = "ended"  # in Postgres: it is to be loaded
     REPLACED = "replaced"  # another incarnation
     EMPTIED = "emptied"  # this one, without the epoch
-    WENT_BACK = "went_back"  # this one, with data of before
+    WENT_BACK = "went_back"  # this one, with older data
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class FailureDetector:
     async def probe(self, row: EpochRow, seconds: float) -> Probe:
         """Raises HoldStoreUnavailable, or what an unreachable server raises, TimeoutError too."""
         async with self._database.reading() as session:
-            # First, as what the journal has was in Redis before; and the patience is not for it.
+            # First, since Redis had each grant before the journal; outside the timeout, which is for Redis.
             grants = await scans.newest_grants(session, row.number)
         async with asyncio.timeout(seconds):
             incarnation = await incarnation_of(self._probe)

@@ -1,11 +1,11 @@
-"""Gives Redis its data back from Postgres, under a new epoch, whenever it lost it or is another one.
+"""Rebuilds the Redis data from Postgres, under a new epoch, when Redis lost it or was replaced.
 
-`RecoveryGuardian.watch` looks each second, and at once on an alarm: is the epoch of the row open in Redis, is
-it the same incarnation, and is its data all there? If not, the one process that gets the lease
-rebuilds, in the order of docs/decisions/0005-journaled-holds.md; a failure anywhere leaves nothing
-open, and the next round starts over with a higher epoch. Where no Redis answers anybody for
-`AWAY_SECONDS` the epoch is ended all the same, as by a rebuild that stopped after its first step.
-Until one is open again new holds are answered 503, nothing expires, and promised holds can be booked.
+`RecoveryGuardian.watch` probes each second, and at once on an alarm: is the epoch of the row open in Redis,
+is it the same incarnation, and is its data complete? If not, the process that gets the lease rebuilds, in
+the order of docs/decisions/0005-journaled-holds.md; after any failure no epoch is open, and the next attempt
+starts over with a higher one. If no process reaches Redis for `UNREACHABLE_SECONDS`, the epoch is ended too,
+as by a rebuild that stopped after its first step. Until one is open again new holds are answered 503,
+no hold expires, and holds that the journal has can be booked.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from redis.asyncio import Redis
 
 from app.clock import Clock
 from app.errors import DomainError, HoldStoreUnavailable
-from app.hold.epochs.current import BELIEF_SECONDS, CurrentEpoch, EpochRow
+from app.hold.epochs.current import CERTAIN_SECONDS, CurrentEpoch, EpochRow
 from app.hold.epochs.failure_detector import FailureDetector
 from app.hold.epochs.loader import Loader
 from app.hold.epochs.suspicion import Suspicions
@@ -28,15 +28,19 @@ from app.storage.redis import UNREACHABLE, HoldServer
 
 _log = structlog.get_logger(__name__)
 
-LOOK_EVERY_SECONDS = 1.0
-LOOK_AGAIN_SECONDS = 0.25  # where there was no answer
-LOOK_PAUSE_SECONDS = 0.05
-LOOK_SECONDS = 1.0  # an answer that takes longer is none
-AWAY_SECONDS = 1.5  # longer than it takes any process to look and to say that it is not
+PROBE_EVERY_SECONDS = 1.0
+PROBE_AGAIN_SECONDS = 0.25  # after a probe without an answer
+PROBE_PAUSE_SECONDS = 0.05
+PROBE_TIMEOUT_SECONDS = 1.0  # a later answer counts as none
+UNREACHABLE_SECONDS = 1.5  # long enough for every process to probe and to clear the suspicion
 RENEWED_AFTER_SECONDS = 3.0
-_PASSING: tuple[type[Exception], ...] = (DomainError, EpochMoved, *UNREACHABLE)  # tried again
-_AWAY: tuple[type[Exception], ...] = (HoldStoreUnavailable, *UNREACHABLE)
-DEPARTED_FOR = timedelta(days=1)  # flights that left longer ago take part in nothing
+_TRANSIENT: tuple[type[Exception], ...] = (
+    DomainError,
+    EpochMoved,
+    *UNREACHABLE,
+)  # the next round tries again
+_UNREACHABLE: tuple[type[Exception], ...] = (HoldStoreUnavailable, *UNREACHABLE)
+DEPARTED_FOR = timedelta(days=1)  # flights that departed longer ago are not loaded
 
 
 class RecoveryGuardian:
@@ -53,46 +57,46 @@ class RecoveryGuardian:
         self._database = database
         self._server = server
         self._client = client  # the one requests go through; its connections check the incarnation
-        self._probe = server.connect()  # accepts any incarnation: it is the one that looks
+        self._probe = server.connect()  # accepts any incarnation, for the failure detector
         self._detector = FailureDetector(database, self._probe)
         self._suspicions = Suspicions(database)
         self._epochs = epochs
         self._ttl = ttl
         self._clock = clock
         self._transition = EpochTransition(database, who)
-        self._was_away = False  # when it was looked for last
+        self._was_unreachable = False  # in the last probe
         self._pooled: str | None = None  # the incarnation that the client's connections lead to
-        self._discarding: asyncio.Task[None] | None = None
+        self._deleting: asyncio.Task[None] | None = None
 
     async def watch(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
             try:
                 await self.ensure_open()
-            except _PASSING as error:
+            except _TRANSIENT as error:
                 _log.warning("epoch_not_open", error_type=type(error).__name__)
-            except Exception:  # a mistake of ours must not end the watch
+            except Exception:  # a defect must not end the watch
                 _log.exception("guardian_failed")
             self._epochs.alarm.clear()
-            # However often the alarm is raised; while another rebuilds it is raised by every request.
+            # A bound for the alarm, which every request raises while another process rebuilds.
             await asyncio.sleep(
-                LOOK_AGAIN_SECONDS if self._transition.is_overtaken else LOOK_PAUSE_SECONDS
+                PROBE_AGAIN_SECONDS if self._transition.is_overtaken else PROBE_PAUSE_SECONDS
             )
-            pause = LOOK_AGAIN_SECONDS if self._was_away else LOOK_EVERY_SECONDS
+            pause = PROBE_AGAIN_SECONDS if self._was_unreachable else PROBE_EVERY_SECONDS
             await _first_of(pause, self._epochs.alarm, stop)
 
     async def ensure_open(self) -> None:
-        """Returns when the present epoch is open in the Redis that is there; else raises."""
+        """Returns if the current epoch is open in the Redis that answers, perhaps after a rebuild; else raises."""
         row = await self._epochs.learn()
         try:
-            patience = LOOK_SECONDS / 2 if self._was_away else LOOK_SECONDS
+            patience = PROBE_TIMEOUT_SECONDS / 2 if self._was_unreachable else PROBE_TIMEOUT_SECONDS
             probe = await self._detector.probe(row, patience)
-        except _AWAY as error:
-            # One late answer may be this process's own lateness: the next look tells.
-            self._epochs.is_silent = self._was_away or not isinstance(error, TimeoutError)
-            self._was_away = True
-            await self._end_epoch_where_away(row)
+        except _UNREACHABLE as error:
+            # One late answer may be the fault of this process: the next probe decides.
+            self._epochs.is_silent = self._was_unreachable or not isinstance(error, TimeoutError)
+            self._was_unreachable = True
+            await self._end_epoch_if_unreachable(row)
             raise HoldStoreUnavailable from error
-        self._was_away = self._epochs.is_silent = self._transition.is_overtaken = False
+        self._was_unreachable = self._epochs.is_silent = self._transition.is_overtaken = False
         if row.is_suspected:
             await self._suspicions.clear()
         if probe.fault is not None:
@@ -105,19 +109,19 @@ class RecoveryGuardian:
         self._pooled = row.incarnation
 
     async def start_over(self) -> None:
-        """Ends the epoch, whatever it is like, and opens the next from what Postgres has."""
+        """Ends the epoch, whatever its state, and rebuilds the next one from Postgres."""
         row = await self._epochs.learn()
-        probe = await self._detector.probe(row, LOOK_SECONDS)
+        probe = await self._detector.probe(row, PROBE_TIMEOUT_SECONDS)
         await self._rebuild(row, probe.incarnation)
         await self._epochs.learn()
 
     async def close(self) -> None:
-        await self._stop_discarding()
+        await self._stop_deleting()
         await self._probe.aclose()
 
-    async def _end_epoch_where_away(self, row: EpochRow) -> None:
-        """So that promised holds can be booked without a pin, which nobody can give."""
-        if not row.is_open or not await self._suspicions.raise_(AWAY_SECONDS):
+    async def _end_epoch_if_unreachable(self, row: EpochRow) -> None:
+        """Lets bookings proceed without a pin, which needs Redis: none is needed while no epoch is open."""
+        if not row.is_open or not await self._suspicions.raise_(UNREACHABLE_SECONDS):
             return
         async with self._transition.lease():
             epoch, _ = await self._transition.end_epoch(row.number)
@@ -126,8 +130,8 @@ class RecoveryGuardian:
 
     async def _rebuild(self, seen: EpochRow, incarnation: str) -> None:
         async with self._transition.lease():
-            await self._stop_discarding()
-            # Its connections accept this incarnation alone: a restart in mid-load ends the attempt.
+            await self._stop_deleting()
+            # Its connections accept only this incarnation: a restart during the load ends the attempt.
             client = self._server.connect(lambda: incarnation)
             try:
                 since = self._clock() - DEPARTED_FOR
@@ -142,23 +146,23 @@ class RecoveryGuardian:
             finally:
                 await client.aclose()
         if rebuild.leaves_keys:
-            self._discarding = asyncio.create_task(self._discard(opened, incarnation))
+            self._deleting = asyncio.create_task(self._delete_old_keys(opened, incarnation))
 
-    async def _discard(self, opened: int, incarnation: str) -> None:
-        """Nobody waits for it: what it leaves behind, the next rebuild takes along."""
+    async def _delete_old_keys(self, opened: int, incarnation: str) -> None:
+        """Deletes the keys of earlier epochs in the background; the next rebuild deletes what this one leaves."""
         client = self._server.connect(lambda: incarnation)
         try:
             await RedisEpochs(Scripts(client), self._ttl).delete_keys_before(opened)
-        except _PASSING as error:
+        except _TRANSIENT as error:
             _log.warning("discard_failed", epoch=opened, error_type=type(error).__name__)
         finally:
             await client.aclose()
 
-    async def _stop_discarding(self) -> None:
-        if self._discarding is not None:
-            self._discarding.cancel()
-            await asyncio.wait([self._discarding])
-            self._discarding = None
+    async def _stop_deleting(self) -> None:
+        if self._deleting is not None:
+            self._deleting.cancel()
+            await asyncio.wait([self._deleting])
+            self._deleting = None
 
 
 class _Rebuild:
@@ -176,12 +180,12 @@ class _Rebuild:
         self._transition = gate
         self._redis = redis
         self._incarnation = incarnation
-        self._since = since  # flights that left before take no part
+        self._since = since  # flights that departed earlier are not loaded
         self.leaves_keys = True  # of earlier epochs
         self._renewed_at = asyncio.get_running_loop().time()
 
     async def run(self, seen: EpochRow) -> int:
-        """The epoch that is open now."""
+        """Returns the number of the epoch that is open afterwards."""
         epoch, cut = await self._transition.end_epoch(seen.number)
         ended_at = asyncio.get_running_loop().time()
         _log.info("rebuild_begun", epoch=epoch)
@@ -189,22 +193,22 @@ class _Rebuild:
         has_failed = await self._redis.open_number() is None  # or it is empty
         if not await life.loading.begin():
             raise HoldStoreUnavailable("A newer rebuild has begun.")
-        if has_failed:  # what each attempt leaves behind must not add up
+        if has_failed:  # the keys of failed attempts must not accumulate
             await self._redis.delete_keys_before(epoch)
             self.leaves_keys = False
         loading = Loader(self._database, life, self._since, self._keep_lease)
         await loading.load()
-        if seen.incarnation is not None:  # else there was none that anybody believes in
-            await self._outlast_belief(ended_at)
+        if seen.incarnation is not None:  # else no epoch was open before
+            await self._wait_until_uncertain(ended_at)
         await self._transition.publish(epoch, self._incarnation)
         await loading.correct()
         await life.loading.open(max(cut, loading.last_granted_at))
         _log.info("rebuild_done", epoch=epoch, count=len(loading.loaded))
         return epoch
 
-    async def _outlast_belief(self, ended_at: float) -> None:
-        """Until no process is certain of an earlier epoch; bookings of promised holds go on."""
-        left = ended_at + BELIEF_SECONDS - asyncio.get_running_loop().time()
+    async def _wait_until_uncertain(self, ended_at: float) -> None:
+        """Waits until no process is certain of an earlier epoch; bookings continue meanwhile."""
+        left = ended_at + CERTAIN_SECONDS - asyncio.get_running_loop().time()
         if left > 0:
             await asyncio.sleep(left)
         await self._keep_lease()

@@ -1,4 +1,4 @@
-"""What very many live holds add to flights, summed, as the arguments of load_part.lua."""
+"""The sums that very many live holds add to flights, as arguments of load_part.lua."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -7,11 +7,11 @@ from app.ids import HoldId
 from app.storage.lua import Argument
 
 ARGUMENTS_MAX: Final = 2000  # of one call, about: some milliseconds
-TOGETHER_MAX: Final = 1000  # holds of one flight in one call: Lua unpacks a few thousand
+HOLDS_MAX: Final = 1000  # holds of one flight in one call: Lua unpacks a few thousand
 
 
 class ExpiryBatches:
-    """Pure. A memo is a line of `survey.memo_page`."""
+    """Pure. A memo is a line of what `scans.memo_page` reads."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -27,12 +27,12 @@ class ExpiryBatches:
         return HoldId(hold_id)
 
     def parts(self) -> Iterator[list[Argument]]:
-        """Flight by flight, so that what is written of one comes together."""
+        """Batches of arguments, flight by flight, so that each flight is written once."""
         part: list[Argument] = []
-        for line, waiting in sorted(self._of_line.items()):
+        for line, expiries in sorted(self._of_line.items()):
             flight, cabin, position, seats = line.split("|")
-            for start in range(0, len(waiting), 2 * TOGETHER_MAX):
-                some = waiting[start : start + 2 * TOGETHER_MAX]
+            for start in range(0, len(expiries), 2 * HOLDS_MAX):
+                some = expiries[start : start + 2 * HOLDS_MAX]
                 taken = int(seats) * (len(some) // 2)
                 part += [flight, cabin, position, taken, min(some[::2], key=int), len(some), *some]
                 if len(part) >= ARGUMENTS_MAX:

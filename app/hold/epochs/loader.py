@@ -1,11 +1,11 @@
-"""Carries what Postgres knows into an epoch of Redis that is being loaded, twice over.
+"""Loads an epoch of Redis from Postgres, in two readings.
 
-`load` writes everything as of one moment; `correct` reads again, once nothing is booked without a pin
-any more, and mends the difference both ways. There are very many rows and holds, so Postgres packs
-them into text that is sent on as it is, a page a call; what holds add to flights is summed here and
-written once a flight. A few calls are under way at a time, so that Redis writes while the next page is
-read. Each call may be made twice, so one that a busy server answers too late is made again: starting
-over would cost more. Leases, modes and their order are rebuild.py's.
+`load` writes everything from one snapshot. `correct` reads a second snapshot, after bookings need a pin
+again, and repairs the difference in both directions. There are very many rows and holds, so Postgres packs
+them into text that is sent on unchanged, one page in each call; what holds add to flights is summed here
+and written once for each flight. A few calls run concurrently, so that Redis writes while the next page
+is read. Each call is idempotent, so one that a busy server answers too late is repeated: starting over
+would cost more. Leases, modes and their order are the guardian's (guardian.py).
 """
 
 import asyncio
@@ -29,13 +29,13 @@ from app.inventory import store as inventory_store
 from app.inventory.model import InventoryRow
 from app.storage.database import Database, ReadSession
 
-CALLS_MAX: Final = 4  # under way at once
-ROWS_AT_ONCE: Final = 500  # rows, and memos, that one call writes: some milliseconds
-ENDS_AT_ONCE: Final = 100  # holds that ended meanwhile, in one statement
-ENDS_UNDER_WAY_MAX: Final = 32  # they travel together
-IDS_AT_ONCE: Final = 5000  # holds that one statement of the second reading names
-SUMMED_TOGETHER: Final = 200_000  # holds that are kept here at once, however many there are
-PATIENCE_SECONDS: Final = 8.0  # with a server that answers late; within a lease
+CALLS_MAX: Final = 4  # that run concurrently
+ROWS_MAX: Final = 500  # rows, or memos, that one call writes: some milliseconds
+ENDED_MAX: Final = 100  # holds that ended since the first reading, in one statement
+ENDING_CALLS_MAX: Final = 32  # short calls, sent as one batch
+IDS_MAX: Final = 5000  # holds that one statement of the second reading returns
+SUMMED_MAX: Final = 200_000  # holds in memory at once, however many there are
+RETRY_SECONDS: Final = 8.0  # while a busy server answers late; shorter than the lease
 PAUSE_SECONDS: Final = 0.05
 
 T = TypeVar("T")
@@ -43,7 +43,7 @@ Call = Callable[[], Awaitable[None]]
 
 
 class Loader:
-    """Of one epoch. `keep_lease` is called again and again, and raises where the lease is lost."""
+    """Loads one epoch. `keep_lease` is called often; it raises if the lease is lost."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class Loader:
     ) -> None:
         self._database = database
         self._life = life
-        self._since = since  # of flights that left before nothing is loaded
+        self._since = since  # flights that departed earlier are not loaded
         self._keep_lease = keep_lease
         self._parts = itertools.count(1)
         self._written: set[bytes] = set()  # digests of pages of rows
@@ -64,15 +64,15 @@ class Loader:
 
     async def load(self) -> None:
         async with self._database.snapshot() as session:
-            await _a_few_at_once(self._inventory(session))
-            await _a_few_at_once(self._live_holds(session))
+            await _run_concurrently(self._inventory(session))
+            await _run_concurrently(self._live_holds(session))
 
     async def correct(self) -> None:
         still_live: set[HoldId] = set()
         async with self._database.snapshot() as session:
-            await _a_few_at_once(self._inventory(session))
+            await _run_concurrently(self._inventory(session))
             after = ""
-            while ids := await scans.live_ids(session, after, IDS_AT_ONCE):
+            while ids := await scans.live_ids(session, after, IDS_MAX):
                 await self._keep_lease()
                 still_live.update(ids)
                 missing = [hold_id for hold_id in ids if hold_id not in self.loaded]
@@ -80,13 +80,13 @@ class Loader:
                     await self._add(await scans.live_among(session, some))
                 after = ids[-1]
         gone = sorted(self.loaded - still_live)
-        await _a_few_at_once(self._ends(gone), most=ENDS_UNDER_WAY_MAX)
+        await _run_concurrently(self._ends(gone), limit=ENDING_CALLS_MAX)
 
     async def _inventory(self, session: ReadSession) -> AsyncIterator[Call]:
-        """Every page at first; then, page by page as before, those that read otherwise."""
+        """Yields a call for every page of rows; in the second reading only for pages that have changed."""
         after = pages.FIRST
         for until in [*self._ends_of_pages, pages.LAST]:
-            while page := await pages.packed_rows(session, self._since, after, until, ROWS_AT_ONCE):
+            while page := await pages.packed_rows(session, self._since, after, until, ROWS_MAX):
                 await self._keep_lease()
                 digest = sha256(page.text.encode()).digest()
                 if digest not in self._written:
@@ -100,24 +100,24 @@ class Loader:
             after = until
 
     async def _live_holds(self, session: ReadSession) -> AsyncIterator[Call]:
-        waits = ExpiryBatches()
+        batches = ExpiryBatches()
         after = ""
-        while page := await scans.memo_page(session, after, ROWS_AT_ONCE):
+        while page := await scans.memo_page(session, after, ROWS_MAX):
             await self._keep_lease()
             memos = page.text.split("\n")
             yield self._part(memos=page.text)
-            self.loaded.update(waits.add(memo) for memo in memos)
+            self.loaded.update(batches.add(memo) for memo in memos)
             self.last_granted_at = max(self.last_granted_at, page.last_granted_at)
             after = memos[-1].partition(" ")[0]
-            if waits.count >= SUMMED_TOGETHER:
-                async for call in self._sums(waits):
+            if batches.count >= SUMMED_MAX:
+                async for call in self._sums(batches):
                     yield call
-                waits = ExpiryBatches()
-        async for call in self._sums(waits):
+                batches = ExpiryBatches()
+        async for call in self._sums(batches):
             yield call
 
-    async def _sums(self, waits: ExpiryBatches) -> AsyncIterator[Call]:
-        for some in waits.parts():
+    async def _sums(self, batches: ExpiryBatches) -> AsyncIterator[Call]:
+        for some in batches.parts():
             await self._keep_lease()
             yield self._part(sums=some)
 
@@ -125,43 +125,43 @@ class Loader:
         return partial(self._life.loading.load_part, next(self._parts), **what)
 
     async def _add(self, holds: Sequence[LiveHold]) -> None:
-        await _patiently(partial(self._life.loading.load_holds, holds))
+        await _with_retry(partial(self._life.loading.load_holds, holds))
         self.loaded.update(hold.hold_id for hold in holds)
         granted = (hold.granted_at for hold in holds)
         self.last_granted_at = max(self.last_granted_at, *granted)
 
     async def _ends(self, hold_ids: Sequence[HoldId]) -> AsyncIterator[Call]:
-        """Each as its row says now, which may be later than the reading that missed it."""
-        for some in _in_parts(hold_ids, ENDS_AT_ONCE):
+        """Yields a call for each hold that has ended, in the state that its journal row has now."""
+        for some in _in_parts(hold_ids, ENDED_MAX):
             await self._keep_lease()
             async with self._database.reading() as session:
-                promises = await journal.read_all(session, some)
-                flight_ids = {line.flight_id for one in promises.values() for line in one.lines}
+                entries = await journal.read_all(session, some)
+                flight_ids = {line.flight_id for one in entries.values() for line in one.lines}
                 rows = await inventory_store.read_rows(session, flight_ids)
             for hold_id in some:
-                yield partial(self._end, promises[hold_id], rows)
+                yield partial(self._end, entries[hold_id], rows)
 
-    async def _end(self, promise: JournalEntry, rows: Sequence[InventoryRow]) -> None:
-        hold_id = promise.hold_id
-        if promise.state is JournalState.CONFIRMED:
-            flight_ids = {line.flight_id for line in promise.lines}
+    async def _end(self, entry: JournalEntry, rows: Sequence[InventoryRow]) -> None:
+        hold_id = entry.hold_id
+        if entry.state is JournalState.CONFIRMED:
+            flight_ids = {line.flight_id for line in entry.lines}
             own = [row for row in rows if row.flight_id in flight_ids]
             await self._life.holds.finish(hold_id, own, loading=True)
         else:
-            await self._life.holds.end(hold_id, promise.state, loading=True)
+            await self._life.holds.end(hold_id, entry.state, loading=True)
 
 
 def _in_parts(things: Sequence[T], size: int) -> Iterable[Sequence[T]]:
     return (things[start : start + size] for start in range(0, len(things), size))
 
 
-async def _a_few_at_once(calls: AsyncIterator[Call], *, most: int = CALLS_MAX) -> None:
-    """Returns when all are done; after the first that fails none is begun, and none is left behind."""
+async def _run_concurrently(calls: AsyncIterator[Call], *, limit: int = CALLS_MAX) -> None:
+    """Runs at most `limit` calls at a time. After the first failure no call begins and all are cancelled."""
     under_way: set[asyncio.Task[None]] = set()
     try:
         async for call in calls:
-            under_way.add(asyncio.create_task(_patiently(call)))
-            if len(under_way) == most:
+            under_way.add(asyncio.create_task(_with_retry(call)))
+            if len(under_way) == limit:
                 done, under_way = await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
                     task.result()
@@ -172,9 +172,9 @@ async def _a_few_at_once(calls: AsyncIterator[Call], *, most: int = CALLS_MAX) -
         await asyncio.gather(*under_way, return_exceptions=True)
 
 
-async def _patiently(call: Call) -> None:
+async def _with_retry(call: Call) -> None:
     clock = asyncio.get_running_loop().time
-    end = clock() + PATIENCE_SECONDS
+    end = clock() + RETRY_SECONDS
     while True:
         try:
             return await call()

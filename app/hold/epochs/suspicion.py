@@ -1,7 +1,7 @@
-"""Whether the hold store is away for everybody, or for one process alone.
+"""Whether Redis is unreachable for all processes, or for one alone.
 
-Who gets no answer says so in Postgres; who does get one takes that back. A doubt that nobody took back
-for a while is shared by all, since each of them looks every second.
+A process that cannot reach Redis records a suspicion in Postgres; a process that can reach it clears the
+suspicion. All processes share a suspicion that stands for a while, since each probes every second.
 """
 
 from sqlalchemy import text
@@ -22,7 +22,7 @@ class Suspicions:
         self._database = database
 
     async def raise_(self, stood_for_seconds: float) -> bool:
-        """The hold store gives no answer here. True where that was said so long ago, and stands."""
+        """Records that this process cannot reach Redis; True if the suspicion has stood for so long."""
 
         async def raise_(session: WriteSession) -> bool:
             result = await session.execute(_RAISE, {"seconds": stood_for_seconds})
@@ -31,7 +31,7 @@ class Suspicions:
         return await self._database.run_in_transaction(raise_)
 
     async def clear(self) -> None:
-        """The hold store answers here."""
+        """Records that this process can reach Redis."""
 
         async def clear(session: WriteSession) -> None:
             await session.execute(_CLEAR)

@@ -1,8 +1,8 @@
-"""The end of an epoch and the beginning of the next, in Postgres, and who may bring it about.
+"""The end of an epoch and the beginning of the next, in Postgres, and the lease to do it.
 
-One process at a time has the lease. It shuts the gate, so that no new proof of the old epoch begins,
-waits by a lock for those that have begun, and raises the epoch's number: whatever is written on the word
-of an earlier one from then on is not written.
+One process at a time has the lease. It closes the gate, so that no new proof of the old epoch begins,
+waits by a lock for those that have begun, and increases the epoch's number: from then on a transaction that
+proves an earlier one writes nothing.
 """
 
 from collections.abc import AsyncIterator
@@ -15,7 +15,7 @@ from app.errors import DomainError, HoldStoreUnavailable
 from app.storage.database import Database, WriteSession
 
 LEASE_SECONDS = 15
-EXPIRED_AT_ONCE = 2000  # holds that are looked at in one statement
+EXPIRE_MAX = 2000  # holds that one statement reads
 
 _TAKE_LEASE = text(
     """
@@ -44,8 +44,8 @@ _BUMP = text(
     RETURNING epoch, cut
     """
 )
-# By pages of what is held, not of what has run out, and each page once: no statement outlasts its
-# timeout, however many there are of either.
+# In pages of held rows, not of expired ones, and each page once: no statement exceeds its timeout, however
+# many rows there are of either.
 _EXPIRE_BEFORE_CUT = text(
     """
     WITH page AS MATERIALIZED (
@@ -70,7 +70,7 @@ class EpochTransition:
         """`who`: this process, in the lease that keeps rebuilders apart."""
         self._database = database
         self._who = who
-        self.is_overtaken = False  # another process had the lease when it was wanted last
+        self.is_overtaken = False  # another process had the lease at the last attempt
 
     @asynccontextmanager
     async def lease(self) -> AsyncIterator[None]:
@@ -85,7 +85,7 @@ class EpochTransition:
                 await self._execute(_DROP_LEASE)
 
     async def take_lease(self) -> bool:
-        """Taken, or prolonged."""
+        """Takes or renews the lease; False while another process has it."""
 
         async def take(session: WriteSession) -> bool:
             result = await session.execute(
@@ -96,14 +96,14 @@ class EpochTransition:
         return await self._database.run_in_transaction(take)
 
     async def end_epoch(self, seen: int) -> tuple[int, datetime]:
-        """The next epoch, and the cut; under the lease."""
+        """Ends the epoch `seen`; returns the number of the next, and the cut. Needs the lease."""
         await self._execute(_CLOSE_GATE)
         begun = await self._database.run_in_transaction(lambda session: _bump(session, seen))
         await self._execute(_OPEN_GATE)
         return begun
 
     async def publish(self, epoch: int, incarnation: str) -> None:
-        """From here on what this Redis says in this epoch counts. Raises HoldStoreUnavailable."""
+        """Makes `epoch` provable, with this incarnation. Raises HoldStoreUnavailable if a newer one began."""
 
         async def publish(session: WriteSession) -> None:
             result = await session.execute(_PUBLISH, {"epoch": epoch, "incarnation": incarnation})
@@ -120,13 +120,13 @@ class EpochTransition:
 
 
 async def _bump(session: WriteSession, seen: int) -> tuple[int, datetime]:
-    """Ends every earlier epoch: waits for what is being written on its word, and then nothing is."""
+    """Ends every earlier epoch, after the transactions that have proved it have committed."""
     number = (await session.execute(_LOCK_EPOCH)).scalar_one()
     if number != seen:
         raise HoldStoreUnavailable("Another process has begun a newer epoch.")
     epoch, cut = (await session.execute(_BUMP)).one()
     after: str | None = ""
     while after is not None:
-        values = {"cut": cut, "after": after, "count": EXPIRED_AT_ONCE}
+        values = {"cut": cut, "after": after, "count": EXPIRE_MAX}
         after = (await session.execute(_EXPIRE_BEFORE_CUT, values)).scalar_one()
     return int(epoch), cut.astimezone(UTC)

@@ -1,4 +1,4 @@
-"""The typed face of the scripts that move a hold: one method a script, its codes turned into values."""
+"""The scripts that move a hold, typed: one method for each, and their codes as values."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -22,13 +22,13 @@ from app.hold.model import (
 )
 from app.hold.redis import keys
 from app.hold.redis.keys import Keys, mark_of
-from app.hold.redis.scripts import Scripts, guard, row_arguments, unknown_answer
+from app.hold.redis.scripts import Scripts, epoch_check, row_arguments, unknown_answer
 from app.ids import FlightId, HoldId
 from app.inventory.model import InventoryRow, SeatLine
 from app.storage.lua import Argument
 
 EXPIRE_MAX: Final = 200  # holds that one call expires
-AGAIN_MAX: Final = 50  # calls, where more had run out than one takes back
+AGAIN_MAX: Final = 50  # calls, if more holds have expired than one call handles
 
 
 class RedisHolds:
@@ -45,8 +45,10 @@ class RedisHolds:
         lines: Sequence[SeatLine],
         versions: Mapping[FlightId, int],
     ) -> PlaceOutcome:
-        """All lines or none. `first` is the id of the key's first attempt, `versions` are those of
-        the flights' terms that were priced.
+        """Holds all lines or none.
+
+        `first` is the id of the idempotency key's first attempt; `versions` are those of the flights that
+        were priced.
         """
         redis_keys = [keys.EPOCH, keys.CLOCK, self._keys.memo(hold_id), self._keys.fresh]
         redis_keys += [self._keys.flight(line.flight_id) for line in lines]
@@ -81,11 +83,11 @@ class RedisHolds:
                     return Stale()
                 case ["BLOCKED"]:
                     return Blocked()
-                case ["AGAIN"]:  # more holds had run out than one call takes back
+                case ["AGAIN"]:  # more holds have expired than one call handles
                     continue
                 case _:
                     raise unknown_answer("place_hold", answer)
-        raise HoldStoreUnavailable("Too many holds are running out at once; retry shortly.")
+        raise HoldStoreUnavailable("Too many holds expire at once; retry shortly.")
 
     async def extend(self, hold_id: HoldId) -> Extended | MemoState:
         answer = await self._scripts.run(
@@ -110,48 +112,48 @@ class RedisHolds:
             hold_id,
         )
         match answer:
-            case ["PINNED", fence]:
-                return Pinned(int(fence))
+            case ["PINNED", token]:
+                return Pinned(int(token))
             case [state]:
                 return MemoState(state)
             case _:
                 raise unknown_answer("pin_hold", answer)
 
-    async def unpin(self, hold_id: HoldId, fence: int) -> None:
-        """`fence` was raised in the journal, and committed there, before this is called."""
+    async def unpin(self, hold_id: HoldId, token: int) -> None:
+        """Makes a pinned hold HELD again; `token` was raised in the journal and committed before this call."""
         await self._scripts.run(
             "unpin_hold",
             [keys.EPOCH, self._keys.memo(hold_id), self._keys.pinned],
-            [self._keys.epoch, hold_id, self._keys.prefix, fence],
+            [self._keys.epoch, hold_id, self._keys.prefix, token],
             hold_id,
         )
 
     async def finish(
         self, hold_id: HoldId, rows: Sequence[InventoryRow], *, loading: bool = False
     ) -> None:
-        """The hold is sold, and `rows` are what Postgres says of its cabins, read with the sale."""
+        """Marks the hold as sold; `rows` are its cabins in Postgres, read in the transaction of the sale."""
         arguments: list[Argument] = [self._keys.epoch, hold_id, self._keys.prefix]
         for row in rows:
             arguments += row_arguments(row)
         await self._scripts.run(
             "finish_hold",
-            [guard(loading=loading), self._keys.memo(hold_id), self._keys.pinned]
+            [epoch_check(loading=loading), self._keys.memo(hold_id), self._keys.pinned]
             + [self._keys.flight(row.flight_id) for row in rows],
             arguments,
             hold_id,
         )
 
     async def end(self, hold_id: HoldId, state: JournalState, *, loading: bool = False) -> None:
-        """The hold is over, as the journal says; leaves a tombstone even for an unknown one."""
+        """Ends the hold in the state that the journal has; leaves a tombstone even for an unknown one."""
         await self._scripts.run(
             "end_hold",
-            [guard(loading=loading), self._keys.memo(hold_id), self._keys.pinned],
+            [epoch_check(loading=loading), self._keys.memo(hold_id), self._keys.pinned],
             [self._keys.epoch, hold_id, self._keys.prefix, state.value],
             hold_id,
         )
 
     async def read_memos(self, hold_ids: Sequence[HoldId]) -> dict[HoldId, MemoReading]:
-        """What each hold is, all at one reading of the clock."""
+        """The state of each hold, all at one reading of the clock."""
         answer = await self._scripts.run(
             "read_holds",
             [keys.EPOCH, keys.CLOCK, *map(self._keys.memo, hold_ids)],
@@ -165,7 +167,7 @@ class RedisHolds:
         }
 
     async def expire_due(self) -> bool:
-        """One round over all flights; True where there may be more."""
+        """Expires holds of all flights, at most EXPIRE_MAX; True if there may be more."""
         answer = await self._scripts.run(
             "expire_holds",
             [keys.EPOCH, keys.CLOCK, self._keys.due],
@@ -174,14 +176,14 @@ class RedisHolds:
         return bool(int(answer[1]) >= EXPIRE_MAX)
 
     async def unrecorded_expiries(self) -> list[HoldId]:
-        """Some of the holds that scripts took back and the journal may not know of yet."""
+        """Some of the holds that expired in Redis and are perhaps not EXPIRED in the journal yet."""
         members = await self._scripts.command(
             self._scripts.client.srandmember(self._keys.ended, EXPIRE_MAX)
         )
         return [HoldId(member.decode()) for member in members]
 
     async def pinned_longer_than(self, pinned_for: timedelta) -> list[HoldId]:
-        """Some of the holds that have been in a booking's hands for so long, oldest first."""
+        """Some of the holds that have been pinned for at least so long, oldest first."""
         return await self._older_than(self._keys.pinned, pinned_for)
 
     async def unverified_grants(self, granted_for: timedelta) -> list[HoldId]:
@@ -200,7 +202,7 @@ class RedisHolds:
         return [HoldId(member.decode()) for member in members]
 
     async def forget_expired(self, hold_ids: Sequence[HoldId]) -> None:
-        """The journal was told that these ran out."""
+        """Stops tracking holds that the journal has as EXPIRED; their memos become tombstones."""
         await self._scripts.run(
             "forget_expired",
             [keys.EPOCH, self._keys.ended, *map(self._keys.memo, hold_ids)],
@@ -209,14 +211,14 @@ class RedisHolds:
 
 
 def pack(lines: Sequence[SeatLine]) -> str:
-    """Lines as scripts read them; ids hold neither `|` nor `;`."""
+    """Lines in the form that scripts read; ids contain neither `|` nor `;`."""
     return ";".join(
         f"{line.flight_id}|{line.cabin.value}|{line.position}|{line.seats}" for line in lines
     )
 
 
 def request_digest(request_hash: str) -> str:
-    """As much of a request's hash as tells two requests with one key apart."""
+    """A prefix of the hash, long enough to distinguish two requests with one idempotency key."""
     return request_hash[:DIGEST_LENGTH]
 
 

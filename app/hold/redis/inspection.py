@@ -1,4 +1,4 @@
-"""The typed face of the scripts that look Redis over and mend it, flight by flight, hold by hold."""
+"""The scripts that inspect and repair the Redis data, typed: flight by flight, hold by hold."""
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from app.inventory.model import CabinName, InventoryRow
 from app.storage.lua import Argument
 
 COUNT_MAX: Final = 2000  # holds that one call counts: some milliseconds
-REPAIR_MAX: Final = 20_000  # holds of one flight, for who asked to have it mended
+REPAIR_MAX: Final = 20_000  # holds of one flight that one repair counts
 CHUNK: Final = 200
 SCAN_COUNT: Final = 1000
 DRIFT_SECONDS: Final = 900
@@ -51,7 +51,7 @@ class RedisInspection:
     async def flights(
         self, flight_ids: Sequence[FlightId]
     ) -> dict[FlightId, dict[CabinName, CabinSeen]]:
-        """In as many calls as their holds ask for."""
+        """Each flight's cabins; several calls, since one counts a bounded number of holds."""
         found = dict[FlightId, dict[CabinName, CabinSeen]]()
         left = list(flight_ids)
         while left:
@@ -80,7 +80,7 @@ class RedisInspection:
         return found
 
     async def hold_ids(self) -> AsyncIterator[list[HoldId]]:
-        """Every hold that has a memo, in parts; one may come twice."""
+        """All holds that have a memo, in batches; a hold may come twice."""
         client, prefix = self._scripts.client, self._keys.memo(HoldId(""))
         cursor = 0
         while True:
@@ -117,7 +117,7 @@ class RedisInspection:
             raise HoldStoreUnavailable("A flight has more holds than can be counted at once.")
 
     async def take_comparison_lease(self, seconds: float) -> bool:
-        """One process at a time, and for that long."""
+        """Lets one process at a time compare the stores, for so long."""
         command = self._scripts.client.set(self._keys.comparing, 1, nx=True, px=int(seconds * 1000))
         return bool(await self._scripts.command(command))
 
@@ -127,7 +127,7 @@ class RedisInspection:
         )
 
     async def publish_drift(self, drift: str) -> None:
-        """What the process that compared found, for all others to show."""
+        """Stores what this process found, so that all processes can report it."""
         await self._scripts.command(
             self._scripts.client.set(self._keys.drift, drift, ex=DRIFT_SECONDS)
         )

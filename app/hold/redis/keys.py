@@ -1,8 +1,8 @@
-"""Every Redis key's name, and the one hash tag; nowhere else. Scripts add ids and days to the prefix.
+"""The names of all Redis keys, and their hash tag. Scripts append ids and days to the prefix.
 
-All keys of a shard carry one tag, so that one script may touch a whole itinerary. What belongs to a
-life of the data carries its epoch's number: a rebuild writes beside the old data and never over it,
-and a script of an old epoch can reach nothing of the new.
+All keys of a shard carry one tag, so that one script may touch a whole itinerary. A key of one epoch
+carries its number: a rebuild writes beside the old data and never over it, and a script of an old epoch
+cannot reach data of a newer one.
 """
 
 import zlib
@@ -12,11 +12,11 @@ from app.ids import FlightId, HoldId
 
 TAG = "{hf}"
 EPOCH = f"{TAG}:epoch"  # the number of the epoch that is open
-LOADING = f"{TAG}:loading"  # the number of the epoch that was last claimed for loading
+LOADING = f"{TAG}:loading"  # the number of the epoch that holds the load lease
 CLOCK = f"{TAG}:clock"  # microseconds: no script's time runs behind it
 
-# Whoever changes it, or the hash, stops all processes first and begins a new epoch: the bits of before
-# mean nothing then.
+# To change this size or the hash, stop all processes and begin a new epoch: the bits that were written
+# before mean nothing afterwards.
 MARKS: Final = 1 << 24  # bits a day, 2 MiB; after a million keys a day 11 in 100 new ones look old
 
 
@@ -70,6 +70,6 @@ def mark_of(first: HoldId) -> int:
 
 
 def epoch_of(key: str) -> int | None:
-    """The epoch a key belongs to, or None for those that outlive epochs."""
+    """The epoch a key belongs to, or None for those of no epoch."""
     number = key.removeprefix(TAG + ":").partition(":")[0]
     return int(number) if number.isdigit() else None

@@ -1,11 +1,10 @@
-"""Sending scripts: together, once, and once more where no answer came; and what EPOCH means.
+"""Runs scripts: in batches, with one retry if no answer comes, and with the epoch check.
 
-What concurrent requests ask travels as one call (app/concurrency/coalescer.py), in which each script runs as
-if it had been sent alone. Every script carries the epoch it is meant for and answers EPOCH in any
-other; that becomes `EpochMoved`, which is never a refusal: the caller learns the epoch again and starts
-over. A call that got no answer is sent once more with the same arguments, since every script is
-idempotent by its hold's id; after that the outcome is unknown and the caller hears
-`HoldStoreUnavailable`.
+Script calls of concurrent requests travel as one call (app/concurrency/coalescer.py), in which each runs as
+if it had been sent by itself. Every script names its epoch and answers EPOCH in any other; that becomes
+`EpochMoved`, which is never a refusal: the caller reads the epoch again and starts over. A call without an
+answer is sent a second time with the same arguments, since every script is idempotent by its hold's id;
+after that the outcome is unknown, and the caller gets `HoldStoreUnavailable`.
 """
 
 import asyncio
@@ -25,27 +24,27 @@ from app.inventory.model import InventoryRow
 from app.storage.lua import Argument, Bundle, Call, Script
 from app.storage.redis import UNREACHABLE, WrongIncarnation
 
-SENDINGS_MAX: Final = 2
-SHARED_MAX: Final = 100  # keys and arguments; a call that brings more of its own travels alone
+ATTEMPTS_MAX: Final = 2
+SHARED_MAX: Final = 100  # keys and arguments; a call that has more is sent by itself
 _LUA = Path(__file__).parent / "lua"
 
 
 class EpochMoved(Exception):
-    """Redis does not hold the data of the epoch that was named; nothing was done."""
+    """Redis does not have the data of the epoch that was named; nothing was done."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Asked(Call):
+class _Call(Call):
     echo: HoldId | None
 
 
 class Scripts:
     def __init__(self, client: Redis, *, batch_max: int = BATCH_MAX) -> None:
-        """`batch_max` is how many calls travel together at most."""
+        """`batch_max` is the most calls in one batch."""
         self.client = client
         self._scripts, self._bundle = _shipped()
-        self._calls: Coalescer[_Asked, list[Any]] = Coalescer(
-            self._run_batch, _whose, batch_max=batch_max
+        self._calls: Coalescer[_Call, list[Any]] = Coalescer(
+            self._run_batch, _order_key, batch_max=batch_max
         )
 
     async def run(
@@ -57,34 +56,34 @@ class Scripts:
         *,
         is_batched: bool = True,
     ) -> list[Any]:
-        """`alone`: takes so long that nobody else should wait for it in the same call."""
-        asked = _Asked(script, redis_keys, arguments, echo)
+        """`is_batched` is False for a script so long that no request should wait for it in its batch."""
+        call = _Call(script, redis_keys, arguments, echo)
         if not is_batched or len(redis_keys) + len(arguments) > SHARED_MAX:
-            reply = await self._run_single(asked)
+            reply = await self._run_single(call)
         else:
-            reply = await self._calls.submit(asked)
+            reply = await self._calls.submit(call)
         answer = [part.decode() if isinstance(part, bytes) else part for part in reply]
         if echo is not None and answer.pop(0) != echo:
-            raise HoldStoreUnavailable  # another request's answer: this connection is not to be believed
+            raise HoldStoreUnavailable  # another request's answer: the connection is out of step
         if answer == ["EPOCH"]:
             raise EpochMoved
         return answer
 
     async def _run_batch(
-        self, batch: Sequence[_Asked]
+        self, batch: Sequence[_Call]
     ) -> "list[list[Any] | asyncio.Task[list[Any]]]":
-        """One that failed among others is judged by what becomes of it alone, and keeps none waiting."""
+        """Answers of one batch; a call that failed in it runs again by itself, and the others do not wait."""
         if len(batch) == 1:
             return [await self._run_single(batch[0])]
-        replies = await _twice(lambda: self._bundle.run(self.client, batch))
+        replies = await _with_retry(lambda: self._bundle.run(self.client, batch))
         return [
-            reply if reply is not None else asyncio.create_task(self._run_single(asked))
-            for asked, reply in zip(batch, replies, strict=True)
+            reply if reply is not None else asyncio.create_task(self._run_single(call))
+            for call, reply in zip(batch, replies, strict=True)
         ]
 
-    async def _run_single(self, asked: _Asked) -> list[Any]:
-        script = self._scripts[asked.script]
-        return await _twice(lambda: script.run(self.client, asked.keys, asked.arguments))
+    async def _run_single(self, call: _Call) -> list[Any]:
+        script = self._scripts[call.script]
+        return await _with_retry(lambda: script.run(self.client, call.keys, call.arguments))
 
     async def command(self, command: Any) -> Any:
         try:
@@ -95,8 +94,8 @@ class Scripts:
             raise HoldStoreUnavailable from error
 
 
-def guard(*, loading: bool) -> str:
-    """The key that names the epoch a script may speak for."""
+def epoch_check(*, loading: bool) -> str:
+    """The key that a script compares with its epoch."""
     return keys.LOADING if loading else keys.EPOCH
 
 
@@ -111,24 +110,24 @@ def unknown_answer(script: str, answer: list[Any]) -> AssertionError:
 
 @cache
 def _shipped() -> tuple[Mapping[str, Script], Bundle]:
-    """Read once for all clients: a guardian makes them each second."""
+    """All scripts, read once: the recovery guardian makes a client every second."""
     scripts = {path.stem: Script(path) for path in sorted(_LUA.glob("*.lua"))}
     return scripts, Bundle(scripts.values())
 
 
-async def _twice(send: Callable[[], Awaitable[list[Any]]]) -> list[Any]:
-    for sending in range(1, SENDINGS_MAX + 1):
+async def _with_retry(send: Callable[[], Awaitable[list[Any]]]) -> list[Any]:
+    for attempt in range(1, ATTEMPTS_MAX + 1):
         try:
             return await send()
         except WrongIncarnation as error:
             raise EpochMoved from error
         except UNREACHABLE as error:
-            if sending == SENDINGS_MAX:
+            if attempt == ATTEMPTS_MAX:
                 raise HoldStoreUnavailable from error
             await asyncio.sleep(0.01)
     raise AssertionError("unreachable")
 
 
-def _whose(asked: _Asked) -> object:
-    """What asks of one hold keeps its order; the rest has none."""
-    return asked.echo if asked.echo is not None else asked
+def _order_key(call: _Call) -> object:
+    """Calls about one hold keep their order; other calls have none."""
+    return call.echo if call.echo is not None else call

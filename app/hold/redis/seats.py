@@ -1,4 +1,4 @@
-"""The typed face of the scripts that count seats: what is open, what Postgres says, who is fenced off."""
+"""The scripts that count seats, typed: live numbers, rows of Postgres, write barriers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,15 +16,17 @@ from app.inventory.model import CabinCounts, CabinName, InventoryRow
 from app.storage.lua import Argument
 
 BARRIER_LASTS: Final = timedelta(seconds=10)
-COUNTS_MAX: Final = 8192  # numbers of cabins as they were read: most come again unchanged
+COUNTS_MAX: Final = (
+    8192  # parsed numbers of cabins: most are unchanged when a search reads them again
+)
 UNRECORDED_MAX: Final = (
-    2000  # holds taken back that the journal does not know of: more is no time to count
+    2000  # expired holds not yet EXPIRED in the journal; with more, one call would count too long
 )
 
 
 @dataclass(frozen=True, slots=True)
 class TakenSeats:
-    """Seats of a cabin, class by class, that are sold, held, or ran out and were not yet told of."""
+    """Seats of a cabin by class: sold, held, or expired and not yet EXPIRED in the journal."""
 
     version: int  # of the row that Redis counted by
     seats: tuple[int, ...]
@@ -51,7 +53,7 @@ class RedisSeats:
     async def taken_seats(
         self, cabins: Sequence[tuple[FlightId, CabinName]]
     ) -> list[TakenSeats | None]:
-        """What each cabin's ceilings must not go below, in order; None where that cannot be said."""
+        """What each cabin's ceilings must not go below, in order; None if it is unknown."""
         answer = await self._scripts.run(
             "read_taken_seats",
             [
@@ -91,8 +93,9 @@ class RedisSeats:
         )
 
     async def raise_write_barrier(self, flight_id: FlightId, name: str) -> bool:
-        """Keeps holds off the flight for a moment; False where seats of it are held. Replaces any
-        other fence, which its own name then no longer lifts.
+        """Blocks holds on the flight for at most BARRIER_LASTS; False if seats of it are held.
+
+        Replaces an earlier barrier, which its own name then no longer lifts.
         """
         for _ in range(AGAIN_MAX):
             answer = await self._scripts.run(
@@ -109,7 +112,7 @@ class RedisSeats:
             )
             if answer != ["AGAIN"]:
                 return bool(answer == ["BLOCKED"])
-        raise HoldStoreUnavailable("Too many holds are running out at once; retry shortly.")
+        raise HoldStoreUnavailable("Too many holds expire at once; retry shortly.")
 
 
 @lru_cache(maxsize=COUNTS_MAX)

@@ -13,9 +13,9 @@ from app.errors import HoldStoreUnavailable
 from app.hold.epochs import load_batches, loader
 from app.hold.epochs.current import EpochRow
 from app.hold.epochs.failure_detector import FailureDetector, Probe
-from app.hold.epochs.guardian import LOOK_AGAIN_SECONDS
+from app.hold.epochs.guardian import PROBE_AGAIN_SECONDS
 from app.hold.epochs.loader import Loader
-from app.hold.epochs.transition import EXPIRED_AT_ONCE
+from app.hold.epochs.transition import EXPIRE_MAX
 from app.hold.errors import SoldOut
 from app.hold.model import Hold, HoldStatus
 from app.hold.redis import keys
@@ -173,7 +173,7 @@ async def test_who_waits_for_another_to_rebuild_looks_seldom(
         for _ in range(100):
             core.epochs.alarm.set()
             await asyncio.sleep(0.01)
-    assert 2 <= len(times) <= 1.5 / LOOK_AGAIN_SECONDS
+    assert 2 <= len(times) <= 1.5 / PROBE_AGAIN_SECONDS
 
 
 async def test_what_had_run_out_before_the_loss_is_not_revived(start_core: StartCore) -> None:
@@ -318,7 +318,7 @@ async def test_what_ran_out_is_ended_page_by_page(start_core: StartCore) -> None
                 FROM hold_journal, generate_series(1, :count) AS number
                 """
             ),
-            {"count": EXPIRED_AT_ONCE * 2 + 100},
+            {"count": EXPIRE_MAX * 2 + 100},
         )
 
     await core.database.run_in_transaction(copies)
@@ -338,10 +338,10 @@ async def test_what_is_loaded_is_what_was_lost(
     start_core: StartCore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Field by field, as the scripts had written it, however many pages and parts it takes."""
-    monkeypatch.setattr(loader, "ROWS_AT_ONCE", 2)
-    monkeypatch.setattr(loader, "SUMMED_TOGETHER", 3)
+    monkeypatch.setattr(loader, "ROWS_MAX", 2)
+    monkeypatch.setattr(loader, "SUMMED_MAX", 3)
     monkeypatch.setattr(load_batches, "ARGUMENTS_MAX", 8)
-    monkeypatch.setattr(load_batches, "TOGETHER_MAX", 2)
+    monkeypatch.setattr(load_batches, "HOLDS_MAX", 2)
     core = await start_core()
     on_sale = [
         flight(flight_id=f"flt_{n}", classes=(("Y", 40, FARE), ("B", 20, FARE))) for n in range(5)
@@ -367,7 +367,7 @@ async def test_only_what_changed_is_written_twice(
     start_core: StartCore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A flight that is patched while Redis is loaded, and one that comes between two others."""
-    monkeypatch.setattr(loader, "ROWS_AT_ONCE", 2)
+    monkeypatch.setattr(loader, "ROWS_MAX", 2)
     core = await start_core()
     await sell_from(core, *(flight(flight_id=f"flt_{n}") for n in range(1, 8)))
     written: list[list[str]] = []

@@ -25,7 +25,7 @@ def test_holds_of_one_class_are_one_sum() -> None:
 
 def test_no_call_is_given_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(load_batches, "ARGUMENTS_MAX", 12)
-    monkeypatch.setattr(load_batches, "TOGETHER_MAX", 2)
+    monkeypatch.setattr(load_batches, "HOLDS_MAX", 2)
     sums = ExpiryBatches()
     for number in range(5):
         sums.add(memo(f"hold_{number}", 100 - number, "flt_1|economy|1|3"))

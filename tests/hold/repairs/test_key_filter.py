@@ -8,7 +8,7 @@ from sqlalchemy import text
 
 from app.errors import IdempotencyKeyReused
 from app.hold.epochs import current
-from app.hold.epochs.current import BELIEF_SECONDS
+from app.hold.epochs.current import CERTAIN_SECONDS
 from app.hold.errors import SoldOut
 from app.hold.redis import keys
 from app.hold.redis.keys import MARKS, mark_of
@@ -29,7 +29,7 @@ DAY = 24 * 3600
 @pytest.fixture
 async def holds(core: Core, monkeypatch: pytest.MonkeyPatch) -> HoldService:
     """One seat, of an epoch in which every key is marked; nobody looks again while a test lasts."""
-    monkeypatch.setattr(current, "BELIEF_SECONDS", 60.0)
+    monkeypatch.setattr(current, "CERTAIN_SECONDS", 60.0)
     holds = await on_sale(core, 1)
     await core.repairs[IdempotencyKeyFilter].run_once()
     return holds
@@ -236,7 +236,7 @@ async def test_no_epoch_opens_while_somebody_may_be_certain_of_the_one_before(
     await hold_one(holds)
     begun = loop.time()
     await core.guardian.start_over()
-    assert loop.time() - begun >= BELIEF_SECONDS
+    assert loop.time() - begun >= CERTAIN_SECONDS
 
 
 def test_marks_are_spread_over_all_bits() -> None:
