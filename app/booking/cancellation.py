@@ -93,7 +93,7 @@ class Cancellation:
             raise SplitBatch
         found = await store.read_all(session, asked)
         cancelled = [found[wish.booking_id] for wish in wishes]
-        rows = await inventory_store.give_back(
+        rows = await inventory_store.subtract_sold(
             session, [line for _, lines in cancelled for line in lines]
         )
         facts = (
@@ -135,7 +135,7 @@ class Cancellation:
             raise no_such_booking()
         booking, lines = found
         if is_ours:
-            rows = await inventory_store.give_back(session, lines)
+            rows = await inventory_store.subtract_sold(session, lines)
             await outbox.append(session, events.cancelled(wish.tenant_id, booking))
         else:  # nothing changes, but whoever did it may have ended before Redis heard of it
             rows = await inventory_store.read_rows(session, {line.flight_id for line in lines})

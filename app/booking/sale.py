@@ -155,7 +155,7 @@ class Sales:
                 raise await _why_not(session, sale.proof)
         bookings = await self._add_bookings(session, sales)
         lines = [line for sale in sales for line in sale.order.entry.lines]
-        rows = await inventory_store.sell(session, lines)
+        rows = await inventory_store.add_sold(session, lines)
         if isinstance(rows, SeatLine):
             raise _oversell_stopped(sales, rows)
         facts = (

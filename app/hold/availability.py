@@ -78,23 +78,23 @@ class LiveAvailability:
                 of_flight[cabin.cabin] = counts
         return answer
 
-    async def fence(self, flight_id: FlightId, name: str) -> int | None:
+    async def raise_write_barrier(self, flight_id: FlightId, name: str) -> int | None:
         """None where seats of the flight are held; else the epoch in which none can be, for ten
-        seconds at most, until an `apply` lifts the fence of this name.
+        seconds at most, until an `apply` lifts the barrier of this name.
         """
 
-        async def fence(life: Life) -> int | None:
+        async def raise_barrier(life: Life) -> int | None:
             return life.number if await life.seats.raise_write_barrier(flight_id, name) else None
 
-        return await self._epochs.run(fence)
+        return await self._epochs.run(raise_barrier)
 
-    async def apply(self, rows: Sequence[InventoryRow], *, lift_fence: str = "") -> None:
+    async def apply(self, rows: Sequence[InventoryRow], *, lift_barrier: str = "") -> None:
         """Takes the rows over where they are newer; never raises."""
         for start in range(0, len(rows), CHUNK):
             chunk = rows[start : start + CHUNK]
 
             async def apply(life: Life, chunk: Sequence[InventoryRow] = chunk) -> None:
-                await life.seats.apply(chunk, lift_barrier=lift_fence)
+                await life.seats.apply(chunk, lift_barrier=lift_barrier)
 
             try:
                 await self._epochs.run(apply)

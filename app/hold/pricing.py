@@ -13,7 +13,7 @@ from app.errors import ValidationFailed, Violation
 from app.hold.errors import NotForSale, OfferExpired, PriceChanged
 from app.hold.model import ClassChoice, OfferTerms
 from app.ids import FlightId
-from app.inventory.itinerary import PassengerCounts, Price, Segment, price, times_of
+from app.inventory.itinerary import PassengerCounts, Price, Segment, price, schedule_digest
 from app.inventory.model import CabinName, Flight, SeatLine
 
 KEPT_MAX: Final = 20_000  # terms of flights that are held again and again, worked out once
@@ -70,7 +70,7 @@ def itinerary(
     for segment in segments:
         if segment.departing_at.utc <= now:
             raise NotForSale(f"Flight {segment.carrier}{segment.flight_number} has departed.")
-    if offer is not None and offer.times != times_of(segments):
+    if offer is not None and offer.times != schedule_digest(segments):
         raise OfferExpired("A flight's times were changed since; search again.")
     total = _price(tuple(segments), passengers)
     if offer is not None and total != offer.price:

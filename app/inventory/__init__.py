@@ -1,1 +1,1 @@
-"""What exists to be sold: dated flights, their nested fare classes, and what was sold of them."""
+"""Flights and their inventory: dated flights, nested booking classes, and the seats sold in each."""

@@ -1,8 +1,8 @@
-"""Flights' terms kept close by: bounded, and never trusted alone.
+"""A bounded cache of flights: their times, classes, fares and limits.
 
-A cached flight may be older than the row. Whoever grants by it names its version, and the hold script
-refuses another one (`Stale`), upon which the flight is read again; whoever would refuse by it reads it
-again first.
+A cached flight may be older than its row, so it never decides alone. A caller that grants a hold by it
+names its version; the hold script refuses any other version (`Stale`), and the caller reads the flight
+again. A caller that would refuse a request by it reads the flight again first.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from app.inventory import store
 from app.inventory.model import Flight
 from app.storage.database import Database
 
-FLIGHTS_MAX = 20_000
+FLIGHTS_MAX = 20_000  # FLIGHTS_MAX_REASON
 
 
 class Catalogue:
@@ -34,7 +34,7 @@ class Catalogue:
         )
 
     async def flights(self, flight_ids: Iterable[FlightId]) -> dict[FlightId, Flight]:
-        """Those of the flights that exist, perhaps as they were a while ago."""
+        """The flights that exist, perhaps in an older version than their rows have."""
         found: dict[FlightId, Flight] = {}
         missing: list[FlightId] = []
         for flight_id in flight_ids:
@@ -47,7 +47,7 @@ class Catalogue:
         return found | await self.read_again(missing) if missing else found
 
     async def read_again(self, flight_ids: Iterable[FlightId]) -> dict[FlightId, Flight]:
-        """The flights as their rows are now."""
+        """The flights that exist, as their rows are now."""
         wanted = sorted(set(flight_ids))
         read = await asyncio.gather(*map(self._reads.submit, wanted))
         return {flight.flight_id: flight for flight in read if flight is not None}
@@ -57,7 +57,7 @@ class Catalogue:
             found = await store.read_flights(session, set(flight_ids))
         for flight_id in flight_ids:
             before, now = self._flights.pop(flight_id, None), found.get(flight_id)
-            # Two readings may overtake each other.
+            # An older reading may finish after a newer one.
             newest = before if before and now and before.version > now.version else now
             if newest is not None:
                 self._flights[flight_id] = newest

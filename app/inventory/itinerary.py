@@ -1,7 +1,7 @@
-"""What a traveller is offered, holds and books: priced segments for counted passengers.
+"""An itinerary: priced segments for counted passengers. Pure values.
 
-Pure values, and their one JSON form for storage (`to_json` / `from_json`): a hold and a booking keep
-the terms they were made on, whatever becomes of the flight's row.
+`to_json` and `from_json` are their only JSON form in storage. A hold and a booking store the terms they
+were made on, so that later changes of the flight's row do not affect them.
 """
 
 import zlib
@@ -18,7 +18,7 @@ from app.money import Money
 PassengerType = Literal["ADT", "CHD", "INF"]
 SEATS_MAX = 9  # adults and children of one request
 SEGMENTS_MAX = 6
-KEPT_MAX: Final = 8192  # prices, and times: many itineraries share them
+CACHED_MAX: Final = 8192  # ITIN_REASON
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class Segment:
     fare: Money  # of one adult
 
     def __hash__(self) -> int:
-        """Cheap: segments are looked up by the thousand; few of one flight, class and fare differ."""
+        """Hash three fields instead of ten: a search looks up thousands of segments."""
         return hash((self.flight_id, self.booking_class, self.fare.minor))
 
     @classmethod
@@ -114,7 +114,7 @@ class PassengerPrice:
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """`passengers` has a line for each type that travels."""
+    """`passengers` has one line for each passenger type in the itinerary."""
 
     total: Money
     passengers: tuple[PassengerPrice, ...]
@@ -142,7 +142,7 @@ def price(segments: Sequence[Segment], passengers: PassengerCounts) -> Price:
     return _price(sum(one.fare.minor for one in segments), currency, passengers)
 
 
-@lru_cache(maxsize=KEPT_MAX)
+@lru_cache(maxsize=CACHED_MAX)
 def _price(fare: int, currency: str, passengers: PassengerCounts) -> Price:
     adult, nothing = Money(fare, currency), Money(0, currency)
     lines = (
@@ -154,13 +154,13 @@ def _price(fare: int, currency: str, passengers: PassengerCounts) -> Price:
     return Price(total, tuple(line for line in lines if line.count))
 
 
-def times_of(segments: Sequence[Segment]) -> int:
-    """A digest of where and when: another one means that the schedule was changed."""
-    return zlib.crc32("\n".join(map(_where_and_when, segments)).encode())
+def schedule_digest(segments: Sequence[Segment]) -> int:
+    """A digest of stations and times. It differs if the schedule of a segment has changed."""
+    return zlib.crc32("\n".join(map(_stations_and_times, segments)).encode())
 
 
-@lru_cache(maxsize=KEPT_MAX)
-def _where_and_when(segment: Segment) -> str:
+@lru_cache(maxsize=CACHED_MAX)
+def _stations_and_times(segment: Segment) -> str:
     times = (*_time_to_json(segment.departing_at), *_time_to_json(segment.arriving_at))
     return " ".join((segment.origin, segment.destination, *times))
 

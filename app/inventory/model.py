@@ -24,9 +24,9 @@ from app.money import Money
 BookingClass = NewType("BookingClass", str)
 """One letter, the reservation booking designator (RBD)."""
 
-SEATS_SHOWN_MAX = 9  # the field's custom: nobody learns more than "nine or more"
+SEATS_SHOWN_MAX = 9  # airlines show "nine or more" as 9
 LOW_BELOW = 5
-KEPT_MAX: Final = 8192  # answers of the arithmetic: most cabins ask it again with the same numbers
+CACHED_MAX: Final = 8192  # MODEL_REASON
 
 
 class CabinName(StrEnum):
@@ -39,13 +39,13 @@ class CabinName(StrEnum):
 class ClassStatus(StrEnum):
     OPEN = "open"
     LOW = "low"
-    HELD_OUT = "held_out"  # nothing now, something if the live holds end
+    HELD_OUT = "held_out"  # nothing is open now; something is, if the live holds end
     CLOSED = "closed"
 
 
 @dataclass(frozen=True, slots=True)
 class LocalTime:
-    """A wall-clock time at a station, and the instant it is."""
+    """A wall-clock time at a station, and the same instant in UTC."""
 
     local: datetime  # naive
     time_zone: str  # IANA name
@@ -66,7 +66,7 @@ class Cabin:
     booking_classes: tuple[FareClass, ...]  # from the highest fare down
 
     def position(self, booking_class: str) -> int | None:
-        """Where the class stands in the nesting order, counted from 1 as SQL and Lua do."""
+        """The class's place in the nesting order, counted from 1 as in SQL and Lua."""
         for position, fare_class in enumerate(self.booking_classes, start=1):
             if fare_class.booking_class == booking_class:
                 return position
@@ -88,7 +88,7 @@ class Flight:
     version: int = 1
 
     def __hash__(self) -> int:
-        """Cheap: a flight has one value a version, and is looked up by the thousand."""
+        """Hash the id and version alone: they identify the value, and a search looks up thousands."""
         return hash((self.flight_id, self.version))
 
     def find(self, booking_class: str) -> tuple[Cabin, int] | None:
@@ -111,7 +111,7 @@ class CabinCounts:
     limits: tuple[int, ...]
     sold: tuple[int, ...]
     held: tuple[int, ...]
-    flight_version: int | None = field(default=None, compare=False)  # of the terms counted by
+    flight_version: int | None = field(default=None, compare=False)  # whose limits these are
 
     @property
     def open(self) -> tuple[int, ...]:
@@ -127,7 +127,7 @@ class CabinCounts:
 
 @dataclass(frozen=True, slots=True)
 class InventoryRow:
-    """What Postgres says of one cabin; Redis takes it over iff `version` is newer than its own."""
+    """One cabin as PostgreSQL has it. Redis accepts it if and only if `version` is newer than its own."""
 
     flight_id: FlightId
     cabin: CabinName
@@ -139,7 +139,7 @@ class InventoryRow:
 
 @dataclass(frozen=True, slots=True)
 class SeatLine:
-    """Seats of one class on one flight: what a hold keeps and a booking sells.
+    """Seats of one class on one flight, held or sold.
 
     `position` is the class's place in the cabin's nesting order, from 1.
     """
@@ -163,7 +163,7 @@ def lines_from_json(data: Iterable[Sequence[Any]]) -> tuple[SeatLine, ...]:
 
 
 def rows_of(lines: Iterable[SeatLine], rows: Iterable[InventoryRow]) -> list[InventoryRow]:
-    """Those of the flights that the lines are on."""
+    """The rows of the flights that the lines are on."""
     flights = {line.flight_id for line in lines}
     return [row for row in rows if row.flight_id in flights]
 
@@ -175,7 +175,7 @@ def open_seats(limits: Sequence[int], taken: Sequence[int]) -> tuple[int, ...]:
     return tuple(max(0, least) for least in accumulate(slack, min))
 
 
-@lru_cache(maxsize=KEPT_MAX)
+@lru_cache(maxsize=CACHED_MAX)
 def _open(limits: tuple[int, ...], sold: tuple[int, ...], held: tuple[int, ...]) -> tuple[int, ...]:
     return open_seats(limits, [s + h for s, h in zip(sold, held, strict=True)])
 

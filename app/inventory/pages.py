@@ -1,7 +1,7 @@
-"""Every row there is, page by page in the order of keys: as rows, or packed into text as scripts read it.
+"""All inventory rows, page by page in key order: as values, or packed into the text that scripts read.
 
-Packed by Postgres, a row costs this process next to nothing, and there may be a million of them.
-Postgres only. Takes a session, never commits.
+There may be a million rows. PostgreSQL packs them, since that costs this process almost no time for each.
+PostgreSQL only. Takes a session, never commits.
 """
 
 from datetime import datetime
@@ -15,10 +15,10 @@ from app.storage.database import ReadSession
 
 Key = tuple[str, str]  # flight and cabin
 FIRST: Final[Key] = ("", "")  # before every key
-LAST: Final[Key] = ("~", "")  # behind every key: ids begin with flt_
+LAST: Final[Key] = ("~", "")  # after every key: ids begin with flt_
 
-# What is said twice of the flight's id, Postgres does not find out: without it each page would begin
-# with all flights before it.
+# The conditions on inventory.flight_id are repeated for flights.flight_id, since PostgreSQL does not
+# derive them from the join: without them each page would read all flights before it.
 _PAGE = """
     SELECT inventory.flight_id, cabin, limits, sold, inventory.version AS version,
            flights.version AS flight_version
@@ -43,14 +43,14 @@ _PACKED_PAGE = text(
 
 
 class PackedRows(NamedTuple):
-    """A line each: flight|cabin|version|limits|sold|flight version, numbers parted by commas."""
+    """One line for each row: flight|cabin|version|limits|sold|flight version; lists are comma-separated."""
 
     text: str
     last: Key
 
 
 async def rows(session: ReadSession, since: datetime, after: Key, count: int) -> list[InventoryRow]:
-    """At most `count` behind `after`, of flights that leave after `since`."""
+    """At most `count` rows after the key `after`, of flights that depart after `since`."""
     found = await session.execute(_ROWS_PAGE, _within(after, LAST, since, count))
     return [inventory_row(row) for row in found.mappings()]
 
@@ -58,7 +58,7 @@ async def rows(session: ReadSession, since: datetime, after: Key, count: int) ->
 async def packed_rows(
     session: ReadSession, since: datetime, after: Key, until: Key, count: int
 ) -> PackedRows | None:
-    """At most `count` behind `after`, up to `until`; None where there is none."""
+    """At most `count` rows after the key `after`, up to `until`; None if there are none."""
     found = await session.execute(_PACKED_PAGE, _within(after, until, since, count))
     packed = found.scalar_one()
     if packed is None:

@@ -1,7 +1,7 @@
-"""The SQL on flights and inventory, but for pages.py; Postgres only. Takes a session, never commits.
+"""The SQL of flights and inventory, except pages.py. PostgreSQL only. Takes a session, never commits.
 
-Guards are written so that they hold at READ COMMITTED: the condition stands in the UPDATE itself and is
-judged again on the row's latest version after a wait. Callers name rows in sorted order.
+Conditions hold at READ COMMITTED: each stands in the UPDATE itself, so that PostgreSQL evaluates it again
+on the row's latest version after it has waited for a lock. Rows are locked in sorted order.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -44,18 +44,18 @@ FLIGHT_COLUMNS = (
     inventory.c.capacity,
     inventory.c.currency,
     *(
-        # the driver's own lists: to go through each of them once more takes as long as to read them
+        # The driver already returns lists; SQLAlchemy's ARRAY would copy each, which doubles the time.
         type_coerce(one, NULLTYPE).label(one.name)
         for one in (inventory.c.booking_classes, inventory.c.fares, inventory.c.limits)
     ),
 )
 """What `flights_from_rows` needs, one row per flight and cabin."""
-_TERMS, _CABIN, _ALL = 12, 15, 18  # of these: a flight's own, its cabin's, and the cabin's arrays
-CABINS_MAX: Final = 4096  # kept: flights of a market share their classes and fares
+_TERMS, _CABIN, _ALL = 12, 15, 18  # where the columns of flight, cabin and cabin's arrays end
+CABINS_MAX: Final = 4096  # CABIN_REASON
 
-# Rows are locked first, in order, and what is written is counted from what was locked. Of the nested
-# classes only those are judged whose count grows: from the first to the lowest that is asked for.
-_MOVE = text(
+# Locks the rows first, in order, and counts from the locked values. The ceilings are compared for the
+# nested classes whose count grows: from the first to the lowest one in the request.
+_CHANGE_SOLD = text(
     """
     WITH asked AS (
         SELECT flight_id, cabin, position, CAST(sum(seats) AS integer) AS seats
@@ -92,8 +92,8 @@ _MOVE = text(
               inventory.version AS version, flight_version
     """
 )
-# Rows with a ceiling above both its limit and what is sold: only these can be lowered at all.
-_LOOSE = text(
+# Cabins with a ceiling above both its limit and the seats sold: only such a ceiling can be lowered.
+_CABINS_WITH_EXCESS_CEILING = text(
     """
     SELECT flight_id, cabin FROM inventory
     WHERE ceilings <> limits AND (flight_id, cabin) > (:flight_id, :cabin)
@@ -106,7 +106,7 @@ _LOOSE = text(
     LIMIT :count
     """
 )
-_TIGHTEN = text(
+_LOWER_CEILINGS = text(
     """
     WITH lower AS (
         SELECT array_agg(level ORDER BY j) AS ceilings
@@ -131,7 +131,7 @@ _ROWS_OF_FLIGHTS = text(
     ORDER BY inventory.flight_id, cabin
     """
 )
-# Put together once: to do so takes longer than to read the answer.
+# Built once: building it takes longer than reading its result.
 _READ_FLIGHTS = (
     select(*FLIGHT_COLUMNS)
     .join_from(flights, inventory, flights.c.flight_id == inventory.c.flight_id)
@@ -143,7 +143,7 @@ _READ_FLIGHTS = (
 async def read_flights(
     session: ReadSession, flight_ids: Iterable[FlightId]
 ) -> dict[FlightId, Flight]:
-    """The flights that exist, of those named."""
+    """The flights that exist, by id."""
     wanted = sorted(set(flight_ids))
     if not wanted:
         return {}
@@ -152,7 +152,7 @@ async def read_flights(
 
 
 def flights_from_rows(rows: Iterable[Sequence[Any]]) -> list[Flight]:
-    """Folds rows that begin with `FLIGHT_COLUMNS`, a flight's cabins together, into flights."""
+    """Build flights from rows that begin with `FLIGHT_COLUMNS`; a flight's cabins are consecutive."""
     folded: list[Flight] = []
     for row in rows:
         cabin = _cabin(*row[_TERMS:_CABIN], *map(tuple, row[_CABIN:_ALL]))
@@ -164,12 +164,14 @@ def flights_from_rows(rows: Iterable[Sequence[Any]]) -> list[Flight]:
     return folded
 
 
-async def sell(session: WriteSession, lines: Sequence[SeatLine]) -> list[InventoryRow] | SeatLine:
-    """Counts the lines as sold, those of one class together, or names one that no longer fits.
+async def add_sold(
+    session: WriteSession, lines: Sequence[SeatLine]
+) -> list[InventoryRow] | SeatLine:
+    """Add the lines' seats to what is sold; return the changed rows, or a line that does not fit.
 
-    The caller rolls back in the second case. Rows are taken in sorted order whatever the lines' own.
+    If a line does not fit, the caller must roll back. Lines may have any order: rows are locked in theirs.
     """
-    changed = await _move(session, lines, sign=1)
+    changed = await _change_sold(session, lines, sign=1)
     fitted = {(row.flight_id, row.cabin) for row in changed}
     for line in in_lock_order(lines):
         if (line.flight_id, line.cabin) not in fitted:
@@ -177,34 +179,36 @@ async def sell(session: WriteSession, lines: Sequence[SeatLine]) -> list[Invento
     return changed
 
 
-async def give_back(session: WriteSession, lines: Sequence[SeatLine]) -> list[InventoryRow]:
-    """Takes the lines out of what was sold; the CHECK refuses to go below nothing."""
-    return await _move(session, lines, sign=-1)
+async def subtract_sold(session: WriteSession, lines: Sequence[SeatLine]) -> list[InventoryRow]:
+    """Subtract the lines' seats from what is sold; `no_oversell` refuses a total below 0."""
+    return await _change_sold(session, lines, sign=-1)
 
 
-async def loose_rows(
+async def cabins_with_excess_ceiling(
     session: ReadSession, after: tuple[str, str], count: int
 ) -> list[tuple[FlightId, CabinName]]:
-    """Cabins with a ceiling that is higher than limit and sales ask for, by key."""
+    """Cabins with a ceiling above both limit and sales: at most `count` after the key, in key order."""
     flight_id, cabin = after
-    found = await session.execute(_LOOSE, {"flight_id": flight_id, "cabin": cabin, "count": count})
+    found = await session.execute(
+        _CABINS_WITH_EXCESS_CEILING, {"flight_id": flight_id, "cabin": cabin, "count": count}
+    )
     return [(FlightId(row.flight_id), CabinName(row.cabin)) for row in found]
 
 
-async def tighten(
+async def lower_ceilings(
     session: WriteSession,
     flight_id: FlightId,
     cabin: CabinName,
     version: int,
     taken: Sequence[int],
 ) -> bool:
-    """Lowers the ceilings to the limits or to what is taken from each class down, whichever is more.
+    """Lower each ceiling to its limit or to the seats taken from that class down, whichever is more.
 
-    False where the row is no longer of that version, or has such ceilings already. The version stays:
-    nobody but a booking asks for a ceiling.
+    False if the row has another version, or these ceilings already. The row keeps its version, since
+    Redis does not know ceilings.
     """
     lowered = await session.execute(
-        _TIGHTEN,
+        _LOWER_CEILINGS,
         {
             "flight_id": flight_id,
             "cabin": cabin.value,
@@ -221,7 +225,7 @@ async def read_rows(session: ReadSession, flight_ids: Iterable[FlightId]) -> lis
 
 
 def in_lock_order(lines: Sequence[SeatLine]) -> list[SeatLine]:
-    """The one order in which inventory rows are locked, everywhere."""
+    """The lines in the order in which all code locks inventory rows; it prevents deadlocks."""
     return sorted(lines, key=lambda line: (line.flight_id, line.cabin.value, line.position))
 
 
@@ -236,7 +240,7 @@ def inventory_row(row: Mapping[str, Any] | RowMapping) -> InventoryRow:
     )
 
 
-async def _move(
+async def _change_sold(
     session: WriteSession, lines: Sequence[SeatLine], *, sign: int
 ) -> list[InventoryRow]:
     ordered = in_lock_order(lines)
@@ -247,7 +251,7 @@ async def _move(
         "seats": [sign * line.seats for line in ordered],
         "guarded": sign > 0,
     }
-    moved = await session.execute(_MOVE, values)
+    moved = await session.execute(_CHANGE_SOLD, values)
     return [inventory_row(row) for row in moved.mappings()]
 
 

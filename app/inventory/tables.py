@@ -1,12 +1,12 @@
-"""Rows of what can be sold.
+"""The tables of flights, their inventory and minimum connection times.
 
-`flights` holds a dated leg's terms; `inventory` one row per flight and cabin, its classes in nesting
-order as parallel arrays. `ceilings` is what a confirm is guarded by: it is never below the limit, and
-a limit lowered under what is taken does not lower it, so that what was held can still be booked.
-The CHECK is the last wall: it compares plain columns, and no code can pass it.
+`flights` has one row for each dated flight. `inventory` has one row for each flight and cabin, with its
+classes in nesting order as parallel arrays. A booking is checked against `ceilings`: a ceiling is never
+below its limit, and lowering a limit below the seats taken does not lower it, so that held seats can
+still be booked. The constraint `no_oversell` compares plain columns, so no code can bypass it.
 
-`minimum_connection_times` says how long a change of flights takes at least at a station; for a station
-without a row a default holds, which search knows.
+`minimum_connection_times` has the least minutes between two flights at a station. Stations without a row
+have the default of `app/search/connections.py`.
 """
 
 from sqlalchemy import (
@@ -44,7 +44,7 @@ flights = Table(
     Column("version", Integer, nullable=False, server_default="1"),
     Column("event_sequence", Integer, nullable=False, server_default="0"),
     Index("ix_flights_market", "origin", "destination", "departure_date"),
-    Index("ix_flights_departures", "origin", "departure_date"),  # where a journey may begin
+    Index("ix_flights_departures", "origin", "departure_date"),  # first legs of connections
 )
 
 inventory = Table(
@@ -69,7 +69,7 @@ inventory = Table(
     Column("ceiling_total", Integer, nullable=False),
     Column("version", BigInteger, nullable=False, server_default="1"),
     CheckConstraint("sold_total >= 0 AND sold_total <= ceiling_total", name="no_oversell"),
-    # What `tighten` has to look at: few rows, and for a while.
+    # Rows that the ceiling reducer reads: few, and only until it has lowered their ceilings.
     Index("ix_inventory_loose", "flight_id", "cabin", postgresql_where=text("ceilings <> limits")),
 )
 

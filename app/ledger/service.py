@@ -28,7 +28,7 @@ class LedgerService:
         async with self._database.snapshot() as session:
             flights = await inventory_store.read_flights(session, [flight_id])
             if flight_id not in flights:
-                raise NotFound("No flight has this id.")
+                raise NotFound("There is no flight with this id.")
             rows = await inventory_store.read_rows(session, [flight_id])
             await store.gather(session)
             sums = await store.read_sums(session, flight_id)

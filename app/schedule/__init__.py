@@ -1,1 +1,1 @@
-"""What flies: dated flights put and patched by the airline, and whole schedules loaded from files."""
+"""The schedule: dated flights that the airline puts and patches, or imports from files."""

@@ -1,7 +1,7 @@
-"""A change of limits and fares, judged against the flight it is for; pure.
+"""A change of a flight's limits and fares, validated against that flight. Pure.
 
-A change names cabins and classes that the flight has; whatever it leaves out stays. Pointers of what
-is wrong lead into the change as it was sent.
+A change names cabins and classes of the flight; what it does not name keeps its value. Each violation has
+a pointer into the request body.
 """
 
 from collections.abc import Iterator, Sequence
@@ -27,8 +27,8 @@ class CabinChange:
     booking_classes: tuple[ClassChange, ...]
 
 
-def changed(flight: Flight, changes: Sequence[CabinChange]) -> Flight:
-    """The flight as it would be, at the version it has. Raises ValidationFailed."""
+def with_changes(flight: Flight, changes: Sequence[CabinChange]) -> Flight:
+    """The flight with the changes applied; its version stays. Raises ValidationFailed."""
     violations: list[Violation] = []
     cabins = {cabin.cabin: cabin for cabin in flight.cabins}
     seen: set[CabinName] = set()
@@ -37,50 +37,56 @@ def changed(flight: Flight, changes: Sequence[CabinChange]) -> Flight:
         cabin = cabins.get(change.cabin)
         if cabin is None:
             violations.append(
-                _wrong(f"{at}/cabin", "unknown_class", "The flight has no such cabin.")
+                _violation(f"{at}/cabin", "unknown_class", "The flight does not have this cabin.")
             )
         elif change.cabin in seen:
-            violations.append(_wrong(f"{at}/cabin", "invalid", "A cabin stands here once."))
+            violations.append(
+                _violation(f"{at}/cabin", "invalid", "A cabin must not be listed twice.")
+            )
         else:
-            of_cabin = list(_of_cabin(cabin, change, at))
+            of_cabin = list(_class_violations(cabin, change, at))
             violations += of_cabin
             if not of_cabin:
-                cabins[change.cabin] = _applied(cabin, change)
-                violations += _out_of_order(cabins[change.cabin], change, at)
+                cabins[change.cabin] = _apply(cabin, change)
+                violations += _fare_order_violations(cabins[change.cabin], change, at)
         seen.add(change.cabin)
     if violations:
-        raise ValidationFailed(
-            "The flight cannot be changed so; see errors.", violations=violations
-        )
+        raise ValidationFailed("The change is not valid; see `errors`.", violations=violations)
     return replace(flight, cabins=tuple(cabins[cabin.cabin] for cabin in flight.cabins))
 
 
-def _of_cabin(cabin: Cabin, change: CabinChange, at: str) -> Iterator[Violation]:
+def _class_violations(cabin: Cabin, change: CabinChange, at: str) -> Iterator[Violation]:
     currency = cabin.booking_classes[0].fare.currency
     seen: set[str] = set()
     for index, one in enumerate(change.booking_classes):
         here = f"{at}/booking_classes/{index}"
         if cabin.position(one.booking_class) is None:
-            yield _wrong(
-                f"{here}/booking_class", "unknown_class", "The cabin has no such booking class."
+            yield _violation(
+                f"{here}/booking_class",
+                "unknown_class",
+                "The cabin does not have this booking class.",
             )
         elif one.booking_class in seen:
-            yield _wrong(f"{here}/booking_class", "invalid", "A booking class stands here once.")
+            yield _violation(
+                f"{here}/booking_class", "invalid", "A booking class must not be listed twice."
+            )
         seen.add(one.booking_class)
         if one.limit is not None and not 0 <= one.limit <= LIMIT_MAX:
-            yield _wrong(f"{here}/limit", "out_of_range", f"A limit is from 0 to {LIMIT_MAX}.")
+            yield _violation(
+                f"{here}/limit", "out_of_range", f"The limit must be between 0 and {LIMIT_MAX}."
+            )
         if one.fare is not None and one.fare.currency != currency:
-            yield _wrong(
+            yield _violation(
                 f"{here}/fare/currency",
                 "mixed_currency",
-                f"This cabin is sold in {currency}, and in nothing else.",
+                f"All fares of a cabin have one currency; here it is {currency}.",
             )
 
 
-def _applied(cabin: Cabin, change: CabinChange) -> Cabin:
+def _apply(cabin: Cabin, change: CabinChange) -> Cabin:
     of_letter = {one.booking_class: one for one in change.booking_classes}
 
-    def apply(fare_class: FareClass) -> FareClass:
+    def apply_to_class(fare_class: FareClass) -> FareClass:
         one = of_letter.get(fare_class.booking_class)
         if one is None:
             return fare_class
@@ -90,10 +96,10 @@ def _applied(cabin: Cabin, change: CabinChange) -> Cabin:
             one.fare or fare_class.fare,
         )
 
-    return replace(cabin, booking_classes=tuple(map(apply, cabin.booking_classes)))
+    return replace(cabin, booking_classes=tuple(map(apply_to_class, cabin.booking_classes)))
 
 
-def _out_of_order(cabin: Cabin, change: CabinChange, at: str) -> Iterator[Violation]:
+def _fare_order_violations(cabin: Cabin, change: CabinChange, at: str) -> Iterator[Violation]:
     sent = {
         one.booking_class: index
         for index, one in enumerate(change.booking_classes)
@@ -102,13 +108,13 @@ def _out_of_order(cabin: Cabin, change: CabinChange, at: str) -> Iterator[Violat
     for above, below in pairwise(cabin.booking_classes):
         if below.fare.minor > above.fare.minor:
             index = sent.get(below.booking_class, sent.get(above.booking_class))
-            yield _wrong(
+            yield _violation(
                 f"{at}/booking_classes/{index}/fare",
                 "invalid",
-                f"Class {below.booking_class} would cost more than {above.booking_class} above it; "
-                "classes go from the highest fare down.",
+                f"Class {below.booking_class} must not cost more than class "
+                f"{above.booking_class}: classes are ordered from the highest fare down.",
             )
 
 
-def _wrong(at: str, code: str, detail: str) -> Violation:
+def _violation(at: str, code: str, detail: str) -> Violation:
     return Violation("pointer", at, code, detail)

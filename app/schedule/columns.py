@@ -1,6 +1,6 @@
-"""The columns of a schedule file: a header, and how one line under it reads as a flight.
+"""The columns of a schedule file: its header, and the conversion of a line to a flight and back.
 
-`HEADER` and `line_of` are the writing side, so that what is written here is read here.
+`HEADER` and `line_of` write such files, so that the format is defined in one module.
 """
 
 import csv
@@ -12,7 +12,7 @@ from datetime import datetime
 from app.errors import ValidationFailed
 from app.inventory.model import BookingClass, Cabin, CabinName, FareClass, Flight
 from app.money import Money
-from app.schedule.model import FlightDraft, WallTime, checked
+from app.schedule.model import FlightDraft, WallTime, validated
 
 FLIGHT_COLUMNS = (
     "flight_id",
@@ -30,7 +30,7 @@ CABIN_COLUMNS = {
     cabin: tuple(f"{cabin.value}_{part}" for part in CABIN_PARTS) for cabin in CabinName
 }
 HEADER = (*FLIGHT_COLUMNS, *CABIN_COLUMNS[CabinName.BUSINESS], *CABIN_COLUMNS[CabinName.ECONOMY])
-"""What the sample network is written with; a file may have other cabins, in any order."""
+"""The header of the sample network. Other files may have other cabins, in any order."""
 
 _LOCAL = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(?::[0-9]{2})?")
 _CAPACITY = re.compile(r"[0-9]{1,4}")
@@ -39,17 +39,17 @@ _QUOTED_MAX = 40
 
 
 class BadLine(Exception):
-    """One line that is no flight, with a reason for its author; `is_last`: no use in reading on."""
+    """A line that is not a valid flight. `reason` is for its author; `is_final` ends the reading."""
 
-    def __init__(self, reason: str, *, is_last: bool = False) -> None:
+    def __init__(self, reason: str, *, is_final: bool = False) -> None:
         super().__init__(reason)
         self.reason = reason
-        self.is_last = is_last
+        self.is_final = is_final
 
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Where a file has which column, and what stands between them."""
+    """The order of a file's columns, and the separator between them."""
 
     names: tuple[str, ...]
     cabins: tuple[CabinName, ...]
@@ -57,7 +57,7 @@ class Columns:
 
     @classmethod
     def of_header(cls, line: str) -> "Columns":
-        """Raises BadLine. Spreadsheets of half the world separate with semicolons: both are read."""
+        """Raises BadLine. The separator is a comma or a semicolon: in many locales spreadsheets write `;`."""
         separator = ";" if line.count(";") > line.count(",") else ","
         names = tuple(name.strip() for name in _cells(line, separator))
         known = {*FLIGHT_COLUMNS, *(name for group in CABIN_COLUMNS.values() for name in group)}
@@ -65,7 +65,7 @@ class Columns:
             if name not in known:
                 raise BadLine(f"unknown column {_quoted(name)}")
             if names.count(name) > 1:
-                raise BadLine(f"column {name} stands twice")
+                raise BadLine(f"column {name} is listed twice")
         cabins = tuple(
             cabin for cabin, group in CABIN_COLUMNS.items() if not set(group).isdisjoint(names)
         )
@@ -74,16 +74,19 @@ class Columns:
             if name not in names:
                 raise BadLine(f"column {name} is missing")
         if not cabins:
-            raise BadLine("no cabin's columns; economy takes economy_capacity, _currency, _classes")
+            raise BadLine(
+                "the columns of at least one cabin are missing: for economy they are "
+                "economy_capacity, economy_currency and economy_classes"
+            )
         return cls(names, cabins, separator)
 
     def flight(self, line: str) -> Flight | None:
-        """The flight of a line, None for an empty line. Raises BadLine."""
+        """The flight of a line, or None for an empty line. Raises BadLine."""
         cells = [cell.strip() for cell in _cells(line, self.separator)]
         if not any(cells):
             return None
         if len(cells) != len(self.names):
-            raise BadLine(f"{len(cells)} cells, and the header has {len(self.names)}")
+            raise BadLine(f"the line has {len(cells)} cells, but the header has {len(self.names)}")
         row = dict(zip(self.names, cells, strict=True))
         draft = FlightDraft(
             row["flight_id"],
@@ -96,22 +99,22 @@ class Columns:
             tuple(cabin for name in self.cabins if (cabin := _cabin(row, name)) is not None),
         )
         try:
-            return checked(draft)
+            return validated(draft)
         except ValidationFailed as error:
             raise BadLine(error.violations[0].detail.rstrip(".")) from None
 
 
 def line_of(values: Mapping[str, str], names: Sequence[str] = HEADER) -> str:
-    """One line of a file with the header `names`; the values need no quotes."""
+    """One line of a file with the header `names`. No value may need quotes."""
     return ",".join(values.get(name, "") for name in names) + "\n"
 
 
 def _cells(line: str, separator: str) -> list[str]:
-    """Each line stands alone: a quote left open is told where it is, not at the end of the file."""
+    """Parse one line by itself, so that an open quote is reported on its line, not at the end of the file."""
     try:
         return next(csv.reader([line.rstrip("\r\n")], delimiter=separator, strict=True), [])
     except csv.Error:
-        raise BadLine("the quotes do not match; a cell ends on the line it starts on") from None
+        raise BadLine("the quotes do not match; a cell must end on the line it begins on") from None
 
 
 def _local(row: Mapping[str, str], column: str) -> datetime:
@@ -129,7 +132,9 @@ def _cabin(row: Mapping[str, str], name: CabinName) -> Cabin | None:
     if not (capacity or currency or classes):
         return None
     if not _CAPACITY.fullmatch(capacity):
-        raise BadLine(f"{name.value}_capacity {_quoted(capacity)} is not a number from 1 to 9999")
+        raise BadLine(
+            f"{name.value}_capacity {_quoted(capacity)} is not a number between 1 and 9999"
+        )
     fare_classes = tuple(_class(name, entry, currency) for entry in classes.split())
     return Cabin(name, int(capacity), fare_classes)
 
@@ -148,5 +153,5 @@ def _class(name: CabinName, entry: str, currency: str) -> FareClass:
 
 
 def _quoted(value: str) -> str:
-    """A cell as it may be shown on a terminal: ASCII, no control characters, not too long."""
+    """A cell, safe to print on a terminal: ASCII, no control characters, at most 40 characters."""
     return ascii(value if len(value) <= _QUOTED_MAX else value[:_QUOTED_MAX] + "...")

@@ -1,8 +1,9 @@
-"""Whole schedules from CSV files: one line a flight, all of a file or nothing of it.
+"""Imports schedules from CSV files, one flight for each line: the whole file or nothing.
 
-The columns are documented in docs/import.md. Every line is judged by itself, so a refusal names its
-line as an editor counts it. A file only adds: a flight that is known with the same terms is left as it
-is, one that is known with others is a bad line. Reads in chunks; what is kept of each line is its id.
+docs/import.md describes the columns. Each line is validated by itself, so that a reason can name the line
+number that an editor shows. An import only adds flights: a flight that exists with the same terms is
+unchanged, and one that exists with other terms is an invalid line. The file is read in chunks; only the
+flights' ids stay in memory.
 """
 
 import asyncio
@@ -25,12 +26,12 @@ LINES_MAX = 1_000_000
 LINE_CHARACTERS_MAX = 16_384
 BAD_LINES_SHOWN = 20
 CHUNK_LINES = 500
-APPLY_FLIGHTS = 200  # a call; with at most two cabins each this stays within 500 rows
+APPLY_FLIGHTS = 200  # read at once; with two cabins each their rows fit one call
 APPLY_ROWS_MAX = 500
 
 Apply = Callable[[Sequence[InventoryRow]], Awaitable[None]]
 Progress = Callable[[int, int], None]
-"""Called with what is done and what there is to do, in a unit of the caller's."""
+"""Called with the amount done and the total amount, in a unit of the caller's choice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,16 +43,16 @@ class ImportReport:
 async def import_file(
     database: Database, path: Path, apply: Apply, progress: Progress
 ) -> ImportReport:
-    """Loads a file in one transaction, then hands the rows to `apply`. Raises ImportRefused.
+    """Load a file in one transaction, then pass its inventory rows to `apply`. Raises ImportRefused.
 
     `progress` counts bytes.
     """
     size = (await asyncio.to_thread(path.stat)).st_size
     if size > FILE_BYTES_MAX:
-        raise ImportRefused([(1, f"the file has more than {FILE_BYTES_MAX:,} bytes")], 1)
+        raise ImportRefused([(1, f"the file is larger than {FILE_BYTES_MAX:,} bytes; split it")], 1)
 
     def lines() -> Iterator[str]:
-        # Nothing but ASCII is valid in any column: a stray byte is told by the cell's own rule.
+        # Every column allows ASCII only, so the rule of the cell reports a byte that is not UTF-8.
         with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
             while line := file.readline(LINE_CHARACTERS_MAX + 1):
                 yield line
@@ -66,14 +67,14 @@ async def import_lines(
     apply: Apply,
     progress: Progress,
 ) -> ImportReport:
-    """As `import_file`, from lines that can be read again should the transaction be run again."""
+    """Like `import_file`, for lines that can be read again: the transaction may have to be repeated."""
 
     async def work(session: WriteSession) -> "_Loading":
         loading = _Loading(session)
         for chunk in _chunks(lines()):
-            await loading.take(chunk)
+            await loading.load(chunk)
             progress(min(loading.characters, characters), characters)
-        loading.refuse_if_bad()
+        loading.raise_if_invalid()
         return loading
 
     loaded = await database.run_in_transaction(work)
@@ -88,44 +89,46 @@ async def import_lines(
 
 @dataclass(slots=True)
 class _Loading:
-    """One pass over a file. After the first bad line it only looks for more of them."""
+    """One pass over a file. After the first invalid line it only looks for more invalid lines."""
 
     session: WriteSession
     columns: Columns | None = None
     characters: int = 0
     added: int = 0
     flight_ids: list[FlightId] = field(default_factory=list)
-    bad: list[tuple[int, str]] = field(default_factory=list)
-    bad_count: int = 0
+    invalid: list[tuple[int, str]] = field(default_factory=list)
+    invalid_count: int = 0
     _first_line: dict[FlightId, int] = field(default_factory=dict)
 
-    async def take(self, chunk: Sequence[tuple[int, str]]) -> None:
+    async def load(self, chunk: Sequence[tuple[int, str]]) -> None:
         flights: dict[int, Flight] = {}
         for number, line in chunk:
             self.characters += len(line)
             try:
                 flight = self._read(number, line)
             except BadLine as error:
-                self._refuse(number, error.reason)
-                if self.columns is None or error.is_last:
-                    self.refuse_if_bad()
+                self._reject(number, error.reason)
+                if self.columns is None or error.is_final:
+                    self.raise_if_invalid()
             else:
                 if flight is not None:
                     flights[number] = flight
         if flights:
             await self._store(flights)
 
-    def refuse_if_bad(self) -> None:
-        if self.columns is None and not self.bad:
-            self._refuse(1, "the file is empty; its first line names the columns")
-        if self.bad:
-            raise ImportRefused(sorted(self.bad)[:BAD_LINES_SHOWN], self.bad_count)
+    def raise_if_invalid(self) -> None:
+        if self.columns is None and not self.invalid:
+            self._reject(1, "the file is empty; its first line must name the columns")
+        if self.invalid:
+            raise ImportRefused(sorted(self.invalid)[:BAD_LINES_SHOWN], self.invalid_count)
 
     def _read(self, number: int, line: str) -> Flight | None:
         if number > LINES_MAX:
-            raise BadLine(f"a file takes at most {LINES_MAX:,} lines", is_last=True)
+            raise BadLine(f"the file has more than {LINES_MAX:,} lines; split it", is_final=True)
         if len(line) > LINE_CHARACTERS_MAX:
-            raise BadLine(f"a line takes at most {LINE_CHARACTERS_MAX:,} characters", is_last=True)
+            raise BadLine(
+                f"the line has more than {LINE_CHARACTERS_MAX:,} characters", is_final=True
+            )
         if self.columns is None:
             self.columns = Columns.of_header(line)
             return None
@@ -134,11 +137,11 @@ class _Loading:
             return None
         first = self._first_line.setdefault(flight.flight_id, number)
         if first != number:
-            raise BadLine(f"{flight.flight_id} stands on line {first} already")
+            raise BadLine(f"{flight.flight_id} is already on line {first}")
         return flight
 
     async def _store(self, flights: dict[int, Flight]) -> None:
-        new = set() if self.bad else await insert(self.session, list(flights.values()))
+        new = set() if self.invalid else await insert(self.session, list(flights.values()))
         self.added += len(new)
         self.flight_ids.extend(flight.flight_id for flight in flights.values())
         known = await read_flights(
@@ -146,15 +149,16 @@ class _Loading:
         )
         for number, flight in flights.items():
             if flight.flight_id in known and not same_terms(flight, known[flight.flight_id]):
-                self._refuse(
+                self._reject(
                     number,
-                    f"{flight.flight_id} is known with other terms; an import only adds flights",
+                    f"{flight.flight_id} exists with other terms; an import only adds flights",
                 )
 
-    def _refuse(self, number: int, reason: str) -> None:
-        self.bad_count += 1
-        if len(self.bad) < BAD_LINES_SHOWN + CHUNK_LINES:  # the first ones, once in order
-            self.bad.append((number, reason))
+    def _reject(self, number: int, reason: str) -> None:
+        self.invalid_count += 1
+        # One chunk more than is shown: lines of a chunk are not rejected in order.
+        if len(self.invalid) < BAD_LINES_SHOWN + CHUNK_LINES:
+            self.invalid.append((number, reason))
 
 
 def _chunks(lines: Iterable[str]) -> Iterator[list[tuple[int, str]]]:

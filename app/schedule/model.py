@@ -1,8 +1,8 @@
-"""What makes a flight a valid one; pure rules, no I/O.
+"""The rules of a valid flight. Pure: no I/O.
 
-A caller states a flight with wall-clock times; `checked` resolves them and gives the flight, or names
-everything that is wrong with it at once, each with a pointer into the contract's shape of a flight.
-Details quote no more of the input than class letters and cabin names.
+A draft has wall-clock times. `validated` resolves them and returns the flight, or raises all violations
+at once, each with a pointer into the request body. A detail quotes nothing of the input but class letters
+and cabin names.
 """
 
 import itertools
@@ -30,13 +30,13 @@ _CARRIER = re.compile(CARRIER_PATTERN)
 _FLIGHT_NUMBER = re.compile(FLIGHT_NUMBER_PATTERN)
 _STATION = re.compile(STATION_PATTERN)
 _BOOKING_CLASS = re.compile(BOOKING_CLASS_PATTERN)
-# Names that the machine's own time zone folder may carry and that mean no place.
-_NO_PLACES = frozenset({"localtime", "Factory", "posixrules"})
+# Files in the time zone folder of some systems that are not time zones.
+_NOT_TIME_ZONES = frozenset({"localtime", "Factory", "posixrules"})
 
 
 @dataclass(frozen=True, slots=True)
 class WallTime:
-    """A time as a station's clock shows it, not yet known to exist."""
+    """A time as a station's clock shows it. It may not exist."""
 
     local: datetime  # naive
     time_zone: str
@@ -44,7 +44,7 @@ class WallTime:
 
 @dataclass(frozen=True, slots=True)
 class FlightDraft:
-    """A flight as somebody states it, not yet known to be valid."""
+    """A flight that is not validated yet."""
 
     flight_id: str
     carrier: str
@@ -56,15 +56,15 @@ class FlightDraft:
     cabins: tuple[Cabin, ...]
 
 
-def checked(draft: FlightDraft) -> Flight:
-    """The flight, at version 1. Raises ValidationFailed with everything that is wrong."""
-    violations = [*_of_names(draft), *_of_cabins(draft.cabins)]
-    departing_at = _resolved(draft.departing_at, "/departing_at", violations)
-    arriving_at = _resolved(draft.arriving_at, "/arriving_at", violations)
+def validated(draft: FlightDraft) -> Flight:
+    """The flight, at version 1. Raises ValidationFailed with all violations."""
+    violations = [*_name_violations(draft), *_cabin_violations(draft.cabins)]
+    departing_at = _resolve(draft.departing_at, "/departing_at", violations)
+    arriving_at = _resolve(draft.arriving_at, "/arriving_at", violations)
     if departing_at and arriving_at and arriving_at.utc <= departing_at.utc:
-        violations.append(_wrong("/arriving_at", "arrival has to be after departure (in UTC)"))
+        violations.append(_violation("/arriving_at", "arrival must be after departure (in UTC)"))
     if violations:
-        raise ValidationFailed("This is not a flight; see errors.", violations=violations)
+        raise ValidationFailed("The flight is not valid; see `errors`.", violations=violations)
     assert departing_at is not None
     assert arriving_at is not None
     return Flight(
@@ -80,115 +80,119 @@ def checked(draft: FlightDraft) -> Flight:
 
 
 def resolve_local(local: datetime, time_zone: str) -> LocalTime:
-    """The instant of a wall-clock time; of an ambiguous one the first.
+    """The instant of a wall-clock time; the earlier one if the clocks show it twice.
 
-    Raises ValueError, in a sentence for the reader, where the zone is unknown or its clocks skip the
-    time.
+    Raises ValueError, with a message for the client, if the zone is unknown or its clocks skip the time.
     """
     assert local.tzinfo is None, "a wall-clock time has no offset"
     if time_zone not in _known_time_zones():
-        raise ValueError("time_zone has to be an IANA name such as America/Santiago")
+        raise ValueError("time_zone must be an IANA name such as America/Santiago")
     if local.year not in YEARS:
-        raise ValueError(f"the year has to be from {YEARS.start} to {YEARS.stop - 1}")
+        raise ValueError(f"the year must be between {YEARS.start} and {YEARS.stop - 1}")
     if local.microsecond:
-        raise ValueError("times are given in whole seconds")
+        raise ValueError("times must be whole seconds")
     zone = _zone(time_zone)
     local = local.replace(fold=0)
     utc = local.replace(tzinfo=zone).astimezone(UTC)
     if utc.astimezone(zone).replace(tzinfo=None) != local:
-        raise ValueError("this local time does not exist: the clocks skip it that day")
+        raise ValueError("this local time does not exist, since the clocks skip it on that day")
     return LocalTime(local, time_zone, utc)
 
 
 def same_terms(one: Flight, other: Flight) -> bool:
-    """Whether nothing but the version tells them apart."""
+    """Whether they differ at most in their version."""
     return _shape(one) == _shape(other) and one.cabins == other.cabins
 
 
 def same_shape(one: Flight, other: Flight) -> bool:
-    """Whether they differ at most in capacities, limits and fares, which change under load."""
-    return _shape(one) == _shape(other) and _letters(one) == _letters(other)
+    """Whether they differ at most in capacities, limits and fares, which may change during sale."""
+    return _shape(one) == _shape(other) and _class_letters(one) == _class_letters(other)
 
 
-def fare_order(classes: Sequence[FareClass], pointer: str) -> Iterator[Violation]:
-    """What is wrong with a cabin's fares: one currency, from the highest down."""
+def fare_violations(classes: Sequence[FareClass], pointer: str) -> Iterator[Violation]:
+    """Violations of the rule that a cabin's fares have one currency and are ordered from the highest down."""
     for index, (above, fare_class) in enumerate(itertools.pairwise(classes), start=1):
         at = f"{pointer}/booking_classes/{index}/fare"
         if fare_class.fare.currency != classes[0].fare.currency:
-            yield _wrong(
+            yield _violation(
                 at,
-                f"class {fare_class.booking_class}: a cabin's fares are all in one currency, "
+                f"class {fare_class.booking_class}: all fares of a cabin must have one currency, "
                 f"here {classes[0].fare.currency}",
             )
         elif fare_class.fare.minor > above.fare.minor:
-            yield _wrong(
+            yield _violation(
                 at,
-                f"class {fare_class.booking_class} costs more than {above.booking_class} above it; "
-                "classes go from the highest fare down",
+                f"class {fare_class.booking_class} must not cost more than class "
+                f"{above.booking_class}: classes are ordered from the highest fare down",
             )
 
 
-def _of_names(draft: FlightDraft) -> Iterator[Violation]:
+def _name_violations(draft: FlightDraft) -> Iterator[Violation]:
     if not is_flight_id(draft.flight_id):
-        yield _wrong("/id", "the id has to be flt_ and 1 to 60 letters, digits, _ or -")
+        yield _violation("/id", "the id must be flt_ followed by 1 to 60 letters, digits, _ or -")
     if not _CARRIER.fullmatch(draft.carrier):
-        yield _wrong("/carrier", "carrier takes two capital letters or digits")
+        yield _violation("/carrier", "carrier must be two capital letters or digits")
     if not _FLIGHT_NUMBER.fullmatch(draft.flight_number):
-        yield _wrong("/flight_number", "flight_number takes 1 to 4 digits and at most one letter")
+        yield _violation(
+            "/flight_number",
+            "flight_number must be 1 to 4 digits, optionally followed by a capital letter",
+        )
     if not _STATION.fullmatch(draft.origin):
-        yield _wrong("/origin", "origin takes three capital letters")
+        yield _violation("/origin", "origin must be three capital letters")
     if not _STATION.fullmatch(draft.destination):
-        yield _wrong("/destination", "destination takes three capital letters")
+        yield _violation("/destination", "destination must be three capital letters")
     elif draft.origin == draft.destination:
-        yield _wrong("/destination", "destination has to differ from origin")
+        yield _violation("/destination", "destination must differ from origin")
 
 
-def _of_cabins(cabins: Sequence[Cabin]) -> Iterator[Violation]:
+def _cabin_violations(cabins: Sequence[Cabin]) -> Iterator[Violation]:
     if not cabins:
-        yield _wrong("/cabins", "a flight has at least one cabin")
+        yield _violation("/cabins", "a flight must have at least one cabin")
     names: set[CabinName] = set()
     letters: set[str] = set()
     for index, cabin in enumerate(cabins):
         at = f"/cabins/{index}"
         if cabin.cabin in names:
-            yield _wrong(f"{at}/cabin", f"{cabin.cabin.value} stands twice in the flight")
+            yield _violation(f"{at}/cabin", f"cabin {cabin.cabin.value} must not be listed twice")
         names.add(cabin.cabin)
         if not 1 <= cabin.capacity <= CAPACITY_MAX:
-            yield _wrong(
+            yield _violation(
                 f"{at}/capacity",
-                f"{cabin.cabin.value}: capacity has to be from 1 to {CAPACITY_MAX}",
+                f"{cabin.cabin.value}: capacity must be between 1 and {CAPACITY_MAX}",
             )
         if not cabin.booking_classes:
-            yield _wrong(
-                f"{at}/booking_classes", f"{cabin.cabin.value} needs at least one booking class"
+            yield _violation(
+                f"{at}/booking_classes", f"{cabin.cabin.value} must have at least one booking class"
             )
         for place, fare_class in enumerate(cabin.booking_classes):
-            yield from _of_class(fare_class, letters, f"{at}/booking_classes/{place}")
-        yield from fare_order(cabin.booking_classes, at)
+            yield from _class_violations(fare_class, letters, f"{at}/booking_classes/{place}")
+        yield from fare_violations(cabin.booking_classes, at)
 
 
-def _of_class(fare_class: FareClass, letters: set[str], at: str) -> Iterator[Violation]:
+def _class_violations(fare_class: FareClass, letters: set[str], at: str) -> Iterator[Violation]:
     letter = fare_class.booking_class
     if not _BOOKING_CLASS.fullmatch(letter):
-        yield _wrong(f"{at}/booking_class", "a booking class is one capital letter")
-    elif letter in letters:  # so there are never more than the alphabet has
-        yield _wrong(f"{at}/booking_class", f"class {letter} stands twice in the flight")
+        yield _violation(f"{at}/booking_class", "a booking class must be one capital letter")
+    elif letter in letters:  # which limits them to the letters of the alphabet
+        yield _violation(f"{at}/booking_class", f"class {letter} must not be listed twice")
     letters.add(letter)
     if not 0 <= fare_class.limit <= LIMIT_MAX:
-        yield _wrong(f"{at}/limit", f"class {letter[:1]}: limit has to be from 0 to {LIMIT_MAX}")
+        yield _violation(
+            f"{at}/limit", f"class {letter[:1]}: limit must be between 0 and {LIMIT_MAX}"
+        )
 
 
-def _resolved(time: WallTime, at: str, violations: list[Violation]) -> LocalTime | None:
+def _resolve(time: WallTime, at: str, violations: list[Violation]) -> LocalTime | None:
     try:
         return resolve_local(time.local, time.time_zone)
     except ValueError as error:
         place = "time_zone" if time.time_zone not in _known_time_zones() else "local"
         which = "departure" if at == "/departing_at" else "arrival"
-        violations.append(_wrong(f"{at}/{place}", f"{which}: {error}"))
+        violations.append(_violation(f"{at}/{place}", f"{which}: {error}"))
         return None
 
 
-def _wrong(at: str, detail: str) -> Violation:
+def _violation(at: str, detail: str) -> Violation:
     return Violation("pointer", at, "invalid", detail[0].upper() + detail[1:] + ".")
 
 
@@ -204,18 +208,18 @@ def _shape(flight: Flight) -> tuple[object, ...]:
     )
 
 
-def _letters(flight: Flight) -> list[tuple[CabinName, list[str]]]:
+def _class_letters(flight: Flight) -> list[tuple[CabinName, list[str]]]:
     return [
         (cabin.cabin, [fare_class.booking_class for fare_class in cabin.booking_classes])
         for cabin in flight.cabins
     ]
 
 
-@cache
+@cache  # one value
 def _known_time_zones() -> frozenset[str]:
-    return frozenset(available_timezones() - _NO_PLACES)
+    return frozenset(available_timezones() - _NOT_TIME_ZONES)
 
 
-@cache
+@cache  # bounded by the names of time zones, about 600
 def _zone(name: str) -> ZoneInfo:
     return ZoneInfo(name)

@@ -1,9 +1,9 @@
 """Puts dated flights, and changes their limits and fares while they are being sold.
 
-Postgres first, in one transaction with the event; then the rows go to Redis, which takes over what is
-newer and misses nothing for good. What seats are counted by (times, stations, carrier, classes) only
-changes while nobody has a seat: holds are fenced off in Redis, and the transaction proves that the
-fence's epoch still lasts and that nothing is sold.
+A change is committed in PostgreSQL first, in one transaction with its event. Then the rows go to Redis,
+which accepts newer versions; the inventory sync delivers them if this process fails. A flight's shape
+(times, stations, carrier, classes) changes only while no seat is held or sold: a write barrier in Redis
+blocks new holds, and the transaction proves that the barrier's epoch is current and that nothing is sold.
 """
 
 import asyncio
@@ -21,31 +21,32 @@ from app.inventory.store import read_flights, read_rows
 from app.outbox import store as outbox
 from app.outbox.model import EventType, Fact
 from app.schedule import store
-from app.schedule.changes import CabinChange, changed
+from app.schedule.changes import CabinChange, with_changes
 from app.schedule.errors import FlightInUse
 from app.schedule.model import same_shape
 from app.schedule.store import LockedFlight
 from app.storage.database import Database, WriteSession
 
 TRIES_MAX = 3
-FENCE_TRUSTED_SECONDS = 5.0  # half of what a fence lasts: the rest is for the commit itself
+BARRIER_TRUSTED_SECONDS = 5.0  # half of the barrier's lifetime; the rest is for the commit
 
 Counts = Mapping[CabinName, CabinCounts]
 
 
 class HoldInventory(Protocol):
-    """What the schedule needs of the place where seats are held."""
+    """What the schedule needs of the hold store."""
 
-    async def fence(self, flight_id: FlightId, name: str) -> int | None:
-        """None where seats of the flight are held; else the epoch in which none can be, for ten
-        seconds at most, until an `apply` lifts the fence of this name.
+    async def raise_write_barrier(self, flight_id: FlightId, name: str) -> int | None:
+        """Block new holds on the flight, for 10 seconds or until `apply` lifts the barrier of this name.
+
+        Returns the epoch of the barrier, or None if seats of the flight are held.
         """
 
-    async def apply(self, rows: Sequence[InventoryRow], *, lift_fence: str = "") -> None:
-        """Takes over what is newer; never raises."""
+    async def apply(self, rows: Sequence[InventoryRow], *, lift_barrier: str = "") -> None:
+        """Send the rows to Redis, which accepts those with a newer version. Never raises."""
 
     async def availability(self, flights: Sequence[Flight]) -> Mapping[FlightId, Counts]:
-        """The live numbers; a cabin that is not known there (yet) is left out."""
+        """The live counts, without the cabins that the hold store does not know (yet)."""
 
 
 class ScheduleService:
@@ -56,7 +57,7 @@ class ScheduleService:
         clock: Clock,
         on_change: Callable[[Flight], None] = lambda _: None,
     ) -> None:
-        """`on_change` hears of a flight as it is now, after each change made by this process."""
+        """`on_change` is called with the new flight after each change that this process makes."""
         self._database = database
         self._hold_store = hold_store
         self._clock = clock
@@ -70,7 +71,7 @@ class ScheduleService:
         return found[flight_id]
 
     async def put(self, flight: Flight) -> tuple[Flight, bool]:
-        """The flight as it is now, and whether it is new. Raises FlightInUse."""
+        """Create or change a flight; return it and whether it is new. Raises FlightInUse."""
         stored, is_new = await self._put(flight)
         self._on_change(stored)
         return stored, is_new
@@ -78,13 +79,13 @@ class ScheduleService:
     async def patch(
         self, flight_id: FlightId, changes: Sequence[CabinChange]
     ) -> tuple[Flight, Counts]:
-        """The flight after the change, and its live numbers. Raises NotFound, ValidationFailed."""
+        """Change limits and fares; return the flight and its live counts. Raises NotFound, ValidationFailed."""
 
         async def work(session: WriteSession) -> tuple[Flight, list[InventoryRow]]:
             locked = await store.lock(session, flight_id)
             if locked is None:
                 raise _no_such_flight()
-            return await self._change(session, locked, changed(locked.flight, changes))
+            return await self._change(session, locked, with_changes(locked.flight, changes))
 
         flight, rows = await self._database.run_in_transaction(work)
         await self._hold_store.apply(rows)
@@ -104,16 +105,16 @@ class ScheduleService:
                 replaced = await self._replace(known, flight)
                 if replaced is not None:
                     return replaced, False
-        raise Overloaded("Others are changing this flight at the same time; retry shortly.")
+        raise Overloaded("Other requests are changing this flight; retry shortly.")
 
     async def _insert_or_change(
         self, session: WriteSession, flight: Flight
     ) -> tuple[Flight | None, list[InventoryRow], bool]:
-        """The flight as the transaction leaves it, which may be of another shape; None: look again."""
+        """The stored flight, which may have another shape. None means that the caller must try again."""
         locked = await store.lock(session, flight.flight_id)
         if locked is None:
             if not await store.insert(session, [flight]):
-                return None, [], False  # somebody else was first, and has committed by now
+                return None, [], False  # another transaction inserted it first, and has committed
             return flight, await read_rows(session, [flight.flight_id]), True
         if not same_shape(locked.flight, flight):
             return locked.flight, [], False
@@ -123,7 +124,7 @@ class ScheduleService:
     async def _change(
         self, session: WriteSession, locked: LockedFlight, wanted: Flight
     ) -> tuple[Flight, list[InventoryRow]]:
-        """New limits, fares and capacities; nothing at all happens where they are as they were."""
+        """Write new limits, fares and capacities. Equal values write no row and no event."""
         flight_id = locked.flight.flight_id
         before = {cabin.cabin: cabin for cabin in locked.flight.cabins}
         cabins = [cabin for cabin in wanted.cabins if cabin != before[cabin.cabin]]
@@ -136,12 +137,12 @@ class ScheduleService:
         return flight, rows
 
     async def _replace(self, known: Flight, flight: Flight) -> Flight | None:
-        """Another shape for a flight that nobody has a seat on; None where it was changed meanwhile."""
-        fence = uuid.uuid4().hex  # ours alone: another change of the flight may have one too
-        epoch = await self._hold_store.fence(flight.flight_id, fence)
+        """Give a flight without held or sold seats another shape; None if it was changed meanwhile."""
+        barrier = uuid.uuid4().hex  # unique: a concurrent change of the flight has another one
+        epoch = await self._hold_store.raise_write_barrier(flight.flight_id, barrier)
         if epoch is None:
             raise FlightInUse(flight.flight_id)
-        trusted_until = asyncio.get_running_loop().time() + FENCE_TRUSTED_SECONDS
+        trusted_until = asyncio.get_running_loop().time() + BARRIER_TRUSTED_SECONDS
 
         async def work(session: WriteSession) -> Flight | None:
             if not await prove_barrier(session, epoch):
@@ -159,31 +160,33 @@ class ScheduleService:
                 raise DatabaseUnavailable
             return replaced
 
-        lift_fence = ""
+        to_lift = ""
         try:
             replaced = await self._database.run_in_transaction(work)
-            lift_fence = "" if replaced is None else fence
+            to_lift = "" if replaced is None else barrier
         except FlightInUse:
-            lift_fence = fence
+            to_lift = barrier
             raise
         finally:
-            await self._apply_again(flight.flight_id, lift_fence=lift_fence)
+            await self._apply_current_rows(flight.flight_id, lift_barrier=to_lift)
         return replaced
 
-    async def _apply_again(self, flight_id: FlightId, *, lift_fence: str) -> None:
-        """The rows as they are, whatever became of a change. Where it is not known, the fence is
-        left to fall by itself.
+    async def _apply_current_rows(self, flight_id: FlightId, *, lift_barrier: str) -> None:
+        """Send the flight's rows to Redis, whether or not the change was committed.
+
+        If its outcome is unknown, `lift_barrier` is empty and the barrier expires by itself.
         """
         try:
             async with self._database.reading() as session:
                 rows = await read_rows(session, [flight_id])
         except DatabaseUnavailable:
-            return  # the fence falls by itself
-        await self._hold_store.apply(rows, lift_fence=lift_fence)
+            return  # the barrier expires by itself
+        await self._hold_store.apply(rows, lift_barrier=lift_barrier)
 
     async def _counts(self, flight: Flight, rows: Sequence[InventoryRow]) -> Counts:
-        """What Redis cannot say now is told by Postgres, as in search: limits and sales, no holds. The
-        change is made by then, so an absent Redis is no reason to refuse.
+        """Live counts, or PostgreSQL's limits and sales where Redis has none, as in search.
+
+        The change is already committed, so the request succeeds even if Redis is unavailable.
         """
         unheld = {
             row.cabin: CabinCounts(row.limits, row.sold, (0,) * len(row.sold)) for row in rows
@@ -224,4 +227,4 @@ class ScheduleService:
 
 
 def _no_such_flight() -> NotFound:
-    return NotFound("No flight has this id.")
+    return NotFound("There is no flight with this id.")

@@ -1,9 +1,8 @@
 """The SQL that writes flights, their inventory and connection times. Takes a session, never commits.
 
-Whoever changes a flight holds its `flights` row first (`lock`), then its inventory rows by cabin, then
-writes to the outbox. Selling takes inventory rows only, so it waits for a change, and a change for it,
-never in a circle. An inventory row's version only ever grows, over a replacement too: Redis takes a
-row over iff its version is newer.
+A change of a flight locks its `flights` row first (`lock`), then its inventory rows by cabin, and then
+writes to the outbox. A sale locks inventory rows only, so a sale and a change never deadlock. The version
+of an inventory row only grows, also when the flight is replaced, since Redis accepts newer versions only.
 """
 
 import json
@@ -53,7 +52,7 @@ _INSERT_INVENTORY = text(
         fares bigint[], currency text, limits int[], version bigint)
     """
 )
-# A ceiling never sinks here: what was held under a higher limit can still be booked.
+# Ceilings are never lowered here, so that seats held under a higher limit can still be booked.
 _CHANGE_CABIN = text(
     """
     WITH raised AS (
@@ -100,12 +99,12 @@ _DELETE_INVENTORY = text("DELETE FROM inventory WHERE flight_id = :flight_id AND
 
 @dataclass(frozen=True, slots=True)
 class LockedFlight:
-    """A flight that nobody else changes or sells until the transaction ends."""
+    """A flight whose rows are locked until the transaction ends."""
 
     flight: Flight
     event_sequence: int
     sold_total: int
-    inventory_version: int  # the newest of its rows
+    inventory_version: int  # the highest of its rows
 
 
 async def lock(session: WriteSession, flight_id: FlightId) -> LockedFlight | None:
@@ -123,13 +122,13 @@ async def lock(session: WriteSession, flight_id: FlightId) -> LockedFlight | Non
 
 
 async def known_ids(session: ReadSession, flight_ids: Sequence[FlightId]) -> set[FlightId]:
-    """Those of the ids that have a flight."""
+    """The ids that have a flight."""
     found = await session.execute(_KNOWN, {"flight_ids": list(flight_ids)})
     return {FlightId(flight_id) for flight_id in found.scalars()}
 
 
 async def insert(session: WriteSession, flights: Sequence[Flight]) -> set[FlightId]:
-    """Adds the flights whose ids are new, in one statement a table, and names them."""
+    """Insert the flights whose ids are new, with one statement for each table; return those ids."""
     added = await session.execute(
         _INSERT_FLIGHTS, {"rows": json.dumps([_flight_row(flight) for flight in flights])}
     )
@@ -141,7 +140,7 @@ async def insert(session: WriteSession, flights: Sequence[Flight]) -> set[Flight
 async def change(
     session: WriteSession, flight_id: FlightId, cabins: Iterable[Cabin]
 ) -> list[InventoryRow]:
-    """New capacities, limits and fares for some cabins of a locked flight; classes stay as they are."""
+    """Write capacities, limits and fares of some cabins of a locked flight; return all its rows."""
     for cabin in sorted(cabins, key=lambda cabin: cabin.cabin.value):
         await session.execute(
             _CHANGE_CABIN,
@@ -159,7 +158,7 @@ async def change(
 
 
 async def replace(session: WriteSession, locked: LockedFlight, flight: Flight) -> None:
-    """Puts another flight in the place of a locked one of which nothing is sold."""
+    """Replace a locked flight of which nothing is sold."""
     assert locked.sold_total == 0, "a flight with sold seats is never replaced"
     await session.execute(_REPLACE_FLIGHT, _flight_values(flight))
     await session.execute(_DELETE_INVENTORY, {"flight_id": flight.flight_id})
@@ -167,7 +166,7 @@ async def replace(session: WriteSession, locked: LockedFlight, flight: Flight) -
 
 
 async def add_connection_times(session: WriteSession, minutes: Mapping[str, int]) -> None:
-    """Minimum connection times, for the stations that have none yet."""
+    """Insert minimum connection times of the stations that have none yet."""
     await session.execute(_ADD_CONNECTION_TIMES, {"minutes": json.dumps(dict(minutes))})
 
 

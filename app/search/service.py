@@ -19,7 +19,7 @@ from app.hold.errors import NotForSale, OfferExpired, SoldOut
 from app.hold.model import ClassChoice, Full, OfferTerms
 from app.ids import FlightId, TenantId
 from app.inventory import store as inventory_store
-from app.inventory.itinerary import SEATS_MAX, PassengerCounts, Price, price, times_of
+from app.inventory.itinerary import SEATS_MAX, PassengerCounts, Price, price, schedule_digest
 from app.inventory.model import CabinCounts, CabinName, Flight
 from app.search import store
 from app.search.calendar import days_of_month, lowest_price
@@ -184,7 +184,7 @@ class SearchService:
         total = price(segments, terms.passengers)
         there, back = open_[: terms.turn], open_[terms.turn :]
         slices = (Slice(there), Slice(back)) if back else (Slice(there),)
-        if total == terms.price and times_of(segments) == terms.times:
+        if total == terms.price and schedule_digest(segments) == terms.times:
             return Offer(offer_id, terms.expires_at, terms.passengers, slices, total)
         expires_at = expiry_of(self._clock())
         return self._new_offer(tenant_id, slices, terms.passengers, total, expires_at, offer_id)
@@ -244,7 +244,7 @@ class SearchService:
         segments = [one.segment for slice_ in slices for one in slice_.segments]
         choices = tuple(ClassChoice(one.flight_id, one.booking_class) for one in segments)
         turn = len(slices[0].segments)
-        terms = OfferTerms(choices, passengers, total, expires_at, times_of(segments), turn)
+        terms = OfferTerms(choices, passengers, total, expires_at, schedule_digest(segments), turn)
         offer_id = self._tokens.seal(tenant_id, terms)
         return Offer(offer_id, expires_at, passengers, slices, total, supersedes)
 

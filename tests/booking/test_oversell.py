@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 
 from app.ids import FlightId
 from app.inventory.model import CabinName, InventoryRow, SeatLine, open_seats
-from app.inventory.store import give_back, sell
+from app.inventory.store import add_sold, subtract_sold
 from app.storage.database import WriteSession
 from app.wiring import Core
 from tests.booking.conftest import NORTH, SOUTH, Rows
@@ -47,14 +47,14 @@ async def test_the_check_refuses_more_than_the_ceiling_whoever_writes(on_sale: C
 async def test_giving_back_what_was_never_sold_is_refused(on_sale: Core) -> None:
     with pytest.raises(IntegrityError, match="no_oversell"):
         await on_sale.database.run_in_transaction(
-            lambda session: give_back(session, [line(SOUTH, 1, 1)])
+            lambda session: subtract_sold(session, [line(SOUTH, 1, 1)])
         )
 
 
 async def test_sales_at_once_stop_at_the_limit_of_every_class(on_sale: Core, rows: Rows) -> None:
     async def sell_one(position: int) -> bool:
         async def work(session: WriteSession) -> list[InventoryRow] | SeatLine:
-            return await sell(session, [line(SOUTH, position, 1)])
+            return await add_sold(session, [line(SOUTH, position, 1)])
 
         return isinstance(await on_sale.database.run_in_transaction(work), list)
 
@@ -70,7 +70,7 @@ async def test_one_line_that_does_not_fit_is_named_and_nothing_is_kept(
     on_sale: Core, rows: Rows
 ) -> None:
     async def work(session: WriteSession) -> None:
-        refused = await sell(session, [line(SOUTH, 2, 3), line(NORTH, 2, 7)])
+        refused = await add_sold(session, [line(SOUTH, 2, 3), line(NORTH, 2, 7)])
         assert refused == line(NORTH, 2, 7)
         raise _RolledBackError
 
@@ -107,7 +107,7 @@ async def test_the_guard_in_sql_is_the_arithmetic_of_nested_classes(
             ),
             {"ceilings": ceilings, "sold": sold, "total": sum(sold), "most": ceilings[0]},
         )
-        outcome = await sell(session, [line(SOUTH, position, seats)])
+        outcome = await add_sold(session, [line(SOUTH, position, seats)])
         if open_seats(ceilings, sold)[position - 1] < seats:
             assert isinstance(outcome, SeatLine)
         else:

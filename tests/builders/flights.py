@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from app.ids import FlightId
 from app.inventory.model import BookingClass, Cabin, CabinName, FareClass, Flight
 from app.money import Money
-from app.schedule.model import FlightDraft, WallTime, checked
+from app.schedule.model import FlightDraft, WallTime, validated
 from app.schedule.store import insert
 from app.storage.database import Database, WriteSession
 
@@ -67,8 +67,8 @@ def flight(
     classes: Classes = ECONOMY,
     cabins: tuple[Cabin, ...] | None = None,
 ) -> Flight:
-    """As `draft`, checked: a flight that is not valid raises ValidationFailed."""
-    return checked(
+    """As `draft`, validated: a flight that is not valid raises ValidationFailed."""
+    return validated(
         draft(
             flight_id=flight_id,
             carrier=carrier,

@@ -17,7 +17,7 @@ class RecordingHoldInventory:
     is_away: bool = False
     on_fence: Callable[[], object] | None = None
 
-    async def fence(self, flight_id: FlightId, name: str) -> int | None:
+    async def raise_write_barrier(self, flight_id: FlightId, name: str) -> int | None:
         self.fenced.append(flight_id)
         if self.on_fence is not None:
             happening = self.on_fence()
@@ -25,8 +25,8 @@ class RecordingHoldInventory:
                 await happening
         return self.epoch
 
-    async def apply(self, rows: Sequence[InventoryRow], *, lift_fence: str = "") -> None:
-        self.applied.append((list(rows), bool(lift_fence)))
+    async def apply(self, rows: Sequence[InventoryRow], *, lift_barrier: str = "") -> None:
+        self.applied.append((list(rows), bool(lift_barrier)))
 
     async def availability(
         self, flights: Sequence[Flight]

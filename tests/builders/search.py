@@ -21,7 +21,7 @@ from app.inventory.itinerary import (
     Price,
     Segment,
     price,
-    times_of,
+    schedule_digest,
 )
 from app.inventory.model import CabinName, Flight, SeatLine
 from app.money import Money
@@ -116,7 +116,7 @@ class Shop:
         seats = hold.passengers.seats
         line = SeatLine(segment.flight_id, segment.cabin, position, seats)
         rows = await self.core.database.run_in_transaction(
-            lambda session: inventory_store.sell(session, [line])
+            lambda session: inventory_store.add_sold(session, [line])
         )
         assert isinstance(rows, list)
         await self.core.pins.finish(hold.hold_id, rows)
@@ -231,5 +231,5 @@ def terms(
     dated = [
         known.get(choice.flight_id) or flight(flight_id=choice.flight_id) for choice in segments
     ]
-    times = times_of([Segment.of(one, one.cabins[0], 1) for one in dated])
+    times = schedule_digest([Segment.of(one, one.cabins[0], 1) for one in dated])
     return OfferTerms(segments, passengers, Price(total, lines), expires_at, times, len(segments))

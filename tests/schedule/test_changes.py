@@ -5,7 +5,7 @@ import pytest
 from app.errors import ValidationFailed
 from app.inventory.model import CabinName
 from app.money import Money
-from app.schedule.changes import CabinChange, ClassChange, changed
+from app.schedule.changes import CabinChange, ClassChange, with_changes
 from tests.builders.flights import flight
 
 ECONOMY = CabinName.ECONOMY
@@ -13,7 +13,7 @@ ECONOMY = CabinName.ECONOMY
 
 def _refused(*changes: CabinChange) -> list[tuple[str, str]]:
     with pytest.raises(ValidationFailed) as refused:
-        changed(flight(), changes)
+        with_changes(flight(), changes)
     return [(violation.at, violation.code) for violation in refused.value.violations]
 
 
@@ -22,7 +22,7 @@ def _economy(*classes: ClassChange) -> CabinChange:
 
 
 def test_what_is_left_out_stays() -> None:
-    (cabin,) = changed(flight(), [_economy(ClassChange("M", limit=2))]).cabins
+    (cabin,) = with_changes(flight(), [_economy(ClassChange("M", limit=2))]).cabins
     assert [(one.booking_class, one.limit) for one in cabin.booking_classes] == [
         ("Y", 10),
         ("M", 2),
@@ -32,7 +32,7 @@ def test_what_is_left_out_stays() -> None:
 
 def test_both_fares_can_rise_together() -> None:
     dear = Money(200_000, "CLP")
-    (cabin,) = changed(
+    (cabin,) = with_changes(
         flight(), [_economy(ClassChange("M", fare=dear), ClassChange("Y", fare=dear))]
     ).cabins
     assert [one.fare for one in cabin.booking_classes] == [dear, dear]

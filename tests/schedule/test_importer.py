@@ -121,19 +121,19 @@ async def test_semicolons_separate_too(database: Database, tmp_path: Path) -> No
     [
         (GOOD.replace("2027-03-10 08:30", "10/03/2027"), "departing_local '10/03/2027' is not"),
         (GOOD.replace("2027-03-10 08:30", "2027-02-30 08:30"), "is not a local time"),
-        (GOOD.replace("America/Santiago", "Santiago"), "time_zone has to be an IANA name"),
-        (GOOD.replace("T14:30", "T05:30"), "Arrival has to be after departure"),
-        (GOOD.replace("LA,801", "LATAM,801"), "Carrier takes two"),
+        (GOOD.replace("America/Santiago", "Santiago"), "time_zone must be an IANA name"),
+        (GOOD.replace("T14:30", "T05:30"), "Arrival must be after departure"),
+        (GOOD.replace("LA,801", "LATAM,801"), "Carrier must be two"),
         (GOOD.replace("Y:10:", "Y:10 "), "is not CLASS:LIMIT:FARE"),
         (GOOD.replace("129900", "129900.00"), "amount in CLP takes exactly 0 decimals"),
         (GOOD.replace("CLP", "XXQ"), "ISO 4217"),
-        (GOOD.replace("M:6:89900", "M:6:189900"), "costs more than Y above it"),
+        (GOOD.replace("M:6:89900", "M:6:189900"), "must not cost more than class Y"),
         (GOOD.replace(",150,", ",many,"), "economy_capacity 'many' is not a number"),
-        (GOOD + ",more", "16 cells, and the header has 15"),
+        (GOOD + ",more", "16 cells, but the header has 15"),
         (GOOD.replace("LA,", '"LA,'), "quotes do not match"),
-        (GOOD.replace("801", "8\x1b[31m01"), "Flight_number takes"),
+        (GOOD.replace("801", "8\x1b[31m01"), "Flight_number must be"),
         (GOOD.replace("CLP", "\x00"), "ISO 4217"),
-        (GOOD.replace("flt_a", "flt_á"), "flt_ and 1 to 60"),
+        (GOOD.replace("flt_a", "flt_á"), "flt_ followed by 1 to 60"),
         (GOOD.replace("150,CLP,Y:10:129900 M:6:89900", ",,"), "at least one cabin"),
     ],
 )
@@ -153,9 +153,9 @@ async def test_a_bad_line_is_told_by_number_and_reason(
     [
         ([], "column flight_id is missing"),
         (HEADER[:-1], "column economy_classes is missing"),
-        (HEADER[:9], "no cabin's columns"),
+        (HEADER[:9], "columns of at least one cabin are missing"),
         ((*HEADER, "price"), "unknown column 'price'"),
-        ((*HEADER, "origin"), "column origin stands twice"),
+        ((*HEADER, "origin"), "column origin is listed twice"),
     ],
 )
 async def test_a_bad_header_is_line_one(
@@ -191,7 +191,7 @@ async def test_all_bad_lines_are_counted_and_the_first_twenty_told(
 
 async def test_a_flight_that_stands_twice_is_a_bad_line(database: Database, tmp_path: Path) -> None:
     refusal = await _refusal(database, _file(tmp_path, GOOD, GOOD))
-    assert refusal.lines == ((3, "flt_a stands on line 2 already"),)
+    assert refusal.lines == ((3, "flt_a is already on line 2"),)
 
 
 async def test_a_known_flight_with_other_terms_is_a_bad_line(
@@ -205,7 +205,7 @@ async def test_a_known_flight_with_other_terms_is_a_bad_line(
         await import_file(database, path, Applied(), _nothing)
     ((number, reason),) = refused.value.lines
     assert number == 3
-    assert "known with other terms" in reason
+    assert "exists with other terms" in reason
     assert await _count(database) == 2  # flt_b was not loaded
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from app.errors import ValidationFailed
 from app.inventory.model import CabinName
 from app.money import Money
-from app.schedule.model import checked, resolve_local, same_shape, same_terms
+from app.schedule.model import resolve_local, same_shape, same_terms, validated
 from tests.builders.flights import DEPARTING, cabin, draft, flight
 
 CLP = Money(1000, "CLP")
@@ -23,7 +23,7 @@ def _at(local: str) -> datetime:
 
 def _refused_at(**varied: object) -> list[str]:
     with pytest.raises(ValidationFailed) as refused:
-        checked(draft(**varied))  # type: ignore[arg-type]
+        validated(draft(**varied))  # type: ignore[arg-type]
     return [violation.at for violation in refused.value.violations]
 
 
@@ -105,7 +105,7 @@ def test_one_broken_rule_is_named_with_its_place(varied: dict[str, object], at: 
     ],
 )
 def test_the_bounds_themselves_are_valid(varied: dict[str, object]) -> None:
-    checked(draft(**varied))  # type: ignore[arg-type]
+    validated(draft(**varied))  # type: ignore[arg-type]
 
 
 def test_everything_wrong_is_named_at_once() -> None:

@@ -12,7 +12,7 @@ from app.clock import utc_now
 from app.errors import DatabaseUnavailable, NotFound, Overloaded, ValidationFailed
 from app.ids import FlightId, TenantId
 from app.inventory.model import CabinCounts, CabinName, InventoryRow, SeatLine
-from app.inventory.store import read_rows, sell
+from app.inventory.store import add_sold, read_rows
 from app.money import Money
 from app.outbox.model import Event, EventType
 from app.outbox.store import number, page
@@ -55,7 +55,7 @@ async def _run(database: Database, statement: str) -> None:
 
 async def _sell(database: Database, seats: int, position: int = 1) -> list[InventoryRow] | SeatLine:
     async def work(session: WriteSession) -> list[InventoryRow] | SeatLine:
-        return await sell(session, [SeatLine(ID, ECONOMY, position, seats)])
+        return await add_sold(session, [SeatLine(ID, ECONOMY, position, seats)])
 
     return await database.run_in_transaction(work)
 
@@ -148,8 +148,8 @@ async def test_the_shape_changes_while_nobody_has_a_seat(
     assert not is_new
     assert await service.get(ID) == stored
     assert holds.fenced == [ID]
-    rows, lift_fence = holds.applied[-1]
-    assert lift_fence
+    rows, lift_barrier = holds.applied[-1]
+    assert lift_barrier
     assert [(row.version, row.flight_version) for row in rows] == [(2, 2)]  # newer than before
     assert len(await _events(database)) == 1
 
@@ -189,7 +189,7 @@ async def test_a_sale_under_way_is_waited_for(service: ScheduleService, database
     await service.put(flight())
 
     async def sale(session: WriteSession) -> asyncio.Task[object]:
-        await sell(session, [SeatLine(ID, ECONOMY, 1, 1)])
+        await add_sold(session, [SeatLine(ID, ECONOMY, 1, 1)])
         put: asyncio.Task[object] = asyncio.create_task(
             service.put(flight(**LATER))  # type: ignore[arg-type]
         )
@@ -212,7 +212,7 @@ async def test_a_fence_of_another_epoch_is_worth_nothing(
     with pytest.raises(Overloaded):
         await service.put(flight(**LATER))  # type: ignore[arg-type]
     assert await service.get(ID) == flight()
-    assert not any(lift_fence for _, lift_fence in holds.applied)
+    assert not any(lift_barrier for _, lift_barrier in holds.applied)
 
 
 async def test_a_change_behind_the_fence_asks_for_a_new_one(
@@ -234,7 +234,7 @@ async def test_a_fence_that_may_have_fallen_is_not_trusted(
     service: ScheduleService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await service.put(flight())
-    monkeypatch.setattr("app.schedule.service.FENCE_TRUSTED_SECONDS", -1)
+    monkeypatch.setattr("app.schedule.service.BARRIER_TRUSTED_SECONDS", -1)
     with pytest.raises(DatabaseUnavailable):
         await service.put(flight(**LATER))  # type: ignore[arg-type]
     assert await service.get(ID) == flight()

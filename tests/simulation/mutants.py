@@ -209,5 +209,5 @@ MUTANTS: Final[dict[str, Plant]] = {
     ),
     "cached epoch used however old it is": in_python(CurrentEpoch, "is_certain", lambda *_: True),
     "refused on the answer of Redis alone": in_python(Pins, "refusal", _refused_by_redis),
-    "constraint removed": in_sql(inventory_store._MOVE, _sell_without_constraint),
+    "constraint removed": in_sql(inventory_store._CHANGE_SOLD, _sell_without_constraint),
 }

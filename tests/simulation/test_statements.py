@@ -289,7 +289,7 @@ class Draw:
             )
             for _ in range(self.chance.randint(1, 3))
         ]
-        move = self.chance.choice((inventory.sell, inventory.sell, inventory.give_back))
+        move = self.chance.choice((inventory.add_sold, inventory.add_sold, inventory.subtract_sold))
 
         async def work(session: WriteSession) -> Any:
             moved = await move(session, lines)
@@ -307,7 +307,7 @@ class Draw:
             return (
                 await inventory.read_rows(session, ids),
                 await inventory.read_flights(session, ids),
-                await inventory.loose_rows(session, ("", ""), 10),
+                await inventory.cabins_with_excess_ceiling(session, ("", ""), 10),
                 whole,
                 await pages.packed_rows(session, _START, pages.FIRST, pages.LAST, 2),
                 await pages.packed_rows(session, _START, ("flt_0", ""), ("flt_0", "z"), 2),
@@ -335,7 +335,7 @@ class Draw:
         flight_id = FlightId(f"flt_{self.chance.randint(0, 2)}")
         version = self.chance.randint(1, 12)
         taken = [self.chance.randint(0, 6) for _ in range(self.chance.choice((1, 2, 2, 2)))]
-        return lambda s: inventory.tighten(s, flight_id, CabinName.ECONOMY, version, taken)
+        return lambda s: inventory.lower_ceilings(s, flight_id, CabinName.ECONOMY, version, taken)
 
     def op_book(self) -> Operation:
         new = [self._booking(hold_id) for hold_id in self.some(self.ids)]

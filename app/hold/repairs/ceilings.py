@@ -37,7 +37,7 @@ class CeilingReducer:
         tightened, after = 0, ("", "")
         for _ in range(ROUNDS_MAX):
             async with self._database.reading() as session:
-                found = await inventory_store.loose_rows(session, after, ROWS_MAX)
+                found = await inventory_store.cabins_with_excess_ceiling(session, after, ROWS_MAX)
             if found:
                 tightened += await self._tighten(found)
                 flight_id, cabin = found[-1]
@@ -63,7 +63,7 @@ class CeilingReducer:
         async def work(session: WriteSession) -> bool:
             if not await prove_epoch(session, epoch):
                 return False
-            return await inventory_store.tighten(
+            return await inventory_store.lower_ceilings(
                 session, flight_id, cabin, taken.version, taken.seats
             )
 

@@ -67,11 +67,11 @@ class PostgresSeats(LiveAvailability):
         found = await self._database.run_in_transaction(count)
         return [found[cabin].counts if cabin in found else None for cabin in cabins]
 
-    async def fence(self, flight_id: FlightId, name: str) -> int | None:
+    async def raise_write_barrier(self, flight_id: FlightId, name: str) -> int | None:
         """None where seats are held. The oracle is not asked to change a flight that is being sold."""
         async with self._database.reading() as session:
             found = await rows.seats(session, {flight_id})
         return None if any(any(cabin.counts.held) for cabin in found.values()) else EPOCH
 
-    async def apply(self, rows: Sequence[InventoryRow], *, lift_fence: str = "") -> None:
+    async def apply(self, rows: Sequence[InventoryRow], *, lift_barrier: str = "") -> None:
         """The rows are where they are counted."""

@@ -52,7 +52,7 @@ async def transaction_of_booking(core: Core, proof: PinProof) -> bool:
             return False
         if not await journal.confirm(session, {proof.hold_id: proof.fence}):
             return False
-        return isinstance(await inventory_store.sell(session, entry.lines), list)
+        return isinstance(await inventory_store.add_sold(session, entry.lines), list)
 
     return await core.database.run_in_transaction(sell)
 

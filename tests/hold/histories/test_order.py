@@ -13,7 +13,7 @@ from app.hold.journal import store as journal
 from app.hold.model import JournalEntry
 from app.ids import FlightId, HoldId
 from app.inventory.model import CabinName, InventoryRow, SeatLine
-from app.inventory.store import give_back, sell
+from app.inventory.store import add_sold, subtract_sold
 from app.storage.database import Database, WriteSession
 from app.wiring import Core
 from tests.booking.conftest import Rows
@@ -129,7 +129,7 @@ async def test_seats_sold_in_opposite_orders_are_locked_in_one(
         async with engine.begin() as connection:
             assert isinstance(await step(WriteSession(connection), lines), list)
 
-    steps: tuple[Step, ...] = (sell, give_back)
+    steps: tuple[Step, ...] = (add_sold, subtract_sold)
     try:
         for step in steps:
             async with engine.connect() as blocker, asyncio.TaskGroup() as tasks:

@@ -39,11 +39,11 @@ async def test_a_change_that_never_reached_redis_is_brought_there(core: Core) ->
     await sell_from(core, flight(flight_id=SOUTH))
 
     async def sell(session: WriteSession) -> None:
-        await inventory_store.sell(session, [LINE])
+        await inventory_store.add_sold(session, [LINE])
         await outbox.append(session, fact(1, EventType.BOOKING_CONFIRMED))
 
     async def cancel(session: WriteSession) -> None:
-        await inventory_store.give_back(session, [LINE])
+        await inventory_store.subtract_sold(session, [LINE])
         await outbox.append(session, fact(2, EventType.BOOKING_CANCELLED))
 
     for work, expected in ((sell, 2), (cancel, 0)):
@@ -62,7 +62,7 @@ async def test_what_was_followed_in_another_epoch_is_followed_again(core: Core) 
     await sell_from(core, flight(flight_id=SOUTH))
 
     async def sell(session: WriteSession) -> None:
-        await inventory_store.sell(session, [LINE])
+        await inventory_store.add_sold(session, [LINE])
         await outbox.append(session, fact(1, EventType.BOOKING_CONFIRMED))
 
     await core.database.run_in_transaction(sell)

@@ -71,7 +71,7 @@ async def test_what_was_sold_is_finished_with_the_rows_of_the_sale(
         promise = await journal.lock(session, hold_id)
         assert promise is not None
         assert await journal.confirm(session, {hold_id: fence})
-        assert isinstance(await inventory_store.sell(session, promise.lines), list)
+        assert isinstance(await inventory_store.add_sold(session, promise.lines), list)
 
     await core.database.run_in_transaction(sell)
     assert await seats(core) == (0, 2)

@@ -11,7 +11,7 @@ from app.identity.principal import Scope
 from app.ids import FlightId, is_flight_id
 from app.inventory.model import CabinCounts, CabinName, Flight
 from app.schedule.changes import CabinChange
-from app.schedule.model import checked
+from app.schedule.model import validated
 from app.transport.http.pipeline.dependencies import CurrentClock
 from app.transport.http.pipeline.guarded_route import ScopedRouter
 from app.transport.http.pipeline.services import Service
@@ -54,7 +54,7 @@ async def put_flight(
     carrier and classes of a known flight change only while no seat of it is held or sold.
     """
     draft = flight.draft(_known_form(flight_id))
-    stored, is_new = await run_detached(schedule.put(checked(draft)))
+    stored, is_new = await run_detached(schedule.put(validated(draft)))
     response.status_code = 201 if is_new else 200
     return flight_out(stored)
 
