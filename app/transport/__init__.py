@@ -1,1 +1,1 @@
-"""The rim: how the outside reaches the services. A transport parses, calls one service, renders."""
+"""Transports: how clients reach the services. A transport parses, calls one service and renders."""

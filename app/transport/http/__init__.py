@@ -1,1 +1,1 @@
-"""HTTP: the contract's routes, shapes and refusals. No SQL, no Redis, no decisions."""
+"""The HTTP layer: routes, schemas and refusals. It has no SQL, no Redis and no decisions."""

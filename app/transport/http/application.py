@@ -1,4 +1,4 @@
-"""Puts the HTTP application together from what wiring hands in; decides nothing itself."""
+"""Builds the HTTP application from the objects that wiring hands in."""
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
@@ -35,14 +35,17 @@ from app.transport.http.problems.problem import (
     on_refusal,
     on_validation,
 )
-from app.transport.http.routers.health import Check, health_router
+from app.transport.http.routers import health
+from app.transport.http.routers.health import Check
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The deadline is longer than the 5 s that a second request with the same Idempotency-Key may
-    wait for the first, so that it ends with its own answer; and than the queue, so that who waited
-    in a burst has time left for the work itself.
+    """Bounds of one application.
+
+    The deadline is longer than the 5 s for which a second request with the same Idempotency-Key may
+    wait for the first, and longer than `queue_seconds`, so that a request which waited for its permit
+    has time left for the work itself.
     """
 
     concurrency: int = 64
@@ -67,13 +70,15 @@ def create_app(
     clock: Clock = utc_now,
     limits: Limits = Limits(),
 ) -> "Application":
-    """`lifespan` encloses all requests and every change that outlives one; `token_url` and
-    `demo_client` are for the docs page's Authorize.
+    """Raises UnsupportedRoute, at the latest when the application starts.
+
+    `lifespan` encloses all requests and detached tasks; `token_url` and `demo_client` fill in the
+    Authorize dialog of the documentation page.
     """
     mutations = DetachedTasks()
 
     @asynccontextmanager
-    async def whole_life(_app: FastAPI) -> AsyncIterator[None]:
+    async def whole_lifespan(_app: FastAPI) -> AsyncIterator[None]:
         async with lifespan():
             try:
                 yield
@@ -96,7 +101,7 @@ def create_app(
         lambda inner: EdgeMiddleware(inner, mutations, limits.deadline_seconds),
         title=TITLE,
         version=version,
-        lifespan=whole_life,
+        lifespan=whole_lifespan,
         redirect_slashes=False,
         docs_url=None,
         redoc_url=None,
@@ -110,7 +115,8 @@ def create_app(
     )
     for router in routers:
         app.include_router(router)
-    app.include_router(health_router(checks))
+    app.state.probe = health.Probe(checks)
+    app.include_router(health.router)
     app.include_router(docs_router(demo_client))
     for path, mounted in (mounts or {}).items():
         app.mount(path, mounted)

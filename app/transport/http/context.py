@@ -1,7 +1,7 @@
-"""What is known about the request being answered, from its first byte to its line in the log.
+"""The context of one request: a mutable value in its ASGI scope.
 
-One mutable value in the ASGI scope, made by the outermost layer; the guard adds the caller and what it
-read of the Idempotency-Key. Headers are sorted by name once, as several layers ask for a few of them.
+The outermost layer creates it; the guarded route adds the caller and the idempotency key. Headers are
+grouped by name once, since several layers read a few of them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,11 +18,11 @@ _KEY = "holdfast.request"
 @dataclass(slots=True, eq=False)
 class RequestContext:
     request_id: str
-    headers: Mapping[bytes, Sequence[bytes]]  # by their names in lower case, as ASGI has them
-    log_context: dict[str, str]  # on every line that is logged meanwhile
+    headers: Mapping[bytes, Sequence[bytes]]  # by name in lower case, as in ASGI
+    log_context: dict[str, str]  # added to every log line of the request
     principal: Principal | None = None
     idempotency: IdempotencyKey | None = None
-    code: str | None = None  # of the refusal, when it was one
+    code: str | None = None  # of the refusal, if the request was refused
 
     def first_header(self, name: bytes) -> str | None:
         values = self.headers.get(name)

@@ -1,7 +1,6 @@
-"""`/docs`: the documentation page and the page of problems, without a word to any other host.
+"""`/docs`: the documentation page and the page of problems. Neither loads anything from another host.
 
-The page is Swagger UI, kept in `static/`, and may load nothing from elsewhere: its policy says so to the
-browser. No script stands in the page itself.
+The page is Swagger UI, from `static/`. Its content security policy forbids other hosts and inline scripts.
 """
 
 import hashlib
@@ -30,11 +29,11 @@ _POLICY = (
     "img-src 'self' data:; font-src 'self' data:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-_UNTIL_IT_CHANGES = "public, max-age=31536000, immutable"
+_IMMUTABLE = "public, max-age=31536000, immutable"
 
 
 def docs_router(demo_client: str | None) -> APIRouter:
-    """`demo_client` is filled in where the page asks for a client and its secret, which are the same."""
+    """`demo_client` is filled in as the client and as its secret."""
     router = APIRouter(prefix="/docs", include_in_schema=False)
     versions = {name: _digest(name) for name in ASSETS}
     page, problems = _page(versions, demo_client), _problems(versions)
@@ -50,9 +49,11 @@ def docs_router(demo_client: str | None) -> APIRouter:
     @router.get("/static/{name}")
     async def docs_asset(name: str, v: str = "") -> Response:
         if name not in ASSETS:
-            raise NotFound("The page has no such part.")
-        kept = _UNTIL_IT_CHANGES if v == versions[name] else "no-cache"
-        return FileResponse(STATIC / name, media_type=ASSETS[name], headers={"Cache-Control": kept})
+            raise NotFound("There is no such file.")
+        policy = _IMMUTABLE if v == versions[name] else "no-cache"
+        return FileResponse(
+            STATIC / name, media_type=ASSETS[name], headers={"Cache-Control": policy}
+        )
 
     return router
 
@@ -83,7 +84,7 @@ def _page(versions: Mapping[str, str], demo_client: str | None) -> str:
 </head>
 <body>
 <div id="docs" data-document="openapi.json"{client}></div>
-<noscript>A script draws this page. What it shows stands in <a href="openapi.json">openapi.json</a>.</noscript>
+<noscript>This page needs JavaScript. Its content is in <a href="openapi.json">openapi.json</a>.</noscript>
 <script src="{at("swagger-ui-bundle.js")}"></script>
 <script src="{at("docs.js")}"></script>
 </body>
@@ -107,10 +108,10 @@ def _problems(versions: Mapping[str, str]) -> str:
 <body>
 <main class="problems">
 <h1>Problems</h1>
-<p>Whatever is refused is answered as <code>application/problem+json</code>. Decide by <code>code</code>:
-it is stable, and the sentences are not. <code>retryable</code> says whether the same request may succeed
-later; after <code>retry_after_seconds</code> where that is given. Quote the <code>request_id</code> when
-you write to us. <a href="../docs">The API</a></p>
+<p>Every refusal is answered as <code>application/problem+json</code>. Decide by <code>code</code>: it is
+stable, while titles and details may change. <code>retryable</code> says whether the same request may succeed
+later, after <code>retry_after_seconds</code> if that is given. Include the <code>request_id</code> when you
+contact support. <a href="../docs">The API</a></p>
 <nav>
 {links}
 </nav>
@@ -134,7 +135,7 @@ def _section(one: ProblemType) -> str:
 
 
 def _prose(text: str) -> str:
-    """With what stands between backticks as code."""
+    """HTML, with text between backticks as code."""
     parts = escape(text, quote=False).split("`")
     return "".join(
         f"<code>{part}</code>" if index % 2 else part for index, part in enumerate(parts)

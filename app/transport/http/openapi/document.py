@@ -1,6 +1,6 @@
-"""The OpenAPI document: what FastAPI reads from the routes, and what only we know.
+"""The OpenAPI document: FastAPI's reading of the routes, completed.
 
-That is: how to get a token, what a refusal looks like, what the tags mean, and examples of the day.
+Added are how to get a token, the schema of refusals, descriptions of the tags, and examples for today.
 """
 
 import json
@@ -17,44 +17,44 @@ from app.transport.http.problems.responses import problem_examples
 from app.transport.http.wire.schemas import Problem
 
 TITLE = "Holdfast"
-SUMMARY = "Seats on flights: search, hold, book, tell the world."
+SUMMARY = "Seats on flights: search, hold, book, publish."
 DESCRIPTION = """\
-Search for an itinerary, **hold** all its segments for ten minutes, and turn the hold into a
-**booking**. A seat that was promised is there, and no seat is sold twice.
+Search for an itinerary, **hold** all its segments for ten minutes, and convert the hold into a
+**booking**. A held seat is yours until the hold expires, and no seat is sold twice.
 
-**A token first.** Every route under `/v1` takes `Authorization: Bearer <token>`, with the scope that is
-named at the route. The partner you act for comes from the token; what belongs to another partner is 404.
+**Authentication.** Every route under `/v1` requires `Authorization: Bearer <token>`, with the scope that
+is named at the route. The token says for which tenant you act; resources of other tenants answer 404.
 
-**Send it twice if you must.** Holding and booking take an `Idempotency-Key`: the same key with the same
-body gets the first answer again, for a day at least, and nothing happens a second time.
+**Retries.** Holds and bookings require an `Idempotency-Key`. The same key with the same body returns the
+first answer again, for at least a day, and changes nothing a second time.
 
-**Refusals** are `application/problem+json` with a stable `code`, and say whether to try again.
+**Refusals** are `application/problem+json` with a stable `code`, and say whether a retry may succeed.
 [All of them, and what to do](/docs/problems).
 
-Money is a decimal string with exactly the currency's decimals. Instants are UTC; a flight's times come
-with the station's own clock beside it, and dates are by that clock.
+Money is a decimal string with exactly the decimals of its currency. Instants are in UTC. Times of a flight
+are also given in local time of the station, and dates are local dates of the origin.
 """
 TAGS: Mapping[str, str] = {
-    "search": "What can be sold: offers with live seats, routes, availability by class "
+    "search": "What can be sold: offers with open seats, routes, availability by class "
     "[AirShopping, OfferPrice].",
     "holds": "Seats kept for a customer for ten minutes, all segments or none.",
-    "bookings": "A hold made durable, read and cancelled [OrderCreate, OrderRetrieve, OrderCancel].",
-    "events": "What happened, in order, for whoever would rather ask than be told.",
-    "flights": "What flies and how much of it may be sold; for the airline, with `inventory:admin`.",
-    "health": "For probes and scrapers; no token.",
+    "bookings": "Booking a hold, reading and cancelling bookings [OrderCreate, OrderRetrieve, OrderCancel].",
+    "events": "What happened, in order, for clients that poll.",
+    "flights": "Dated flights and their limits; for the airline, with `inventory:admin`.",
+    "health": "For probes and scrapers, without a token.",
 }
 _REF = "#/components/schemas/{model}"
 _SCOPES: Mapping[Scope, str] = {
     Scope.OFFERS_READ: "Search, prices and availability",
-    Scope.HOLDS_WRITE: "Hold seats and let them go",
+    Scope.HOLDS_WRITE: "Hold and release seats",
     Scope.BOOKINGS_WRITE: "Book, read and cancel bookings",
     Scope.EVENTS_READ: "Read the tenant's events",
-    Scope.INVENTORY_ADMIN: "Flights and their limits",
+    Scope.INVENTORY_ADMIN: "Put flights and change their limits",
 }
 
 
 def document_of(app: FastAPI, token_url: str | None) -> dict[str, Any]:
-    """Without examples of answers and requests; takes half a second."""
+    """Without examples of requests and answers. Takes half a second."""
     document = get_openapi(
         title=app.title,
         summary=SUMMARY,
@@ -62,7 +62,7 @@ def document_of(app: FastAPI, token_url: str | None) -> dict[str, Any]:
         version=app.version,
         routes=app.routes,
         tags=[{"name": name, "description": text} for name, text in TAGS.items()],
-        servers=[{"url": "/", "description": "Where this page comes from."}],
+        servers=[{"url": "/", "description": "The host of this page."}],
         contact={"name": "The Holdfast team"},
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
     )
@@ -74,9 +74,7 @@ def document_of(app: FastAPI, token_url: str | None) -> dict[str, Any]:
     components["securitySchemes"] = _security_schemes(token_url)
     for operation in operations(document):
         if "security" not in operation:
-            operation[
-                "security"
-            ] = []  # says that it takes no token, where nothing would be an omission
+            operation["security"] = []  # explicitly without a token
         elif token_url is None:
             operation["security"] = [s for s in operation["security"] if "oauth2" not in s]
     text = json.dumps(document["paths"])
@@ -89,7 +87,7 @@ def document_of(app: FastAPI, token_url: str | None) -> dict[str, Any]:
 
 
 def with_examples(document: dict[str, Any], examples: Examples) -> dict[str, Any]:
-    """A copy."""
+    """A copy of the document, with the examples."""
     copy: dict[str, Any] = json.loads(json.dumps(document))
     for operation in operations(copy):
         if operation["operationId"] in examples:
@@ -129,14 +127,14 @@ def _security_schemes(token_url: str | None) -> dict[str, Any]:
         flow = {"tokenUrl": token_url, "scopes": scopes}
         schemes["oauth2"] = {
             "type": "oauth2",
-            "description": "The development issuer: client `demo` with the secret `demo` sells, `ops` "
-            "with `ops` also runs flights. No scope chosen means all that the client may have.",
+            "description": "The development issuer. Client `demo` (secret `demo`) sells; client `ops` "
+            "(secret `ops`) also manages flights. Without a chosen scope, all scopes of the client.",
             "flows": {"clientCredentials": flow},
         }
     schemes["bearer"] = {
         "type": "http",
         "scheme": "bearer",
         "bearerFormat": "JWT",
-        "description": "An access token of your issuer, without the word Bearer.",
+        "description": "An access token of your issuer, without the prefix Bearer.",
     }
     return schemes

@@ -1,7 +1,7 @@
-"""What the examples show: one quiet day of one flight, as values of the domain.
+"""The values of the examples: one flight, one hold and one booking, on one day.
 
-One adult is offered a seat, holds it, extends the hold, books and cancels. All of it is about one hold
-and one booking, so that the examples follow from each other.
+One adult is offered a seat, holds it, extends the hold, books and cancels, so that the examples follow from
+each other.
 """
 
 from dataclasses import replace
@@ -45,7 +45,7 @@ def route_of(flight: Flight, asked_at: datetime) -> Route:
 
 
 def month_of(flight: Flight) -> list[CalendarDay]:
-    """On other days nothing is open."""
+    """The calendar of the flight's month, with no other flight."""
     day = flight.departing_at.local.date()
     lowest = _segment(flight, cheapest=True).fare
     return [
@@ -55,7 +55,7 @@ def month_of(flight: Flight) -> list[CalendarDay]:
 
 
 def counts_of(flight: Flight) -> dict[CabinName, CabinCounts]:
-    """A quiet day: two seats sold and one held in the highest class of each cabin."""
+    """Two seats sold and one held, in the highest class of each cabin."""
     return {
         cabin.cabin: CabinCounts(
             tuple(one.limit for one in cabin.booking_classes),
@@ -133,7 +133,7 @@ def event_of(booking: Booking) -> Event:
 
 
 def own_flight_of(flight: Flight) -> Flight:
-    """A flight of the caller's own, beside the one that is sold in the other examples."""
+    """Another flight, for the caller to put; the other examples sell the first."""
     return replace(
         flight,
         flight_id=FlightId(
@@ -144,7 +144,7 @@ def own_flight_of(flight: Flight) -> Flight:
 
 
 def ledger_of(flight: Flight, asked_at: datetime) -> LedgerPage:
-    """One adult's hold in the highest class, and then the booking."""
+    """A hold for one adult in the highest class, and its booking."""
     cabin = _economy(flight)
     highest = cabin.booking_classes[0]
 
@@ -178,7 +178,7 @@ def ledger_of(flight: Flight, asked_at: datetime) -> LedgerPage:
 
 
 def _segment(flight: Flight, *, cheapest: bool = False) -> Segment:
-    """In the highest class, which is open as long as any is; or in the one that search would offer."""
+    """A segment in the highest class, or in the cheapest, which search offers."""
     cabin = _economy(flight)
     return Segment.of(flight, cabin, len(cabin.booking_classes) if cheapest else 1)
 

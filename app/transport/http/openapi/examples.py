@@ -1,8 +1,7 @@
-"""Examples of one day for every route, all about one flight, so that they can be tried in order.
+"""Examples for every route on one day, all about one flight, so that they can be tried in order.
 
-Rendered by the routes' own functions from `example_values`, and therefore in the shapes of real answers.
-On the sample network the requests succeed as they stand: search, then hold; a booking needs the hold's
-id, which the documentation page fills in.
+They are rendered from `example_values` by the functions that render real answers. On the sample network the
+requests succeed unchanged: search, then hold; the documentation page fills in the id of the hold to book.
 """
 
 from collections.abc import Mapping
@@ -44,7 +43,7 @@ _ASKED_AT = time(14, 0, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """Of one operation. `bodies` by their titles, the one to try first; `answers` by status."""
+    """For one operation. `bodies` by title, the first to be tried first; `answers` by status."""
 
     parameters: Mapping[str, str] = field(default_factory=dict)
     bodies: Mapping[str, Any] = field(default_factory=dict)
@@ -56,7 +55,7 @@ Examples = Mapping[str, Example]
 
 
 def examples_of(flight: Flight, day: date) -> Examples:
-    """What a caller sees on that day who sells the flight. The flight has an economy cabin."""
+    """The examples on that day, for a flight with an economy cabin."""
     asked_at = datetime.combine(day, _ASKED_AT)
     return {
         **_health(),
@@ -73,10 +72,12 @@ def examples_of(flight: Flight, day: date) -> Examples:
 
 def _health() -> Examples:
     ready = {"status": "ok", "checks": {"database": "ok", "redis": "ok"}}
-    away = {**ready["checks"], "redis": "The hold store is being rebuilt."}  # type: ignore[dict-item]
+    unavailable = {**ready["checks"], "redis": "The hold store is being rebuilt."}  # type: ignore[dict-item]
     return {
         "livez": Example(answers={"200": {"status": "ok"}}),
-        "readyz": Example(answers={"200": ready, "503": {"status": "unavailable", "checks": away}}),
+        "readyz": Example(
+            answers={"200": ready, "503": {"status": "unavailable", "checks": unavailable}}
+        ),
     }
 
 
@@ -141,8 +142,8 @@ def _hold(flight: Flight, asked_at: datetime) -> Examples:
 
 def _booking(flight: Flight, asked_at: datetime) -> Examples:
     booking = booking_of(hold_of(flight, asked_at))
-    told = _json(booking_out(booking))
-    wanted = {name: told[name] for name in ("hold_id", "passengers", "contact", "payment")}
+    answer = _json(booking_out(booking))
+    wanted = {name: answer[name] for name in ("hold_id", "passengers", "contact", "payment")}
     one = {"booking_id": booking.booking_id}
     events = EventListing(
         data=[event_out(event_of(booking))], meta=EventMeta(after=_CURSOR, has_more=False)
@@ -151,16 +152,16 @@ def _booking(flight: Flight, asked_at: datetime) -> Examples:
         "create_booking": Example(
             parameters={"Idempotency-Key": "book-4711"},
             bodies={"One adult": wanted},
-            answers={"201": told},
+            answers={"201": answer},
         ),
         "find_booking": Example(
             parameters={
                 "record_locator": booking.record_locator,
                 "family_name": booking.passengers[0].family_name,
             },
-            answers={"200": told},
+            answers={"200": answer},
         ),
-        "read_booking": Example(parameters=one, answers={"200": told}),
+        "read_booking": Example(parameters=one, answers={"200": answer}),
         "cancel_booking": Example(
             parameters=one, answers={"200": _json(booking_out(cancelled(booking)))}
         ),

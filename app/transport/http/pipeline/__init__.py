@@ -1,1 +1,1 @@
-"""A request's way to its endpoint: the edge, the route table, the order of refusals, the arguments."""
+"""From a request to its endpoint: the edge, the route table, the order of refusals, the arguments."""

@@ -1,10 +1,9 @@
-"""What an endpoint is called with, by FastAPI's own reading of its signature.
+"""The arguments of an endpoint, by FastAPI's own reading of its signature.
 
-FastAPI reads a signature once, for its documents and for itself, and then works through it anew with
-every request: exit stacks, a cache of dependencies, a thread for what may block. Endpoints here need none
-of that, since all that they may depend on stands in `dependencies`; what is left is parameters, a body and
-what the guard has found out. Values are judged by FastAPI's fields, so that a document and its route
-cannot differ.
+FastAPI reads a signature once and then works through it for every request: exit stacks, a cache of
+dependencies, a thread for sync ones. Endpoints here need none of that, since `dependencies` and
+`services` have all that they may depend on. What remains are parameters and a body. They are validated by
+FastAPI's fields, so that a route and its document cannot differ.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,8 +20,8 @@ from starlette.responses import Response
 from app.transport.http.pipeline.dependencies import PROVIDED, Provided, page
 from app.transport.http.pipeline.services import Service
 
-KNOWN_MAX: Final = 2048  # queries of a route, and values of one parameter
-KNOWN_BYTES_MAX: Final = 256  # longer ones carry a cursor, and are asked once
+CACHED_MAX: Final = 2048  # queries of a route, and values of one parameter
+CACHED_BYTES_MAX: Final = 256  # a longer query has a cursor, and is not repeated
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -35,7 +34,7 @@ class MissingService(Exception):
 
 
 class Arguments:
-    """Of one route; made once."""
+    """Computes the arguments of one endpoint; created once for each application."""
 
     def __init__(
         self,
@@ -43,9 +42,9 @@ class Arguments:
         body: ModelField | None,
         services: Services,
         *,
-        keeps_queries: bool,
+        caches_queries: bool,
     ) -> None:
-        """`keeps_queries`: what is asked for holds nothing personal, and is asked for again. Raises
+        """`caches_queries`: queries contain nothing personal, and are often repeated. Raises
         MissingService.
         """
         self._dependant = dependant
@@ -53,11 +52,11 @@ class Arguments:
         self._services: dict[str, Any] = {}  # by the name of a parameter, the same for all requests
         self._provided: list[tuple[str, Provided]] = []
         self._page: tuple[str, Dependant] | None = None
-        self._keeps = keeps_queries
-        self._known: dict[bytes, Mapping[str, Any]] = {}  # by the text of a query
-        self._values: dict[str, dict[tuple[str, ...], Any]] = {}  # by parameter, as it was received
+        self._caches = caches_queries
+        self._queries: dict[bytes, Mapping[str, Any]] = {}  # by query string
+        self._values: dict[str, dict[tuple[str, ...], Any]] = {}  # by parameter, then by its text
         for inner in dependant.dependencies:
-            assert inner.name is not None, "check_route has seen it"
+            assert inner.name is not None, "check_route refuses such dependencies"
             if inner.call is page:
                 self._page = (inner.name, inner)
             elif isinstance(inner.call, Service):
@@ -69,19 +68,19 @@ class Arguments:
 
     @property
     def takes_response(self) -> bool:
-        """To set a status or headers on."""
+        """Whether the endpoint sets a status or headers."""
         return self._dependant.response_param_name is not None
 
     def of(self, request: Request, given: Any, response: Response | None) -> Mapping[str, Any]:
-        """`given` is the parsed body. Raises RequestValidationError, with all that is wrong."""
+        """`given` is the parsed body. Raises RequestValidationError with every error."""
         dependant = self._dependant
         values = self._services.copy()
         for name, provide in self._provided:
             values[name] = provide(request)
         errors: list[Any] = []
         if self._page is not None or dependant.query_params:
-            asked, errors = self._of_query(request)
-            values.update(asked)
+            from_query, errors = self._of_query(request)
+            values.update(from_query)
         for fields, received in (
             (dependant.path_params, request.path_params),
             (dependant.header_params, request.headers if dependant.header_params else {}),
@@ -102,9 +101,9 @@ class Arguments:
         return values
 
     def _of_query(self, request: Request) -> tuple[Mapping[str, Any], list[Any]]:
-        """A query that was good is not read again: its values are its text's, and nobody changes them."""
+        """A valid query string is validated once; its values are immutable."""
         text: bytes = request.scope["query_string"]
-        known = self._known.get(text)
+        known = self._queries.get(text)
         if known is not None:
             return known, []
         values, errors = self._of_parameters(self._dependant.query_params, request.query_params)
@@ -114,13 +113,13 @@ class Arguments:
             errors = wrong + errors
             if not wrong:
                 values[name] = page(**found)
-        if self._keeps and not errors and len(text) <= KNOWN_BYTES_MAX:
-            _keep(self._known, text, values)
+        if self._caches and not errors and len(text) <= CACHED_BYTES_MAX:
+            _cache(self._queries, text, values)
         return values, errors
 
     def _of_parameters(self, fields: Sequence[ModelField], received: QueryParams) -> _Found:
-        """Field by field, as other queries have most of the same values."""
-        if not self._keeps:
+        """Field by field, since queries share most of their values."""
+        if not self._caches:
             return request_params_to_args(fields, received) if fields else ({}, [])
         values: dict[str, Any] = {}
         errors: list[Any] = []
@@ -133,12 +132,12 @@ class Arguments:
             found, wrong = request_params_to_args([field], received)
             values.update(found)
             errors += wrong
-            if not wrong and len(given) <= 1 and len("".join(given)) <= KNOWN_BYTES_MAX:
-                _keep(known, given, found[field.name])
+            if not wrong and len(given) <= 1 and len("".join(given)) <= CACHED_BYTES_MAX:
+                _cache(known, given, found[field.name])
         return values, errors
 
 
-def _keep(known: dict[K, V], key: K, value: V) -> None:
-    if len(known) >= KNOWN_MAX:
-        known.clear()
-    known[key] = value
+def _cache(cache: dict[K, V], key: K, value: V) -> None:
+    if len(cache) >= CACHED_MAX:
+        cache.clear()
+    cache[key] = value

@@ -1,7 +1,7 @@
-"""A request's body: read within bounds, and judged as JSON more strictly than the library does.
+"""Reads and parses the body of a request, within bounds and as strict JSON.
 
-Nothing that passes here can surprise what comes behind: no duplicate members, no NaN, no depth that
-exhausts a stack, no NUL and no lone surrogate, which a database cannot keep.
+Refused are duplicate members, NaN, nesting that would exhaust the stack, and NUL or lone surrogates in
+strings, which a database cannot store.
 """
 
 import asyncio
@@ -23,16 +23,16 @@ from app.transport.http.problems.violations import VIOLATIONS_MAX, pointer
 
 BODY_MAX = 64 * 1024  # bytes
 DEPTH_MAX = 20
-_DRAIN_MAX = 1024 * 1024  # bytes of a body already refused that are still taken off the wire
+_DRAIN_MAX = 1024 * 1024  # bytes of a refused body that are still read
 _DRAIN_SECONDS = 1.0
-_DIGITS_MAX = 18  # longer whole numbers mean nothing here and cost quadratic time
+_DIGITS_MAX = 18  # parsing longer integers takes quadratic time
 _JSON = re.compile(r"application/(?:[a-z0-9!#$&^_.+-]+\+)?json")
-_IN_ONE_FORM = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 async def read(request: Request) -> bytes:
-    """Counts while it reads; what the Content-Length claims can only shorten the way."""
+    """Counts bytes while it reads; a Content-Length only allows an earlier refusal."""
     context = context_of(request.scope)
     declared = context.first_header(b"content-length") or "0"
     if len(declared) > _DIGITS_MAX or (declared.isdecimal() and int(declared) > BODY_MAX):
@@ -51,7 +51,7 @@ async def read(request: Request) -> bytes:
 
 
 def check_media_type(content_type: str) -> None:
-    """JSON in UTF-8: application/json or a +json type."""
+    """Accepts application/json and +json types, in UTF-8. Raises UnsupportedMediaType."""
     if not _is_json(content_type):
         raise UnsupportedMediaType("Send the body as application/json, in UTF-8.")
 
@@ -67,61 +67,60 @@ def _is_json(content_type: str) -> bool:
 
 def parse(raw: bytes) -> Any:
     if not raw:
-        raise MalformedJson("A JSON body is needed; this one is empty.")
+        raise MalformedJson("The body is empty; send JSON.")
     try:
         value = _DECODER.decode(raw.decode("utf-8"))
     except UnicodeDecodeError:
-        raise MalformedJson("The body is not UTF-8.") from None
+        raise MalformedJson("The body is not valid UTF-8.") from None
     except json.JSONDecodeError as error:
-        raise MalformedJson(
-            f"The JSON ends making sense at line {error.lineno}, column {error.colno}."
-        ) from None
+        raise MalformedJson(f"Invalid JSON at line {error.lineno}, column {error.colno}.") from None
     except RecursionError:
-        raise MalformedJson(f"The JSON is nested deeper than {DEPTH_MAX}.") from None
-    if raw.count(b"{") + raw.count(b"[") > DEPTH_MAX:  # else it cannot be so deep
+        raise MalformedJson(f"The JSON is nested deeper than {DEPTH_MAX} levels.") from None
+    if raw.count(b"{") + raw.count(b"[") > DEPTH_MAX:  # otherwise it cannot be too deep
         _check_depth(value, 1)
     return value
 
 
 def unstorable(raw: bytes, value: Any) -> list[Violation]:
-    """Where a text holds what no text may hold; only an escape brings that into JSON in UTF-8."""
+    """Strings that contain NUL or lone surrogates; in UTF-8 only an escape can produce them."""
     if b"\\u" not in raw:
         return []
     return [
-        Violation("pointer", pointer(path), "invalid", "Texts hold no NUL and no lone surrogates.")
+        Violation("pointer", pointer(path), "invalid", "must not contain NUL or lone surrogates")
         for path in islice(_unstorable(value, ()), VIOLATIONS_MAX)
     ]
 
 
-def members_nobody_knows(value: Any) -> list[Violation]:
-    """For a route that describes no body: an object without members is all it takes."""
+def unknown_members(value: Any) -> list[Violation]:
+    """For a route without a body: it accepts an empty object, or nothing."""
     if not isinstance(value, dict):
-        return [Violation("pointer", "", "wrong_type", "This takes an empty object, or nothing.")]
+        return [Violation("pointer", "", "wrong_type", "must be an empty object or absent")]
     return [
-        Violation("pointer", pointer([name]), "unknown_member", "This member is not known here.")
+        Violation("pointer", pointer([name]), "unknown_member", "unknown member")
         for name in list(value)[:VIOLATIONS_MAX]
     ]
 
 
 def fingerprint(value: Any) -> str:
-    """SHA-256 of the parsed JSON with its keys sorted: the same request, however it was spelled."""
-    return hashlib.sha256(_IN_ONE_FORM(value).encode()).hexdigest()
+    """SHA-256 of the canonical JSON: equal for equal requests, whatever their spelling."""
+    return hashlib.sha256(_CANONICAL(value).encode()).hexdigest()
 
 
 async def _refuse_size(request: Request, context: RequestContext, *, more: bool) -> NoReturn:
-    # A client that is still sending may never read an answer on a connection that is closed under
-    # it, so a bounded rest is taken first; who sends more than that is cut off.
+    # A client that is still sending may never read the answer if its connection is closed, so a
+    # bounded part of the rest is read first. A longer body ends with a closed connection.
     if more and b"expect" not in context.headers:
         with suppress(TimeoutError):
             async with asyncio.timeout(_DRAIN_SECONDS):
                 more = await _drain(request)
     raise BodyTooLarge(
-        f"At most {BODY_MAX} bytes are taken.", headers={"Connection": "close"} if more else {}
+        f"The body must not exceed {BODY_MAX} bytes.",
+        headers={"Connection": "close"} if more else {},
     )
 
 
 async def _drain(request: Request) -> bool:
-    """Whether there is still more."""
+    """Reads on, within bounds. Returns whether there is still more."""
     size = 0
     while size <= _DRAIN_MAX:
         message = await request.receive()
@@ -135,7 +134,7 @@ def _check_depth(value: Any, depth: int) -> None:
     if not isinstance(value, dict | list):
         return
     if depth > DEPTH_MAX:
-        raise MalformedJson(f"The JSON is nested deeper than {DEPTH_MAX}.")
+        raise MalformedJson(f"The JSON is nested deeper than {DEPTH_MAX} levels.")
     for inner in value.values() if isinstance(value, dict) else value:
         _check_depth(inner, depth + 1)
 
@@ -158,7 +157,7 @@ def _unstorable(value: Any, path: Sequence[str | int]) -> Iterator[Sequence[str 
 def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):
-        raise MalformedJson("A member is given twice in one object.")
+        raise MalformedJson("An object has the same member twice.")
     return members
 
 
@@ -167,7 +166,7 @@ def _whole_number(digits: str) -> int | float:
 
 
 def _no_constant(_name: str) -> NoReturn:
-    raise MalformedJson("NaN and Infinity are not JSON.")
+    raise MalformedJson("NaN and Infinity are not valid JSON.")
 
 
 _DECODER = json.JSONDecoder(

@@ -1,8 +1,8 @@
-"""What an endpoint may ask for, as annotated types.
+"""The dependencies that an endpoint may declare, as annotated types.
 
-The guard has judged the caller and the Idempotency-Key before an endpoint is called; here they are only
-declared, for OpenAPI, and handed over by `arguments`. An endpoint that names `Idempotency` requires the
-key, one that names `OptionalIdempotency` honours it: the guard reads that from the signature.
+A guarded route checks the caller and the Idempotency-Key before it calls the endpoint. Here they are only
+declared, for OpenAPI; `arguments` provides their values. An endpoint with `Idempotency` requires a key, one
+with `OptionalIdempotency` accepts one: the guarded route reads that from the signature.
 """
 
 from collections.abc import Callable, Mapping
@@ -27,8 +27,8 @@ _AFTER_MAX = 2048  # characters of a cursor
 
 _KEY_SCHEMA: dict[str, Any] = {"minLength": 1, "maxLength": 255}
 _KEY_TEXT = (
-    "Names this request for as long as it may be sent again: printable ASCII, bare or quoted. The "
-    "same key with the same body gets the first answer, with `Idempotent-Replayed: true`."
+    "Identifies this request in retries: printable ASCII, bare or quoted. The same key with the same "
+    "body returns the first answer, with `Idempotent-Replayed: true`."
 )
 
 
@@ -40,19 +40,19 @@ class Page:
 
 def _digits(value: object) -> object:
     if isinstance(value, str) and not (value.isascii() and value.isdecimal() and len(value) <= 9):
-        raise refuse("wrong_type", "This takes a whole number.")
+        raise refuse("wrong_type", "must be a whole number")
     return value
 
 
-_DECLARED = AssertionError("declared for its document; `arguments` hands over what it stands for")
+_DECLARED = AssertionError("only declared; `arguments` provides the value")
 DIGITS = BeforeValidator(_digits)
-"""For a number in a query, behind its bounds: ASCII digits only, where the library would take '1_0'
-and ' 7' as well. `Annotated[int, Field(ge=0, le=9), DIGITS]`.
+"""For a number in a query, after its bounds: `Annotated[int, Field(ge=0, le=9), DIGITS]`. It accepts
+ASCII digits only; pydantic would accept '1_0' and ' 7' as well.
 """
 
 
 def principal() -> Principal:
-    """Who is calling."""
+    """The caller."""
     raise _DECLARED
 
 
@@ -79,11 +79,11 @@ def page(
         int,
         Field(ge=1, le=LIMIT_MAX),
         DIGITS,
-        Query(description="Entries a page."),
+        Query(description="Entries per page."),
     ] = LIMIT_DEFAULT,
     after: Annotated[
         str | None,
-        Query(max_length=_AFTER_MAX, description="`meta.after` of the page before."),
+        Query(max_length=_AFTER_MAX, description="`meta.after` of the previous page."),
     ] = None,
 ) -> Page:
     return Page(limit, after)
@@ -104,7 +104,7 @@ Provided = Callable[[Request], Any]
 
 def _caller(request: Request) -> Principal:
     caller = context_of(request.scope).principal
-    assert caller is not None, "a route without a guard has no caller"
+    assert caller is not None, "only a guarded route has a caller"
     return caller
 
 
@@ -117,4 +117,4 @@ PROVIDED: Mapping[Any, Provided] = {
     required_idempotency: _key,
     optional_idempotency: _key,
 }
-"""What each of these stands for, once the guard let a request pass."""
+"""The value of each dependency, once a request has passed the checks."""

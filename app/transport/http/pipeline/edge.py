@@ -1,7 +1,7 @@
-"""What happens to every request, whatever it asks for: an id, headers, a line, a count, a deadline.
+"""The outermost layer: gives every request an id, standard headers, a deadline, a counter and a log line.
 
-One plain ASGI layer in front of everything, as it is passed by every request and by every message of
-every answer. Nothing here reads a body, a query string or a token.
+One plain ASGI middleware does all of it, since every request and every message of every answer passes
+through. It reads no body, no query string and no token.
 """
 
 import asyncio
@@ -23,24 +23,24 @@ from app.telemetry.ticks import TickGauge
 from app.transport.http.context import RequestContext, begin, headers_of
 from app.transport.http.problems.problem import internal_error, problem_of, problem_response
 
-CLIENT_GONE = 499  # the customary status of a request that nobody waits for; never sent
+CLIENT_GONE = 499  # for requests whose client has disconnected; logged by convention, never sent
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
-_STANDING: Sequence[tuple[bytes, bytes]] = (
+_STANDARD_HEADERS: Sequence[tuple[bytes, bytes]] = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
     (b"x-frame-options", b"DENY"),
 )
 _NO_STORE = (b"cache-control", b"no-store")
-_PERSONAL = ("/v1/holds", "/v1/bookings")
-_QUIET = frozenset({"/livez", "/readyz", "/metrics"})  # asked every few seconds, for ever
+_PERSONAL_PATHS = ("/v1/holds", "/v1/bookings")
+_NOT_LOGGED = frozenset({"/livez", "/readyz", "/metrics"})  # polled every few seconds; not logged
 
 
 class EdgeMiddleware:
-    """An answer whatever happens, in time, and written down.
+    """Ensures that every request is answered in time and logged.
 
-    The deadline is for the beginning of an answer: a stream may go on after it. A change that runs in
-    `run_detached` goes on as well; its client is told to ask again.
+    The deadline applies to the start of an answer; a stream may continue after it. A change in
+    `run_detached` continues as well, and the client is asked to retry.
     """
 
     def __init__(self, app: ASGIApp, mutations: DetachedTasks, deadline_seconds: float) -> None:
@@ -56,7 +56,7 @@ class EdgeMiddleware:
         headers = headers_of(scope)
         context = begin(scope, _request_id(headers), headers)
         deadline = asyncio.timeout(self._deadline_seconds)
-        answer = _Answer(send, deadline, _standing(scope, context))
+        answer = _Answer(send, deadline, _headers_for(scope, context))
         started = perf_counter()
         self._meters.begin()
         tokens = current_detached_tasks.set(self._mutations), log_context.set(context.log_context)
@@ -77,10 +77,10 @@ class EdgeMiddleware:
             return
         except Exception as error:
             if answer.has_begun:
-                raise  # it cannot be taken back: the server cuts the connection
+                raise  # the status is sent: the server closes the connection
             if isinstance(error, TimeoutError) and deadline.expired():
                 refusal = Overloaded(
-                    "The answer was not ready in time; ask again, with the same Idempotency-Key."
+                    "The answer was not ready in time; retry with the same Idempotency-Key."
                 )
                 response = problem_response(scope, problem_of(refusal))
             else:
@@ -92,21 +92,21 @@ class EdgeMiddleware:
         method = scope["method"] if scope["method"] in _METHODS else "other"
         route = _template(scope)
         self._meters.end(method, route, status, seconds)
-        if route in _QUIET and status < 500:
+        if route in _NOT_LOGGED and status < 500:
             return
         log_request(method, route, status, seconds, context.code)
 
 
 class _Answer:
-    """The `send` of one request: knows when the answer has begun, and with which status."""
+    """The `send` of one request. It records when the answer starts, and with which status."""
 
-    __slots__ = ("_send", "_standing", "deadline", "status")
+    __slots__ = ("_headers", "_send", "deadline", "status")
 
     def __init__(
-        self, send: Send, deadline: asyncio.Timeout, standing: Sequence[tuple[bytes, bytes]]
+        self, send: Send, deadline: asyncio.Timeout, headers: Sequence[tuple[bytes, bytes]]
     ) -> None:
         self._send = send
-        self._standing = standing
+        self._headers = headers
         self.deadline: asyncio.Timeout | None = deadline
         self.status = CLIENT_GONE
 
@@ -119,12 +119,12 @@ class _Answer:
             self.status = message["status"]
             if self.deadline is not None:
                 self.deadline.reschedule(None)
-            message["headers"] = [*message.get("headers", ()), *self._standing]
+            message["headers"] = [*message.get("headers", ()), *self._headers]
         await self._send(message)
 
 
 class _Meters:
-    """Counts what each route answers, by counters that are found once: there are few of them."""
+    """Counts answers by method, route and status. Metric children are looked up once and kept."""
 
     def __init__(self) -> None:
         self._found: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
@@ -146,11 +146,11 @@ class _Meters:
         self._in_flight.add(-1)
 
 
-def _standing(scope: Scope, context: RequestContext) -> Sequence[tuple[bytes, bytes]]:
-    named = (b"x-request-id", context.request_id.encode())
-    if scope["path"].startswith(_PERSONAL):
-        return (named, *_STANDING, _NO_STORE)
-    return (named, *_STANDING)
+def _headers_for(scope: Scope, context: RequestContext) -> Sequence[tuple[bytes, bytes]]:
+    request_id = (b"x-request-id", context.request_id.encode())
+    if scope["path"].startswith(_PERSONAL_PATHS):
+        return (request_id, *_STANDARD_HEADERS, _NO_STORE)
+    return (request_id, *_STANDARD_HEADERS)
 
 
 def _request_id(headers: Mapping[bytes, Sequence[bytes]]) -> str:
@@ -159,16 +159,16 @@ def _request_id(headers: Mapping[bytes, Sequence[bytes]]) -> str:
         text = given[0].decode("latin-1")
         if _REQUEST_ID.fullmatch(text):
             return text
-    return f"{random.getrandbits(128):032x}"  # a name, not a secret
+    return f"{random.getrandbits(128):032x}"  # an identifier, not a secret
 
 
 def _template(scope: Scope) -> str:
     route = getattr(scope.get("route"), "path", None)
     mounted: str = scope.get("root_path", "")
-    if mounted:  # what is inside tells its templates only if it is made like us
+    if mounted:  # an application below a mount need not set a route
         return mounted + (route or "")
     if route is not None:
         return str(route)
     if "endpoint" in scope and not scope.get("path_params"):
-        return str(scope["path"])  # a route without parameters is its own template
+        return str(scope["path"])  # without parameters, the path is the template
     return "unmatched"

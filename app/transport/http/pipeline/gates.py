@@ -1,7 +1,4 @@
-"""What a guarded request passes before its endpoint: each check of the order of refusals.
-
-`guarded_route` calls them in that order. Nothing here knows an endpoint.
-"""
+"""The checks that a request passes before its endpoint runs. `guarded_route` has their order."""
 
 import re
 from collections.abc import Awaitable, Callable, Collection
@@ -30,7 +27,7 @@ _QUOTED_KEY = re.compile(r'"((?:[\x20-\x21\x23-\x5b\x5d-\x7e]|\\["\\])+)"')
 
 @dataclass(frozen=True, slots=True)
 class RequestGates:
-    """What the checks need of the application."""
+    """The objects of one application that the checks use."""
 
     authenticate: Authenticate
     admission: Limiter
@@ -61,11 +58,12 @@ def idempotency_key(
     if not values or values == [b""]:
         if not required:
             return None
-        raise _key_refused("missing", "This request needs an Idempotency-Key.")
+        raise _key_refused("missing", "This request requires an Idempotency-Key.")
     key = _key(values[0].decode("latin-1")) if len(values) == 1 else None
     if key is None:
         raise _key_refused(
-            "invalid", f"One key of 1 to {KEY_MAX} printable ASCII characters, bare or quoted."
+            "invalid",
+            f"must be one key of 1 to {KEY_MAX} printable ASCII characters, bare or quoted",
         )
     return IdempotencyKey(key, body.fingerprint(given))
 
@@ -77,14 +75,14 @@ def check_parameters(request: Request, known: Collection[str]) -> None:
             "parameter",
             name.replace("\0", "")[:64],
             "unknown_parameter",
-            "This parameter is not known here.",
+            "unknown parameter",
         )
         for name in dict.fromkeys(request.query_params.keys())
         if name not in known
     ]
     if violations:
         raise ValidationFailed(
-            "Some parameters are not known; see errors.",
+            "Some parameters are unknown; see errors.",
             violations=violations[:VIOLATIONS_MAX],
         )
 
@@ -92,19 +90,17 @@ def check_parameters(request: Request, known: Collection[str]) -> None:
 def check_texts(request: Request, raw: bytes, given: Any, *, members_known: bool) -> None:
     violations = body.unstorable(raw, given)
     if not members_known:
-        violations += body.members_nobody_knows(given)
+        violations += body.unknown_members(given)
     if b"%00" in request.scope["query_string"]:
         violations += [
-            Violation("parameter", name.replace("\0", "")[:64], "invalid", "Texts hold no NUL.")
+            Violation("parameter", name.replace("\0", "")[:64], "invalid", "must not contain NUL")
             for name, value in request.query_params.multi_items()
             if "\0" in name or "\0" in value
         ]
     if violations:
-        raise ValidationFailed(
-            "Some values are not as described; see errors.", violations=violations
-        )
+        raise ValidationFailed("Some values are invalid; see errors.", violations=violations)
     if any("\0" in str(value) for value in request.path_params.values()):
-        raise NotFound("Nothing has such a name.")
+        raise NotFound("No resource has such an id.")
 
 
 def _key(value: str) -> str | None:

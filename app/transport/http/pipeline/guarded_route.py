@@ -73,7 +73,7 @@ class GuardedRoute(APIRoute):
         self.openapi_extra = {**security, **(self.openapi_extra or {})}
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """For requests that FastAPI dispatches, as those below a mount: it ends at the same endpoint."""
+        """For requests that FastAPI dispatches, such as those below a mount: the same endpoint answers."""
 
         async def handle(request: Request) -> Response:
             endpoint: GuardedEndpoint = request.app.endpoint_of(self)
@@ -107,7 +107,7 @@ class GuardedEndpoint:
                 route.dependant,
                 route.body_field,
                 services,
-                keeps_queries=route.required is Scope.OFFERS_READ,
+                caches_queries=route.required is Scope.OFFERS_READ,
             )
         except MissingService as missing:
             raise UnsupportedRoute(
@@ -116,7 +116,7 @@ class GuardedEndpoint:
         self._render = _rendering_options(route)
 
     async def serve(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
-        """Answers a request that the route table found."""
+        """Answers a request that was found in the route table."""
         request = Request(scope, receive)
         try:
             response = await self.answer(request)
@@ -146,28 +146,28 @@ class GuardedEndpoint:
             gates.check_parameters(request, self._parameters)
         gates.check_texts(request, raw, given, members_known=self._expects_body)
         async with self._gates.admission.permit():
-            sets = _unset_response() if self._arguments.takes_response else None
-            returned = await self._call(**self._arguments.of(request, given, sets))
+            changes = _unset_response() if self._arguments.takes_response else None
+            returned = await self._call(**self._arguments.of(request, given, changes))
         if isinstance(returned, Response):
             return returned
         if isinstance(returned, DomainError):
             handler = self._handler_of(returned)
             assert handler is not None, "every application has one for DomainError"
             return await _handled(handler, request, returned)
-        return self._rendered(returned, sets)
+        return self._rendered(returned, changes)
 
-    def _rendered(self, returned: Any, sets: Response | None) -> Response:
-        """The answer as FastAPI would render it; `sets` has the status and headers that were set."""
+    def _rendered(self, returned: Any, changes: Response | None) -> Response:
+        """Renders the answer as FastAPI would; `changes` has the status and headers that the endpoint set."""
         status = self._route.status_code or 200
-        if sets is not None and sets.status_code:
-            status = sets.status_code
+        if changes is not None and changes.status_code:
+            status = changes.status_code
         response: Response
         if status in _BODYLESS:
             response = Response(status_code=status)
         else:
             response = Response(self._json(returned), status, media_type="application/json")
-        if sets is not None:
-            response.raw_headers += (one for one in sets.raw_headers if one[0] != _LENGTH)
+        if changes is not None:
+            response.raw_headers += (one for one in changes.raw_headers if one[0] != _LENGTH)
         return response
 
     def _json(self, returned: Any) -> bytes:
@@ -175,7 +175,7 @@ class GuardedEndpoint:
         if field is None:
             assert returned is None, "a value is returned, but none is declared"
             return b"null"
-        if not isinstance(returned, Output):  # ours were validated when they were made
+        if not isinstance(returned, Output):  # an Output was validated when it was created
             returned, errors = field.validate(returned, loc=("response",))
             assert not errors, "the value is not of the declared type"
         return field.serialize_json(returned, **self._render)
@@ -207,12 +207,12 @@ def _is_async(handler: Callable[[Request, Any], Any]) -> bool:
 
 def _unset_response() -> Response:
     response = Response()
-    response.status_code = None  # type: ignore[assignment] # so that 200 can be told from nothing
+    response.status_code = None  # type: ignore[assignment] # so that 200 differs from unset
     return response
 
 
 def _rendering_options(route: GuardedRoute) -> dict[str, Any]:
-    """Those that were chosen; pydantic's defaults are FastAPI's."""
+    """The options that were set; the defaults of pydantic and FastAPI are the same."""
     options = {
         "include": route.response_model_include,
         "exclude": route.response_model_exclude,
@@ -227,7 +227,7 @@ def _rendering_options(route: GuardedRoute) -> dict[str, Any]:
 
 
 def _refusals_of(route: APIRoute) -> list[str]:
-    """Those of the gates, and of what every endpoint stands on."""
+    """The refusals of the checks, and of the stores that every endpoint uses."""
     codes = ["unauthenticated", "scope_missing", "validation_error"]
     if _takes_body(route):
         codes += ["malformed_json", "body_too_large", "unsupported_media_type"]

@@ -1,8 +1,8 @@
-"""From a method and a path to the guarded endpoint that has them: one look-up instead of a walk.
+"""Finds the guarded endpoint of a method and a path by one look-up.
 
-FastAPI tries one route after the other, through every router that was included. Here a template without
-parameters is found by its text, one with parameters by its segments with None in their places. A request
-that the table does not find goes on to FastAPI, which knows 404, 405 and everything that is not guarded.
+FastAPI tries one route after the other, through every included router. Here a template without parameters is
+found by its text, and one with parameters by its segments, with None for each parameter. A request that the
+table does not find goes on to FastAPI: for 404, for 405 and for routes that are not guarded.
 """
 
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -15,12 +15,12 @@ from app.transport.http.pipeline.guarded_route import GuardedEndpoint, GuardedRo
 from app.transport.http.pipeline.supported import UnsupportedRoute, check_route
 
 _Segments = tuple[str | None, ...]
-"""A path between its slashes; None where a parameter stands."""
+"""The segments of a path; None for a parameter."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """A route as it is included (its context has the whole path), and what answers it."""
+    """A route as it is included (its context has the whole path), and its endpoint."""
 
     route: RouteContext
     endpoint: GuardedEndpoint
@@ -37,7 +37,7 @@ class RouteTable:
         """
         self._plain: dict[tuple[str, str], _Entry] = {}
         self._templates: dict[tuple[str, _Segments], tuple[_Entry, tuple[str, ...]]] = {}
-        self._shapes: dict[int, list[tuple[int, ...]]] = {}  # by length: where parameters stand
+        self._shapes: dict[int, list[tuple[int, ...]]] = {}  # by length: the indexes of parameters
         earlier: list[RouteContext] = []
         for route in routes:
             original = route.original_route
@@ -49,7 +49,7 @@ class RouteTable:
             earlier.append(route)
 
     def find(self, scope: Scope) -> GuardedEndpoint | None:
-        """Leaves in the scope what FastAPI would: the route and the parameters of its path."""
+        """Sets in the scope what FastAPI would: the route, the endpoint and the path parameters."""
         if scope.get("root_path"):
             return None
         parameters: dict[str, str] = {}
@@ -91,7 +91,7 @@ class RouteTable:
 
 
 class GuardedDispatch:
-    """ASGI: serves what the table finds, and passes the rest on."""
+    """ASGI middleware: serves requests that the table finds, and passes on all others."""
 
     def __init__(self, app: ASGIApp, table: RouteTable) -> None:
         self._app = app
@@ -130,7 +130,7 @@ def _segments(route: RouteContext) -> list[str]:
 
 
 def _shape(segments: Sequence[str]) -> tuple[int, ...]:
-    """Where parameters stand."""
+    """The indexes of parameters."""
     return tuple(at for at, one in enumerate(segments) if one.startswith("{"))
 
 

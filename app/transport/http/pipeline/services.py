@@ -1,4 +1,4 @@
-"""Services: the objects that an application gives to its endpoints.
+"""Services: the objects that an application hands to its endpoints.
 
 A router declares what it needs by a Protocol of the methods that it calls:
 
@@ -28,7 +28,7 @@ class Service(Generic[T]):
         self.name = name
 
     def __call__(self) -> Any:
-        """What FastAPI reads as the signature of a dependency; `arguments` hands the object over."""
+        """FastAPI reads its signature, which has no parameters; `arguments` provides the object."""
         raise AssertionError("services are not called")
 
     def given(self, service: T) -> GivenService:

@@ -1,4 +1,4 @@
-"""What a guarded route may ask of FastAPI. Everything else fails at start, with a sentence.
+"""Which options of FastAPI a guarded route supports. All others fail at start, with a sentence.
 
 Guarded routes are dispatched by this package and not by FastAPI (decision 0013). An option that FastAPI
 would honour and this package would ignore is therefore refused: when the route is declared, when it is
@@ -31,15 +31,15 @@ _PARAMETERS: Mapping[str, str] = {
     "http_connection_param_name": "an HTTPConnection; ask for the Request",
     "cookie_params": "a cookie; callers are known by their token alone",
 }
-"""Fields of a Dependant, and what they stand for."""
+"""Fields of a Dependant, and the parameter that each is about."""
 
 
 class UnsupportedRoute(Exception):
-    """A guarded route asks for something that it would not get."""
+    """A guarded route uses an option of FastAPI that would have no effect."""
 
 
 def check_route(route: APIRoute | RouteContext) -> None:
-    """Raises UnsupportedRoute. A context has what the routers that include the route add to it."""
+    """Raises UnsupportedRoute. A context includes what the including routers add to the route."""
     for complaint in _complaints(route):
         methods = ", ".join(sorted(route.methods or ()))
         name = getattr(route.endpoint, "__name__", repr(route.endpoint))
@@ -47,7 +47,7 @@ def check_route(route: APIRoute | RouteContext) -> None:
 
 
 def check_application(app: FastAPI) -> None:
-    """Raises UnsupportedRoute for what applies to all routes."""
+    """Raises UnsupportedRoute for options that apply to all routes."""
     if 500 in app.exception_handlers or Exception in app.exception_handlers:
         raise UnsupportedRoute(
             "A handler for Exception or for status 500 would not be called: EdgeMiddleware answers "
@@ -56,7 +56,7 @@ def check_application(app: FastAPI) -> None:
 
 
 class NoOverrides(dict[Any, Any]):
-    """Stands for FastAPI's `dependency_overrides`, which guarded routes do not read."""
+    """Replaces FastAPI's `dependency_overrides`, which guarded routes do not read."""
 
     def _refuse(self, *_args: object, **_options: object) -> NoReturn:
         raise UnsupportedRoute(
@@ -140,7 +140,7 @@ def _of_answer(route: APIRoute | RouteContext) -> Iterator[str]:
 
 
 def is_set(option: object) -> bool:
-    """Whether somebody chose it: FastAPI wraps its own defaults."""
+    """Whether the option was set: FastAPI wraps its defaults."""
     return not isinstance(option, DefaultPlaceholder)
 
 
@@ -151,6 +151,6 @@ def _queries_of_page(dependant: Dependant) -> Iterator[ModelField]:
 
 
 def _has_other_names(field: ModelField) -> bool:
-    """As has a model of several parameters."""
+    """Whether its values have other names in the query, as those of a model have."""
     is_model = lenient_issubclass(field.field_info.annotation, BaseModel)
     return is_model or field.field_info.validation_alias not in (None, field.alias)

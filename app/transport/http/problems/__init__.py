@@ -1,1 +1,1 @@
-"""Refusals as RFC 9457 problem details: their types, their rendering, their documentation."""
+"""Refusals as RFC 9457 problems: their rendering, their types, their documentation."""

@@ -1,8 +1,7 @@
-"""Refusals on the wire: RFC 9457, one shape for everything that is not a success.
+"""Renders every refusal as an RFC 9457 problem, and owns the table from `ErrorKind` to status.
 
-Owns the one table from `ErrorKind` to status. `type` is a reference into the page of all problems,
-`/docs/problems#<code>`; clients decide by `code`. A detail is written here or by the schema, never
-taken from what the client sent: values may be personal.
+`type` refers to the page of all problems, `/docs/problems#<code>`; clients decide by `code`. A detail never
+repeats what the client sent, since values may be personal.
 """
 
 import json
@@ -21,7 +20,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Scope as AsgiScope
 
-from app.errors import DomainError, ErrorKind, ValidationFailed, Violation
+from app.errors import DomainError, ErrorKind, NotFound, ValidationFailed, Violation
 from app.transport.http.context import context_of
 from app.transport.http.problems.violations import violations_of
 
@@ -37,9 +36,9 @@ STATUS: Mapping[ErrorKind, int] = {
 }
 MEDIA_TYPE = "application/problem+json"
 UNTYPED = "http_error"
-"""The code of a problem that means no more than its status, as RFC 9457 has `about:blank`."""
+"""The code of a problem that means no more than its status; its type is `about:blank`."""
 _RETRYABLE_CODES = frozenset({"idempotency_in_flight"})
-_INSTANCE_MAX = 1024  # characters of a path that are given back
+_INSTANCE_MAX = 1024  # characters of a path that are repeated
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9/_-]{1,256}")
 _json = json.JSONEncoder(separators=(",", ":")).encode
 _CHALLENGE = 'Bearer realm="holdfast"'
@@ -48,7 +47,7 @@ _log = structlog.get_logger()
 
 
 class Refusal(Exception):
-    """A refusal that only HTTP knows; subclasses fix `status`, `code` and `title`."""
+    """A refusal that exists only in HTTP. Subclasses define `status`, `code` and `title`."""
 
     status: ClassVar[int]
     code: ClassVar[str]
@@ -70,19 +69,19 @@ class Refusal(Exception):
 class MalformedJson(Refusal):
     status = 400
     code = "malformed_json"
-    title = "The body is not JSON"
+    title = "The body is not valid JSON"
 
 
 class IdempotencyKeyMissing(Refusal):
     status = 400
     code = "idempotency_key_missing"
-    title = "An Idempotency-Key is needed"
+    title = "The Idempotency-Key is missing or invalid"
 
 
 class MethodNotAllowed(Refusal):
     status = 405
     code = "method_not_allowed"
-    title = "This resource does not take that method"
+    title = "The method is not allowed"
 
 
 class BodyTooLarge(Refusal):
@@ -94,21 +93,21 @@ class BodyTooLarge(Refusal):
 class UnsupportedMediaType(Refusal):
     status = 415
     code = "unsupported_media_type"
-    title = "The body has to be JSON"
+    title = "The body must be JSON"
 
 
 class InternalError(Refusal):
     status = 500
     code = "internal_error"
-    title = "Something is wrong on our side"
+    title = "Internal error"
 
     def __init__(self) -> None:
-        super().__init__("The failure was recorded under this request id; nothing was half done.")
+        super().__init__("The error is logged under this request id. No change is left half done.")
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Everything an answer says, before it is rendered."""
+    """The content of a refusal, before it is rendered."""
 
     status: int
     code: str
@@ -157,29 +156,34 @@ def problem_of(error: DomainError | Refusal) -> Problem:
     )
 
 
-def problem_response(scope: AsgiScope, problem: Problem) -> Response:
-    """The answer, in the contract's shape; also leaves the code for the access log."""
-    context = context_of(scope)
-    context.code = problem.code
-    body: dict[str, Any] = {
+def problem_members(problem: Problem, path: str, request_id: str) -> dict[str, Any]:
+    """The members of the answer, in the contract's order."""
+    members: dict[str, Any] = {
         "type": "about:blank" if problem.code == UNTYPED else f"/docs/problems#{problem.code}",
         "title": problem.title,
         "status": problem.status,
         "detail": problem.detail,
-        "instance": _instance(scope["path"]),
+        "instance": _instance(path),
         "code": problem.code,
-        "request_id": context.request_id,
+        "request_id": request_id,
         "retryable": problem.retryable,
     }
+    if problem.retry_after_seconds is not None:
+        members["retry_after_seconds"] = problem.retry_after_seconds
+    if problem.violations:
+        members["errors"] = [_entry(violation) for violation in problem.violations]
+    return {**problem.facts, **members}  # a fact never replaces a member of the shape
+
+
+def problem_response(scope: AsgiScope, problem: Problem) -> Response:
+    """Renders the answer, and leaves the code for the access log."""
+    context = context_of(scope)
+    context.code = problem.code
     headers = dict(problem.headers)
     if problem.retry_after_seconds is not None:
-        body["retry_after_seconds"] = problem.retry_after_seconds
         headers["Retry-After"] = str(problem.retry_after_seconds)
-    if problem.violations:
-        body["errors"] = [_entry(violation) for violation in problem.violations]
-    body = {**problem.facts, **body}  # a fact never replaces a member of the shape
     return Response(
-        _json(body),  # ASCII only: no text can break the answer
+        _json(problem_members(problem, scope["path"], context.request_id)),  # escaped to ASCII
         status_code=problem.status,
         headers=headers,
         media_type=MEDIA_TYPE,
@@ -193,7 +197,7 @@ def _instance(path: str) -> str:
 
 
 def internal_error(scope: AsgiScope, error: Exception) -> Response:
-    """For what must not happen: recorded by its places in the code, told without them."""
+    """For unexpected errors: the traceback is logged, the answer does not contain it."""
     _log.error("unexpected_error", exc_info=error)
     return problem_response(scope, problem_of(InternalError()))
 
@@ -206,14 +210,14 @@ async def on_refusal(request: Request, error: Exception) -> Response:
 async def on_validation(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     refusal = ValidationFailed(
-        "Some members or parameters are not as described; see errors.",
+        "Some members or parameters are invalid; see errors.",
         violations=violations_of(error.errors(), error.body),
     )
     return problem_response(request.scope, problem_of(refusal))
 
 
 async def on_http_exception(request: Request, error: Exception) -> Response:
-    """FastAPI's own exception: raised by its router for 404 and 405, or by an endpoint."""
+    """For FastAPI's exception: its router raises it for 404 and 405, and an endpoint may."""
     assert isinstance(error, HTTPException)
     phrase = HTTPStatus(error.status_code).phrase
     given: object = error.detail  # FastAPI's exception takes any JSON
@@ -221,11 +225,11 @@ async def on_http_exception(request: Request, error: Exception) -> Response:
     headers = dict(error.headers or {})
     if error.status_code == 404:
         text = "No route has this path." if detail == phrase else detail
-        problem = Problem(404, "not_found", "Nothing here", text, headers=headers)
+        problem = Problem(404, NotFound.code, NotFound.title, text, headers=headers)
     elif error.status_code == 405:
         allowed = ", ".join(sorted(_methods_of(request))) or headers.get("Allow", "")
         problem = problem_of(
-            MethodNotAllowed(f"This path takes {allowed}.", headers={"Allow": allowed})
+            MethodNotAllowed(f"This path allows {allowed}.", headers={"Allow": allowed})
         )
     else:
         problem = Problem(error.status_code, UNTYPED, phrase, detail, headers=headers)

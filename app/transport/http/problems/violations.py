@@ -1,8 +1,7 @@
-"""What a schema found wrong, in the contract's words.
+"""Converts the errors of a schema into violations, as the contract describes them.
 
-Turns pydantic's errors into violations: each with one place (a JSON pointer into the body as it was
-sent, a parameter or a header), a code out of a few, and a detail made of the schema's own limits.
-Nothing of the value that was sent is given back.
+Each violation has one place (a JSON pointer into the body as it was sent, a parameter or a header), a code
+and a detail, which may name limits of the schema. It never repeats the value that was sent.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,14 +12,14 @@ from pydantic_core import PydanticCustomError
 from app.errors import Violation
 
 VIOLATIONS_MAX = 20
-POINTER_MAX = 256  # characters; a longer one points at an ancestor
+POINTER_MAX = 256  # characters; a longer pointer is cut to an ancestor
 _OWN = "holdfast."
 
 Place = Literal["pointer", "parameter", "header"]
 
 
 def refuse(code: str, detail: str) -> PydanticCustomError:
-    """For a schema's validator to raise: a code and a detail of its own. Never quote the input."""
+    """The error that a validator of a schema raises. The detail must not repeat the input."""
     return PydanticCustomError(f"{_OWN}{code}", "{detail}", {"detail": detail})
 
 
@@ -29,7 +28,7 @@ def violations_of(errors: Sequence[Mapping[str, Any]], body: Any) -> list[Violat
 
 
 def pointer(path: Sequence[str | int]) -> str:
-    """RFC 6901; shortened to an ancestor where it would be too long to give back."""
+    """A JSON pointer (RFC 6901); of an ancestor, if it would be too long."""
     text = ""
     for step in path:
         longer = f"{text}/{str(step).replace('~', '~0').replace('/', '~1')}"
@@ -53,14 +52,14 @@ def _violation(error: Mapping[str, Any], body: Any) -> Violation:
 
 
 def _in_body(path: Sequence[str | int], body: Any, *, missing: bool) -> list[str | int]:
-    """The steps that exist in the body; pydantic adds names of union members, which do not."""
+    """The steps that exist in the body; pydantic also adds names of union members."""
     found: list[str | int] = []
     here = body
     for index, step in enumerate(path):
         if _has(here, step):
             here = here[step]
         elif missing and index == len(path) - 1:
-            here = None  # the member that should have been there
+            here = None  # the missing member
         else:
             continue
         found.append(step)
@@ -79,29 +78,29 @@ def _meaning(error: Mapping[str, Any]) -> tuple[str, str]:
     if kind.startswith(_OWN):
         return kind.removeprefix(_OWN), str(context["detail"])
     if kind == "value_error" and isinstance(context.get("error"), ValueError):
-        return "invalid", str(context["error"])  # raised by a validator of ours, in our words
+        return "invalid", str(context["error"])  # raised by a validator of ours
     if kind in _MEANING:
         code, template = _MEANING[kind]
         return code, template.format_map(context)
     if kind.endswith(("_type", "_parsing")):
-        return "wrong_type", f"This takes {_TYPES.get(kind.rpartition('_')[0], 'another type')}."
-    return "invalid", "This is not a valid value here."
+        return "wrong_type", f"must be {_TYPES.get(kind.rpartition('_')[0], 'of another type')}"
+    return "invalid", "invalid value"
 
 
 _MEANING = {
-    "missing": ("missing", "This is required."),
-    "extra_forbidden": ("unknown_member", "This member is not known here."),
-    "string_too_short": ("out_of_range", "{min_length} or more characters are needed."),
-    "string_too_long": ("out_of_range", "At most {max_length} characters are taken."),
-    "too_short": ("out_of_range", "{min_length} or more entries are needed."),
-    "too_long": ("out_of_range", "At most {max_length} entries are taken."),
-    "greater_than": ("out_of_range", "This has to be more than {gt}."),
-    "greater_than_equal": ("out_of_range", "This has to be at least {ge}."),
-    "less_than": ("out_of_range", "This has to be less than {lt}."),
-    "less_than_equal": ("out_of_range", "This has to be at most {le}."),
-    "literal_error": ("invalid", "This takes {expected}."),
-    "enum": ("invalid", "This takes {expected}."),
-    "string_pattern_mismatch": ("invalid", "This has to match {pattern}."),
+    "missing": ("missing", "is required"),
+    "extra_forbidden": ("unknown_member", "unknown member"),
+    "string_too_short": ("out_of_range", "must have at least {min_length} characters"),
+    "string_too_long": ("out_of_range", "must have at most {max_length} characters"),
+    "too_short": ("out_of_range", "must have at least {min_length} entries"),
+    "too_long": ("out_of_range", "must have at most {max_length} entries"),
+    "greater_than": ("out_of_range", "must be greater than {gt}"),
+    "greater_than_equal": ("out_of_range", "must be at least {ge}"),
+    "less_than": ("out_of_range", "must be less than {lt}"),
+    "less_than_equal": ("out_of_range", "must be at most {le}"),
+    "literal_error": ("invalid", "must be {expected}"),
+    "enum": ("invalid", "must be {expected}"),
+    "string_pattern_mismatch": ("invalid", "must match {pattern}"),
 }
 _TYPES = {
     "string": "a string",

@@ -1,4 +1,4 @@
-"""`/v1/bookings`: a held itinerary made durable, read again by its id or by locator and name, cancelled."""
+"""`/v1/bookings`: book a hold, read a booking by id or by locator and name, cancel it."""
 
 from typing import Annotated, Any, Protocol
 
@@ -23,17 +23,17 @@ from app.transport.http.wire.bookings import BookingIn, BookingOut, booking_out
 _LOOKUP_MAX = 64
 _REPLAYED: dict[str, Any] = {
     "Idempotent-Replayed": {
-        "description": "`true` where this is the first answer again.",
+        "description": "`true` if this is the first answer again.",
         "schema": {"type": "string", "enum": ["true"]},
     }
 }
 _LOCATION: dict[str, Any] = {
-    "Location": {"description": "The booking's own path.", "schema": {"type": "string"}}
+    "Location": {"description": "The path of the booking.", "schema": {"type": "string"}}
 }
 
 
 class Bookings(Protocol):
-    """Of `app.booking.service.BookingService`, what these endpoints call."""
+    """The methods of `app.booking.service.BookingService` that these endpoints call."""
 
     async def confirm(
         self, tenant_id: TenantId, request: BookingRequest, key: IdempotencyKey
@@ -77,10 +77,10 @@ async def create_booking(
     key: Idempotency,
     response: Response,
 ) -> BookingOut:
-    """Every segment of the hold, or nothing. `hold_id` is the hold's, `payment` equals its total price
-    (the documentation page fills both in once you hold), with a passenger for each that it counts.
-    Once begun it is finished, whether or not the caller waits: after a lost answer send the same
-    request with the same Idempotency-Key.
+    """Book every segment of the hold. `payment` must equal the total price of the hold, and `passengers`
+    must match its counts (the documentation page fills in `hold_id` and `payment` after a hold). A
+    booking that has begun is completed even if the client disconnects: after a lost answer, retry with
+    the same Idempotency-Key.
     """
     answered = await run_detached(bookings.confirm(caller.tenant_id, wanted.value(), key))
     response.headers["Location"] = f"/v1/bookings/{answered.value.booking_id}"
@@ -90,7 +90,7 @@ async def create_booking(
 @router.get(
     "",
     summary="Find a booking by record locator and family name",
-    response_description="The one booking.",
+    response_description="The booking.",
     responses=documented("not_found"),
 )
 async def find_booking(
@@ -105,13 +105,11 @@ async def find_booking(
         Query(
             min_length=1,
             max_length=_LOOKUP_MAX,
-            description="Of any passenger; compared without case and accents.",
+            description="Of any passenger; case and accents are ignored.",
         ),
     ],
 ) -> BookingOut:
-    """Both are needed, and the answer is one booking; a wrong name and an unknown locator are
-    told apart by nothing.
-    """
+    """Both parameters are required. A wrong name and an unknown locator have the same answer."""
     return booking_out(await bookings.find(caller.tenant_id, record_locator, family_name))
 
 
@@ -124,7 +122,7 @@ async def find_booking(
 async def read_booking(
     bookings: BookingsService, booking_id: str, caller: CurrentPrincipal
 ) -> BookingOut:
-    """As it was sold, with `cancelled_at` where it was given back."""
+    """The booking as it was sold; `cancelled_at` is set if it was cancelled."""
     return booking_out(await bookings.get(caller.tenant_id, _known_form(booking_id)))
 
 
@@ -132,7 +130,7 @@ async def read_booking(
     "/{booking_id}/cancel",
     summary="Cancel a booking",
     responses={
-        200: {"description": "Cancelled, now or before.", "headers": _REPLAYED},
+        200: {"description": "Cancelled, by this request or an earlier one.", "headers": _REPLAYED},
         **documented("not_found"),
     },
 )
@@ -143,7 +141,7 @@ async def cancel_booking(
     key: OptionalIdempotency,
     response: Response,
 ) -> BookingOut:
-    """The seats go back; no refund is computed. Repeatable: nothing happens the second time."""
+    """Return the seats to sale. No refund is computed. Can be repeated without effect."""
     wanted = _known_form(booking_id)
     return _answer(await run_detached(bookings.cancel(caller.tenant_id, wanted, key)), response)
 

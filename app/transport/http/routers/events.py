@@ -1,7 +1,7 @@
-"""`GET /v1/events`: the tenant's facts, oldest first, for whoever would rather ask than be told.
+"""`GET /v1/events`: the events of the tenant, oldest first, for clients that poll.
 
-`meta.after` is where to go on, and is there on the last page too: a poller keeps it, asks again and
-gets only what is new. On an empty page it is the cursor that was sent.
+`meta.after` is the cursor of the next page, on the last page too: a client keeps it and polls with it for new
+events. On an empty page it is the cursor that was sent.
 """
 
 from collections.abc import Collection
@@ -23,7 +23,7 @@ _TYPES_MAX = 20  # entries of `type` in one query
 
 
 class Events(Protocol):
-    """Of `app.outbox.service.Events`, what this endpoint calls."""
+    """The method of `app.outbox.service.Events` that this endpoint calls."""
 
     async def page(
         self,
@@ -50,11 +50,15 @@ async def list_events(
     paging: Paging,
     types: Annotated[
         tuple[EventType, ...],
-        Query(alias="type", max_length=_TYPES_MAX, description="Only these; may be repeated."),
+        Query(
+            alias="type",
+            max_length=_TYPES_MAX,
+            description="Only events of this type; can be repeated.",
+        ),
     ] = (),
 ) -> EventListing:
-    """Also for polling: keep `meta.after` and ask again. Nothing ever appears before a cursor
-    already handed out. `flight.inventory_changed` is listed for `inventory:admin`.
+    """To poll, keep `meta.after` and send it again. No event ever appears before a cursor that was
+    returned. `flight.inventory_changed` is listed for callers with `inventory:admin`.
     """
     query = _query(caller, types)
     found = await events.page(
@@ -81,5 +85,5 @@ def _position(cursors: Cursors, query: list[str], after: str | None) -> int | No
     if after is None:
         return None
     position = cursors.open(query, after)[0]
-    assert isinstance(position, int), "what we signed is what we sealed"
+    assert isinstance(position, int), "the cursor was sealed by this module"
     return position

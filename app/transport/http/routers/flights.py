@@ -1,4 +1,4 @@
-"""`/v1/flights`: dated flights put by the airline, and their limits and fares changed under load."""
+"""`/v1/flights`: the airline puts dated flights, and changes limits and fares while they are sold."""
 
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Protocol
@@ -21,7 +21,7 @@ from app.transport.http.wire.flights import FlightIn, FlightOut, InventoryChange
 
 
 class Schedule(Protocol):
-    """Of `app.schedule.service.ScheduleService`, what these endpoints call."""
+    """The methods of `app.schedule.service.ScheduleService` that these endpoints call."""
 
     async def get(self, flight_id: FlightId) -> Flight: ...
 
@@ -41,7 +41,7 @@ router = ScopedRouter(scope=Scope.INVENTORY_ADMIN, prefix="/v1/flights", tags=["
 @router.put(
     "/{flight_id}",
     summary="Put a dated flight",
-    response_description="A known flight, as it is now.",
+    response_description="An existing flight, in its new state.",
     responses={
         201: {"model": FlightOut, "description": "A new flight."},
         **documented("not_found", "flight_in_use"),
@@ -51,7 +51,7 @@ async def put_flight(
     schedule: ScheduleService, flight_id: str, flight: FlightIn, response: Response
 ) -> FlightOut:
     """The caller chooses the id: `flt_` and up to 60 letters, digits, `_` or `-`. Times, stations,
-    carrier and classes of a known flight change only while no seat of it is held or sold.
+    carrier and classes of an existing flight can change only while none of its seats is held or sold.
     """
     draft = flight.draft(_known_form(flight_id))
     stored, is_new = await run_detached(schedule.put(validated(draft)))
@@ -66,21 +66,21 @@ async def put_flight(
     responses=documented("not_found"),
 )
 async def read_flight(schedule: ScheduleService, flight_id: str) -> FlightOut:
-    """Its times, cabins, classes, fares and limits; what is open is its availability."""
+    """Times, cabins, classes, fares and limits. For open seats, read the availability."""
     return flight_out(await schedule.get(_known_form(flight_id)))
 
 
 @router.patch(
     "/{flight_id}/inventory",
     summary="Change authorization levels and fares while selling",
-    response_description="What is open after the change.",
+    response_description="The availability after the change.",
     responses=documented("not_found"),
 )
 async def change_inventory(
     schedule: ScheduleService, clock: CurrentClock, flight_id: str, change: InventoryChangeIn
 ) -> Availability:
-    """Works while the flight is being sold. A limit below what is taken closes the class and takes
-    nothing away: what was held can still be booked.
+    """Works while the flight is being sold. A limit below the taken seats closes the class; holds that
+    exist can still be booked.
     """
     changes = [cabin.value() for cabin in change.cabins]
     flight, counts = await run_detached(schedule.patch(_known_form(flight_id), changes))

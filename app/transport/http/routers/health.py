@@ -1,7 +1,7 @@
-"""Is it alive, can it serve, how is it doing: for probes and scrapers, without a token.
+"""Health of the process, for probes and scrapers, without a token.
 
-`/readyz` asks every dependency at once, each within its time, and remembers the answer for a moment,
-so that asking often costs nothing.
+`/readyz` checks every dependency at the same time, each within a bound, and caches the answer briefly, so that
+frequent probes cost little.
 """
 
 import asyncio
@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from fastapi import APIRouter
 from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from app.concurrency.single_flight import SingleFlight
@@ -20,71 +21,71 @@ from app.transport.http.wire.schemas import Readiness
 Check = Callable[[], Awaitable[None]]
 
 CHECK_SECONDS = 1.0
-REMEMBERED_SECONDS = 0.25
+CACHED_SECONDS = 0.25
 
 
-def health_router(checks: Mapping[str, Check]) -> APIRouter:
-    router = APIRouter(tags=["health"])
-    probe = Probe(checks)
+router = APIRouter(tags=["health"])
 
-    @router.get(
-        "/livez",
-        summary="Is the process alive",
-        response_description="It is.",
-        responses=documented("method_not_allowed"),
+
+@router.get(
+    "/livez",
+    summary="Is the process alive",
+    response_description="It is.",
+    responses=documented("method_not_allowed"),
+)
+async def livez() -> dict[str, str]:
+    """Checks no dependency. Restart a process that does not answer."""
+    return {"status": "ok"}
+
+
+@router.get(
+    "/readyz",
+    summary="Can the process and its dependencies serve",
+    response_description="They can.",
+    responses={
+        503: {"model": Readiness, "description": "A dependency is unavailable."},
+        **documented("method_not_allowed"),
+    },
+)
+async def readyz(request: Request) -> Readiness:
+    """Send no requests to this process while the answer is 503; `checks` says what is unavailable."""
+    probe: Probe = request.app.state.probe
+    readiness = await probe.readiness()
+    status = 200 if readiness.status == "ok" else 503
+    return JSONResponse(  # type: ignore[return-value]  # the model is the documented schema
+        readiness.model_dump(), status, headers={"Cache-Control": "no-store"}
     )
-    async def livez() -> dict[str, str]:
-        """Asks nothing of any dependency: restart the process where this does not answer."""
-        return {"status": "ok"}
 
-    @router.get(
-        "/readyz",
-        summary="Can the process and what it depends on serve",
-        response_description="They can.",
-        responses={
-            503: {"model": Readiness, "description": "A dependency is away."},
-            **documented("method_not_allowed"),
+
+@router.get(
+    "/metrics",
+    summary="Read the metrics, in Prometheus' text format",
+    response_class=Response,
+    responses={
+        200: {
+            "description": "Counters, gauges and histograms.",
+            "content": {"text/plain": {"schema": {"type": "string"}}},
         },
-    )
-    async def readyz() -> Readiness:
-        """Send no requests here while this is 503; `checks` says what is away."""
-        readiness = await probe.ask()
-        status = 200 if readiness.status == "ok" else 503
-        return JSONResponse(  # type: ignore[return-value]  # the model is the documented shape
-            readiness.model_dump(), status, headers={"Cache-Control": "no-store"}
-        )
-
-    @router.get(
-        "/metrics",
-        summary="Read the metrics, in Prometheus' text format",
-        response_class=Response,
-        responses={
-            200: {
-                "description": "Counters, gauges and histograms.",
-                "content": {"text/plain": {"schema": {"type": "string"}}},
-            },
-            **documented("method_not_allowed"),
-        },
-    )
-    async def metrics() -> Response:
-        """Of all worker processes together."""
-        text = await asyncio.to_thread(render_metrics)
-        return Response(text, headers={"Content-Type": CONTENT_TYPE_LATEST})
-
-    return router
+        **documented("method_not_allowed"),
+    },
+)
+async def metrics() -> Response:
+    """The sum over all worker processes."""
+    text = await asyncio.to_thread(render_metrics)
+    return Response(text, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
 class Probe:
-    """Runs the checks at the same time, once for all who ask meanwhile, and remembers the answer briefly."""
+    """Runs the checks concurrently, once for all requests of the same time, and caches the answer."""
 
     def __init__(self, checks: Mapping[str, Check]) -> None:
         self._checks = checks
         self._flight: SingleFlight[str, Readiness] = SingleFlight()
         self._answer: tuple[float, Readiness] | None = None
 
-    async def ask(self) -> Readiness:
+    async def readiness(self) -> Readiness:
         now = asyncio.get_running_loop().time()
-        if self._answer is not None and now - self._answer[0] < REMEMBERED_SECONDS:
+        if self._answer is not None and now - self._answer[0] < CACHED_SECONDS:
             return self._answer[1]
         return await self._flight.join("readiness", self._run)
 

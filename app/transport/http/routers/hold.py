@@ -1,4 +1,4 @@
-"""`/v1/holds`: seats kept for a customer, all segments or nothing."""
+"""`/v1/holds`: seats kept for a customer for ten minutes, all segments or none."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -32,7 +32,7 @@ _CREATED: dict[int | str, dict[str, Any]] = {
         "headers": {
             "Location": {"schema": {"type": "string"}},
             "Idempotent-Replayed": {
-                "description": "`true` where this is the first answer again.",
+                "description": "`true` if this is the first answer again.",
                 "schema": {"type": "string", "const": "true"},
             },
         },
@@ -41,7 +41,7 @@ _CREATED: dict[int | str, dict[str, Any]] = {
 
 
 class Holds(Protocol):
-    """Of `app.hold.service.HoldService`, what these endpoints call."""
+    """The methods of `app.hold.service.HoldService` that these endpoints call."""
 
     async def try_place(
         self, tenant_id: TenantId, request: HoldRequest, key: IdempotencyKey
@@ -85,9 +85,8 @@ router = ScopedRouter(scope=Scope.HOLDS_WRITE, prefix="/v1/holds", tags=["holds"
 async def place_hold(
     holds: HoldsService, caller: CurrentPrincipal, body: HoldIn, key: Idempotency
 ) -> Response | SoldOut:
-    """All segments are held for ten minutes, or none is: by an offer's id, at the offer's price, or by
-    flights and classes, at the fares of the moment. The seats are the caller's until
-    `expires_at`, whatever happens meanwhile; at `expires_at` they are free again.
+    """Hold all segments for ten minutes, or none: by the id of an offer, at its price, or by flights
+    and classes, at current fares. The seats are reserved until `expires_at`, and free again after that.
     """
     answer = await run_detached(holds.try_place(caller.tenant_id, body.value(), key))
     if isinstance(answer, SoldOut):
@@ -103,10 +102,10 @@ async def list_holds(
     paging: Paging,
     status: HoldStatus | None = None,
     client_reference: Annotated[
-        str | None, Query(min_length=1, max_length=64, description="As given with the hold.")
+        str | None, Query(min_length=1, max_length=64, description="As sent with the hold.")
     ] = None,
 ) -> Listing[HoldOut]:
-    """Of the tenant, whatever became of them."""
+    """All holds of the tenant, whatever their status."""
     query = ["holds", caller.tenant_id, status, client_reference]
     found, after = await holds.list(
         caller.tenant_id,
@@ -123,11 +122,11 @@ async def list_holds(
     "/{hold_id}",
     response_model=HoldOut,
     summary="Read a hold",
-    response_description="The hold as it is now.",
+    response_description="The hold in its current state.",
     responses=documented("not_found"),
 )
 async def read_hold(holds: HoldsService, caller: CurrentPrincipal, hold_id: str) -> Response:
-    """`status` and `expires_in_seconds` are those of this moment."""
+    """`status` and `expires_in_seconds` are current."""
     return _answer(Answered(await holds.get(caller.tenant_id, _known_form(hold_id))), 200)
 
 
@@ -135,13 +134,13 @@ async def read_hold(holds: HoldsService, caller: CurrentPrincipal, hold_id: str)
     "/{hold_id}/extend",
     response_model=HoldOut,
     summary="Extend a live hold, once",
-    response_description="The hold with its later end.",
+    response_description="The hold with its new `expires_at`.",
     responses=documented("not_found", "hold_not_active", "extension_limit_reached", "hold_expired"),
 )
 async def extend_hold(
     holds: HoldsService, caller: CurrentPrincipal, hold_id: str, key: OptionalIdempotency
 ) -> Response:
-    """`expires_at` moves on by one hold time, once, and only while the hold is live."""
+    """Add ten minutes to `expires_at`. Possible once, while the hold is live."""
     answer = await run_detached(holds.extend(caller.tenant_id, _known_form(hold_id), key))
     return _answer(answer, 200)
 
@@ -149,13 +148,13 @@ async def extend_hold(
 @router.delete(
     "/{hold_id}",
     status_code=204,
-    response_class=Response,  # no content, and so no type of content
+    response_class=Response,  # no content, so no content type
     summary="Release a hold",
-    response_description="Nobody holds these seats any more.",
+    response_description="The seats are free.",
     responses=documented("not_found", "hold_not_active"),
 )
 async def release_hold(holds: HoldsService, caller: CurrentPrincipal, hold_id: str) -> None:
-    """The seats are free now. May be repeated, also when the hold has run out."""
+    """Free the seats now. Can be repeated, also after the hold has expired."""
     await run_detached(holds.release(caller.tenant_id, _known_form(hold_id)))
 
 
@@ -177,7 +176,7 @@ def _position(
 def _answer(
     answered: Answered[Hold], status: int, headers: Mapping[str, str] | None = None
 ) -> Response:
-    told = dict(headers or {})
+    headers = dict(headers or {})
     if answered.replayed:
-        told["Idempotent-Replayed"] = "true"
-    return Response(hold_json(answered.value), status, told, media_type="application/json")
+        headers["Idempotent-Replayed"] = "true"
+    return Response(hold_json(answered.value), status, headers, media_type="application/json")

@@ -1,4 +1,4 @@
-"""`GET /v1/flights/{id}/ledger`: every seat's way on one flight, for whoever answers for it."""
+"""`GET /v1/flights/{id}/ledger`: what happened to every seat of one flight."""
 
 from typing import Annotated, Protocol
 
@@ -16,7 +16,7 @@ from app.transport.http.wire.ledger import Ledger, ledger_out
 
 
 class Ledgers(Protocol):
-    """Of `app.ledger.service.LedgerService`, what this endpoint calls."""
+    """The method of `app.ledger.service.LedgerService` that this endpoint calls."""
 
     async def page(
         self, flight_id: FlightId, after: model.Position | None, limit: int
@@ -32,7 +32,7 @@ router = ScopedRouter(scope=Scope.INVENTORY_ADMIN, prefix="/v1/flights", tags=["
 @router.get(
     "/{flight_id}/ledger",
     summary="Follow every seat of a flight",
-    response_description="One page of entries, and what all of them come to.",
+    response_description="One page of entries, and the totals of all.",
     responses=documented("not_found"),
 )
 async def read_ledger(
@@ -42,15 +42,15 @@ async def read_ledger(
     paging: Paging,
     flight_id: str,
 ) -> Ledger:
-    """What became of each seat, oldest first: holds of all tenants, bookings, cancellations and
-    changed limits. A hold that ended without a booking is forgotten 30 days later.
+    """Holds of all tenants, bookings, cancellations and changed limits, oldest first. A hold that ended
+    without a booking is deleted after 30 days.
     """
     if not is_flight_id(flight_id):
         raise NotFound("No flight has this id.")
-    asked = ["ledger", caller.tenant_id, flight_id]
-    after = None if paging.after is None else _position(cursors.open(asked, paging.after))
+    query = ["ledger", caller.tenant_id, flight_id]
+    after = None if paging.after is None else _position(cursors.open(query, paging.after))
     page = await ledger.page(FlightId(flight_id), after, paging.limit)
-    more = None if page.after is None else cursors.seal(asked, page.after)
+    more = None if page.after is None else cursors.seal(query, page.after)
     return ledger_out(page, more)
 
 

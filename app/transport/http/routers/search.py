@@ -45,15 +45,15 @@ from app.transport.http.wire.schemas import (
 )
 
 _MEANINGS = {
-    Sort.PRICE: "from the cheapest",
-    Sort.DEPARTURE: "from the earliest",
-    Sort.DURATION: "from the shortest",
+    Sort.PRICE: "cheapest first",
+    Sort.DEPARTURE: "earliest first",
+    Sort.DURATION: "shortest first",
 }
 _SORTS = ", ".join(f"`{sort.value}`: {meaning}" for sort, meaning in _MEANINGS.items()) + "."
 
 
 class Search(Protocol):
-    """Of `app.search.service.SearchService`, what these endpoints call."""
+    """The methods of `app.search.service.SearchService` that these endpoints call."""
 
     async def offers(
         self,
@@ -77,7 +77,7 @@ class Search(Protocol):
 
 
 class OfferPages:
-    """Pages of offers as JSON; equal searches at one time share one page."""
+    """Pages of offers as JSON. Concurrent searches for the same page share one execution."""
 
     def __init__(self, search: Search, cursors: Cursors) -> None:
         self._search = search
@@ -91,14 +91,14 @@ class OfferPages:
         )
 
     async def _make(self, tenant_id: TenantId, query: SearchQuery, paging: Page) -> OffersPage:
-        asked = _chosen_by(tenant_id, query)
-        after = None if paging.after is None else tuple(self._cursors.open(asked, paging.after))
+        key = _key_of(tenant_id, query)
+        after = None if paging.after is None else tuple(self._cursors.open(key, paging.after))
         offers, position = await self._search.offers(tenant_id, query, after, paging.limit)
-        return offers_page(asked, offers, _sealed(self._cursors, asked, position))
+        return offers_page(key, offers, _sealed(self._cursors, key, position))
 
 
 _Key = tuple[TenantId, SearchQuery, str | None, int]
-"""Who searches, for what, and which page of it."""
+"""Tenant, query, cursor and page size."""
 
 SEARCH = Service[Search]("search")
 OFFER_PAGES = Service[OfferPages]("offer pages")
@@ -122,12 +122,12 @@ async def list_offers(
     paging: Paging,
     origin: Station,
     destination: Station,
-    departure_date: Annotated[Day, Query(description="By the calendar of the origin.")],
+    departure_date: Annotated[Day, Query(description="A local date of the origin.")],
     return_date: Annotated[
         Day | None,
         Query(
-            description="By the calendar of the destination: offers then have two slices, there "
-            "and back, of the 40 cheapest ways of each direction."
+            description="A local date of the destination. Offers then have two slices, out and "
+            "back, from the 40 cheapest slices of each direction."
         ),
     ] = None,
     adults: Annotated[int, Field(ge=1, le=SEATS_MAX), DIGITS, Query()] = 1,
@@ -135,27 +135,27 @@ async def list_offers(
         int,
         Field(ge=0, le=SEATS_MAX - 1),
         DIGITS,
-        Query(description=f"2 to 11 years old; with the adults {SEATS_MAX} at most."),
+        Query(description=f"2 to 11 years old; adults and children are {SEATS_MAX} at most."),
     ] = 0,
     infants: Annotated[
         int,
         Field(ge=0, le=SEATS_MAX),
         DIGITS,
-        Query(description="Under 2 years, on a lap: no seat, one adult each."),
+        Query(description="Under 2 years, on a lap: no seat, and at most one for each adult."),
     ] = 0,
     cabin: CabinName = CabinName.ECONOMY,
     max_connections: Annotated[
         int,
         Field(ge=0, le=1),
         DIGITS,
-        Query(description="0: single flights only. 1: also two flights that connect."),
+        Query(description="0: direct flights only. 1: also two flights that connect."),
     ] = 1,
     sort: Annotated[Sort, Query(description=_SORTS)] = Sort.PRICE,
     if_none_match: etags.IfNoneMatch = None,
 ) -> Response:
-    """Itineraries that can be held now, each in the cheapest class that has the seats. With
-    `return_date` there and back, priced and held together. A market that is not served and a date
-    gone by have none: the list is empty.
+    """Itineraries that can be held now, each in the cheapest class with enough seats. With
+    `return_date`, out and back at one price, in one hold. The list is empty for a market that is not
+    served, and for a past date.
     """
     query = SearchQuery(
         origin,
@@ -173,7 +173,7 @@ async def list_offers(
 
 @router.get(
     "/calendar",
-    summary="See which days of a month are open, and from what price",
+    summary="See which days of a month are open, and the lowest prices",
     response_description="Every day of the month.",
     response_model=Calendar,
     responses=etags.cacheable_responses(),
@@ -183,11 +183,11 @@ async def read_calendar(
     request: Request,
     origin: Station,
     destination: Station,
-    month: Annotated[Month, Query(description="By the calendar of the origin.")],
+    month: Annotated[Month, Query(description="A month of local dates of the origin.")],
     if_none_match: etags.IfNoneMatch = None,
 ) -> Response:
-    """For one adult, one way, in economy, with one connection at most: what a search of that day
-    would offer first. Days gone by are closed.
+    """The cheapest offer of each day for one adult, one way, in economy, with at most one connection.
+    Past days are closed.
     """
     days = await search.calendar(origin, destination, month)
     return etags.conditional_response(request, calendar_out(days), etags.PUBLIC_CALENDAR)
@@ -202,8 +202,8 @@ async def read_calendar(
 async def read_offer(
     search: SearchService, caller: CurrentPrincipal, offer_id: str
 ) -> SupersedingOffer | Offer:
-    """The offer with the seats left now. Where its price no longer stands: another offer, with an
-    id of its own and `supersedes`. No seats: 409 `sold_out`. After 20 minutes: 410.
+    """The offer with the seats that are left. If its price has changed: a new offer, with another id
+    and `supersedes`. Without seats: 409 `sold_out`. After 20 minutes: 410.
     """
     return offer_out(await search.offer(caller.tenant_id, offer_id))
 
@@ -223,28 +223,28 @@ async def list_routes(
     paging: Paging,
     if_none_match: etags.IfNoneMatch = None,
 ) -> Response:
-    """Pairs that one flight serves, with a departure to come; by origin and destination."""
-    asked = ["routes", caller.tenant_id]
+    """Markets with a future direct flight, by origin and destination."""
+    query = ["routes", caller.tenant_id]
     after = None
     if paging.after is not None:
-        origin, destination = cursors.open(asked, paging.after)
+        origin, destination = cursors.open(query, paging.after)
         after = (str(origin), str(destination))
     routes, position = await search.routes(after, paging.limit)
-    told = listing(map(route_out, routes), _sealed(cursors, asked, position))
-    return etags.conditional_response(request, told, etags.PUBLIC_ROUTES)
+    page = listing(map(route_out, routes), _sealed(cursors, query, position))
+    return etags.conditional_response(request, page, etags.PUBLIC_ROUTES)
 
 
 @router.get(
     "/flights/{flight_id}/availability",
     summary="Read a flight's live availability, class by class",
-    response_description="What is open now.",
+    response_description="The current availability.",
     responses=documented("not_found"),
 )
 async def read_availability(
     search: SearchService, caller: CurrentPrincipal, flight_id: str
 ) -> Availability:
-    """Live, at most a second behind a hold that runs out. With inventory:admin also the exact
-    `limit`, `sold` and `held`.
+    """Live: at most a second behind an expiry. With inventory:admin also the exact `limit`, `sold` and
+    `held`.
     """
     if not is_flight_id(flight_id):
         raise NotFound("There is no such flight.")
@@ -253,8 +253,8 @@ async def read_availability(
     return availability_out(found.flight, found.counts, found.as_of, exact=exact)
 
 
-def _chosen_by(tenant_id: TenantId, query: SearchQuery) -> Sequence[object]:
-    """Everything that chose the list, for its cursors."""
+def _key_of(tenant_id: TenantId, query: SearchQuery) -> Sequence[object]:
+    """Everything that determines the list, for its cursors."""
     passengers = query.passengers
     return [
         "offers",
@@ -272,5 +272,5 @@ def _chosen_by(tenant_id: TenantId, query: SearchQuery) -> Sequence[object]:
     ]
 
 
-def _sealed(cursors: Cursors, asked: Sequence[object], position: Position | None) -> str | None:
-    return None if position is None else cursors.seal(asked, position)
+def _sealed(cursors: Cursors, query: Sequence[object], position: Position | None) -> str | None:
+    return None if position is None else cursors.seal(query, position)

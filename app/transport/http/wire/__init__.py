@@ -1,1 +1,1 @@
-"""Domain values as JSON and back: schemas, rendering, cursors, ETags."""
+"""Domain values to JSON and back: schemas, rendering, cursors, ETags."""

@@ -1,4 +1,4 @@
-"""`availability` on the wire: what is open on a flight, and to administrators the exact numbers."""
+"""Schema of the availability of a flight: open seats, and exact numbers for administrators."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -18,16 +18,16 @@ from app.transport.http.wire.schemas import Instant, Output
 
 class ClassAvailability(Output):
     booking_class: str = Field(examples=["Y"])
-    open: int = Field(ge=0, le=SEATS_SHOWN_MAX, description="9 stands for nine or more.")
+    open: int = Field(ge=0, le=SEATS_SHOWN_MAX, description="9 means nine or more.")
     status: ClassStatus = Field(
-        description="`held_out`: nothing now, more if live holds are given up."
+        description="`held_out`: none now, more if live holds are released or expire."
     )
 
 
 class ExactClassAvailability(ClassAvailability):
-    """What callers with inventory:admin get."""
+    """For callers with inventory:admin."""
 
-    limit: int = Field(description="The most seats sold in this class and all below it.")
+    limit: int = Field(description="The most seats to sell in this class and all below it.")
     sold: int
     held: int
 
@@ -50,7 +50,7 @@ def availability_out(
     *,
     exact: bool,
 ) -> Availability:
-    """`counts` has every cabin of the flight, each in the flight's own class order."""
+    """`counts` has every cabin of the flight, in the class order of the flight."""
     return Availability(
         flight_id=flight.flight_id,
         as_of=as_of,

@@ -1,4 +1,4 @@
-"""Bookings on the wire: what books a hold, and what a booking is answered as."""
+"""Schemas of bookings, for requests and answers."""
 
 from typing import Annotated, Any
 
@@ -21,7 +21,7 @@ from app.transport.http.wire.schemas import (
     segment_out,
 )
 
-PASSENGERS_MAX = 2 * SEATS_MAX  # an infant on every lap
+PASSENGERS_MAX = 2 * SEATS_MAX  # with an infant on every lap
 EMAIL_MAX = 254
 PHONE_MAX = 16
 REFERENCE_MAX = 255
@@ -66,7 +66,7 @@ class ContactIn(Input):
 
 
 class PaymentIn(MoneyIn):
-    """What was paid elsewhere for this booking; equals the held price."""
+    """The payment, made elsewhere. It must equal the price of the hold."""
 
     reference: Annotated[str, StringConstraints(min_length=1, max_length=REFERENCE_MAX)]
 
@@ -123,7 +123,7 @@ class PaymentOut(Output):
 class BookingOut(Output):
     id: str = Field(examples=["bkg_3yyn5gcuwvkutmkwn5pevx3ite"])
     record_locator: str = Field(
-        description="Six characters, for people; with a family name it finds the booking.",
+        description="Six characters for people; finds the booking together with a family name.",
         examples=["K7PX2M"],
     )
     status: BookingStatus
@@ -136,7 +136,9 @@ class BookingOut(Output):
     client_reference: str | None
     created_at: Instant
     cancelled_at: Instant | None
-    version: int = Field(ge=1, description="From 1; the `sequence` of the last event about it.")
+    version: int = Field(
+        ge=1, description="Starts at 1; the `sequence` of the last event about the booking."
+    )
 
 
 def booking_out(booking: model.Booking) -> BookingOut:

@@ -1,4 +1,4 @@
-"""The calendar and the routes on the wire: where and when there is anything to sell."""
+"""Schemas of the calendar and of routes."""
 
 from collections.abc import Sequence
 
@@ -10,12 +10,12 @@ from app.transport.http.wire.schemas import Day, Money, Output, money_out
 
 class CalendarDay(Output):
     date: Day
-    open: bool = Field(description="Whether one adult can hold anything in economy on that date.")
-    lowest_price: Money | None = Field(description="Of one adult; null where nothing is open.")
+    open: bool = Field(description="Whether one adult can hold a seat in economy on that date.")
+    lowest_price: Money | None = Field(description="For one adult; null if nothing is open.")
 
 
 class Calendar(Output):
-    """Every day of the month, by the calendar of the origin."""
+    """Every day of the month, in local dates of the origin."""
 
     data: list[CalendarDay]
 
@@ -23,7 +23,9 @@ class Calendar(Output):
 class Route(Output):
     origin: str = Field(examples=["SCL"])
     destination: str = Field(examples=["LIM"])
-    first_departure_date: Day = Field(description="Of those to come, by the origin's calendar.")
+    first_departure_date: Day = Field(
+        description="Of future departures, in local dates of the origin."
+    )
     last_departure_date: Day
 
 

@@ -1,7 +1,7 @@
-"""Cursors: where a list goes on, opaque to the client and bound to what was asked.
+"""Cursors: opaque, signed texts that say where the next page of a list begins.
 
-A cursor is signed and carries a digest of its query, tenant included, so that it cannot be made up,
-carried to another query or handed to another tenant.
+A cursor contains a digest of its query, including the tenant, so that it cannot be forged, or used for
+another query or by another tenant.
 """
 
 import hashlib
@@ -21,18 +21,18 @@ class Cursors:
         self._signer = Signer(signing_keys, purpose="cursor")
 
     def seal(self, query: Sequence[object], position: Position) -> str:
-        """`query` is everything that chose the list: tenant, route, filters, order."""
+        """`query` is everything that determines the list: tenant, route, filters, order."""
         return self._signer.sign(
             _digest(query) + json.dumps(list(position), separators=(",", ":")).encode()
         )
 
     def open(self, query: Sequence[object], cursor: str) -> list[str | int]:
-        """The position; raises ValidationFailed where the cursor is not one of this query."""
+        """The position. Raises ValidationFailed if the cursor is not of this query."""
         payload = self._signer.verify(cursor)
         if payload is None or payload[:_DIGEST_BYTES] != _digest(query):
-            detail = "Take `after` from the `meta` of the same query's page before."
+            detail = "must be `meta.after` of the previous page of the same query"
             raise ValidationFailed(
-                "This cursor belongs to no page of this query.",
+                "The cursor does not belong to this query.",
                 violations=[Violation("parameter", "after", "invalid", detail)],
             )
         position: list[str | int] = json.loads(payload[_DIGEST_BYTES:])

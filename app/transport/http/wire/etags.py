@@ -1,8 +1,8 @@
-"""Answers that may be kept: who may keep them and for how long, and 304 where nothing is new.
+"""Cacheable answers: `Cache-Control` policies, entity tags and 304.
 
-An entity tag says what an answer tells. Whoever asks again with `If-None-Match` and the tag of what is
-still told gets 304 and no body. All of it is behind a token, so every answer varies by `Authorization`;
-what is the same for everybody may be kept by shared caches all the same, each token's answer for itself.
+A client that sends `If-None-Match` with the current tag receives 304 without a body. Every answer needs a
+token and so varies by `Authorization`. Answers that are the same for all tenants may be stored by shared
+caches too, for each token separately.
 """
 
 import hashlib
@@ -21,49 +21,49 @@ _TAG = re.compile(r'(?:W/)?("[^"]*")')
 _HEADERS: Mapping[str, Any] = {
     "ETag": {"description": "For `If-None-Match`.", "schema": {"type": "string"}},
     "Cache-Control": {
-        "description": "Who may keep the answer, and for how long.",
+        "description": "Which caches may store the answer, and for how long.",
         "schema": {"type": "string"},
     },
     "Vary": {
-        "description": "A cache keeps each token's answer for itself.",
+        "description": "A cache stores the answer for each token separately.",
         "schema": {"type": "string"},
     },
 }
 
 IfNoneMatch = Annotated[
     str | None,
-    Header(max_length=4096, description="An `ETag` of before: where it still says it all, 304."),
+    Header(max_length=4096, description="The `ETag` of an earlier answer; 304 if it is current."),
 ]
 
 
 def cacheable_responses() -> dict[int | str, dict[str, Any]]:
-    """What such a route documents beside its refusals; its 200 has the same headers."""
+    """The `responses` of a cacheable route: the headers of 200, and 304."""
     return {
         200: {"headers": dict(_HEADERS)},
         304: {
-            "description": "What was answered with this `ETag` still stands.",
+            "description": "The answer with this `ETag` is current.",
             "headers": dict(_HEADERS),
         },
     }
 
 
 def conditional_response(
-    request: Request, told: BaseModel | bytes, policy: str, tag: str | None = None
+    request: Request, content: BaseModel | bytes, policy: str, tag: str | None = None
 ) -> Response:
-    """200 or 304. `tag` stands for what is told, where the body has more in it than that."""
-    body = told if isinstance(told, bytes) else told.model_dump_json().encode()
+    """200 or 304. A `tag` replaces the digest of the body where parts of the body do not matter."""
+    body = content if isinstance(content, bytes) else content.model_dump_json().encode()
     entity = f'W/"{tag}"' if tag is not None else f'"{digest(body)}"'
     headers = {"ETag": entity, "Cache-Control": policy, "Vary": "Authorization"}
-    if _is_known(request, entity):
+    if _is_current(request, entity):
         return Response(status_code=304, headers=headers)
     return Response(body, headers=headers, media_type="application/json")
 
 
-def digest(told: bytes) -> str:
-    return hashlib.sha256(told).hexdigest()[:32]
+def digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:32]
 
 
-def _is_known(request: Request, entity: str) -> bool:
-    """Compared weakly, as RFC 9110 has it for a GET."""
+def _is_current(request: Request, entity: str) -> bool:
+    """Compares weakly, as RFC 9110 requires for GET."""
     given = ",".join(request.headers.getlist("if-none-match"))
     return given.strip() == "*" or entity.removeprefix("W/") in _TAG.findall(given)

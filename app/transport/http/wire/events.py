@@ -1,4 +1,4 @@
-"""Events on the wire: the envelope that also leaves on the bus, and a page of them."""
+"""Schemas of events: the envelope, which is the same on the bus, and a page of them."""
 
 from typing import Any
 
@@ -14,25 +14,25 @@ class AggregateOut(Output):
 
 
 class EventOut(Output):
-    """One fact. Delivered at least once: dedupe by `id`, order by `sequence`."""
+    """One event. Delivered at least once: deduplicate by `id`, order by `sequence`."""
 
     id: str = Field(examples=["evt_3yyn5gcuwvkutmkwn5pevx3ite"])
-    type: str = Field(description="More types may come; ignore those you do not know.")
-    version: int = Field(description="Of the shape of `data` for this `type`.")
+    type: str = Field(description="Ignore unknown types; more may be added.")
+    version: int = Field(description="The version of the schema of `data` for this `type`.")
     occurred_at: Instant
-    tenant_id: str | None = Field(description="null where the fact concerns all tenants.")
+    tenant_id: str | None = Field(description="null if the event concerns all tenants.")
     aggregate: AggregateOut
-    sequence: int = Field(ge=1, description="From 1 within the aggregate, without gaps.")
+    sequence: int = Field(ge=1, description="Starts at 1 within the aggregate, without gaps.")
     data: dict[str, Any] = Field(
-        description="What changed, without passenger data and without the record locator."
+        description="What changed; without passenger data and record locator."
     )
 
 
 class EventMeta(Meta):
     after: str | None = Field(
-        description="Where to go on, now or later; null only before the first event ever."
+        description="The cursor of the next page, now or later; null only before the first event."
     )
-    has_more: bool = Field(description="false: there is nothing further yet; ask again later.")
+    has_more: bool = Field(description="false: there are no further events yet; poll again later.")
 
 
 class EventListing(Listing[EventOut]):

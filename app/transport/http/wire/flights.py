@@ -1,4 +1,4 @@
-"""Dated flights on the wire: as they are put, changed and answered."""
+"""Schemas of dated flights, for requests and answers."""
 
 from typing import Annotated
 
@@ -55,7 +55,7 @@ class FareClassIn(Input):
 
 
 class CabinIn(Input):
-    """Classes are nested, from the highest fare down; limits sell, capacity only informs."""
+    """Classes are nested, from the highest fare down. Limits decide what is sold, not the capacity."""
 
     cabin: CabinName
     capacity: Annotated[StrictInt, Field(ge=1, le=CAPACITY_MAX)]
@@ -104,7 +104,7 @@ class CabinOut(Output):
 
 class FlightOut(Output):
     id: str
-    version: int = Field(description="Counts the changes of times, classes, fares and limits.")
+    version: int = Field(description="Grows with each change of times, classes, fares and limits.")
     carrier: str
     flight_number: str
     origin: str
@@ -133,7 +133,7 @@ class CabinChangeIn(Input):
 
 
 class InventoryChangeIn(Input):
-    """What is left out stays as it is."""
+    """Omitted members stay unchanged."""
 
     cabins: Annotated[list[CabinChangeIn], Field(min_length=1, max_length=len(CabinName))]
 

@@ -1,4 +1,4 @@
-"""Holds on the wire: what a hold is asked for by, and what it is answered as."""
+"""Schemas of holds, for requests and answers."""
 
 from typing import Annotated, Self
 
@@ -35,7 +35,7 @@ from app.transport.http.wire.schemas import (
 )
 
 OFFER_ID_MAX = 4096  # characters
-_EITHER = "Hold by offer_id, or by segments and passengers."
+_EITHER = "must have either offer_id, or segments and passengers"
 
 
 class SegmentIn(Input):
@@ -48,14 +48,14 @@ Segments = Annotated[list[SegmentIn], Field(min_length=1, max_length=SEGMENTS_MA
 
 
 class HoldByOffer(Input):
-    """What an offer says, at its price; the offer stands for 20 minutes."""
+    """The seats of an offer, at its price. An offer is valid for 20 minutes."""
 
     offer_id: OfferId
     client_reference: ClientReference | None = None
 
 
 class HoldBySegments(Input):
-    """One to six distinct flights in the order given, at the fares of the moment in one currency."""
+    """One to six distinct flights in order, at current fares in one currency."""
 
     segments: Segments
     passengers: CountsIn
@@ -63,7 +63,7 @@ class HoldBySegments(Input):
 
 
 class HoldIn(Input):
-    """By `offer_id`, at the offer's price; or by `segments`, at the fares of the moment."""
+    """By `offer_id`, at the price of the offer; or by `segments`, at current fares."""
 
     offer_id: OfferId | None = None
     segments: Segments | None = None
@@ -75,7 +75,7 @@ class HoldIn(Input):
     def _distinct(cls, segments: list[SegmentIn] | None) -> list[SegmentIn] | None:
         flights = [segment.flight_id for segment in segments or ()]
         if len(set(flights)) < len(flights):
-            raise refuse("repeated_flight", "Each segment is on a flight of its own.")
+            raise refuse("repeated_flight", "must be on a flight of its own")
         return segments
 
     @model_validator(mode="after")
@@ -89,10 +89,10 @@ class HoldIn(Input):
     def __get_pydantic_json_schema__(
         cls, _schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
-        """Told as the two shapes it stands for: a client made of the document has a type for each."""
-        shapes: list[type[Input]] = [HoldByOffer, HoldBySegments]
-        told = handler(union_schema([shape.__pydantic_core_schema__ for shape in shapes]))
-        return {"oneOf": told["anyOf"], "title": cls.__name__, "description": cls.__doc__}
+        """Documented as two schemas, so that generated clients have a type for each."""
+        schemas: list[type[Input]] = [HoldByOffer, HoldBySegments]
+        schema = handler(union_schema([one.__pydantic_core_schema__ for one in schemas]))
+        return {"oneOf": schema["anyOf"], "title": cls.__name__, "description": cls.__doc__}
 
     def value(self) -> HoldRequest:
         return HoldRequest(
@@ -122,7 +122,7 @@ class HoldOut(Output):
 
 
 def hold_json(hold: model.Hold) -> bytes:
-    """As `hold_out`, to the byte, from parts that were rendered before."""
+    """Equal to the JSON of `hold_out`, byte for byte, assembled from cached parts."""
     expires_at = instant_text(hold.expires_at)
     guaranteed = hold.price_guaranteed_until
     until = expires_at if guaranteed == hold.expires_at else instant_text(guaranteed)

@@ -1,6 +1,7 @@
-"""The ledger of a flight on the wire.
+"""Schemas of the ledger of a flight.
 
-Ids of tenants, holds and bookings; no passenger, no contact, no record locator, no client's own text.
+They have ids of tenants, holds and bookings, and nothing of passengers, contacts, record locators or client
+references.
 """
 
 from pydantic import Field
@@ -12,24 +13,24 @@ from app.transport.http.wire.schemas import Instant, Listing, Meta, Output
 
 
 class LedgerEntry(Output):
-    """One step of some seats, or another limit of a class."""
+    """A change of some seats, or of the limit of a class."""
 
     at: Instant
     type: EntryKind
     cabin: CabinName
     booking_class: str = Field(examples=["Y"])
-    seats: int | None = Field(ge=1, description="null where a limit was changed.")
-    limit: int | None = Field(description="From now on; null where it is about seats.")
-    tenant_id: str | None = Field(description="Whose hold it is; null where a limit was changed.")
+    seats: int | None = Field(ge=1, description="null if a limit changed.")
+    limit: int | None = Field(description="The new limit; null if seats changed.")
+    tenant_id: str | None = Field(description="The tenant of the hold; null if a limit changed.")
     hold_id: str | None = Field(examples=["hold_5a47ufr7dwcpjtksgnmxthdpjm"])
-    booking_id: str | None = Field(description="Of what was confirmed or cancelled.")
-    epoch: int | None = Field(description="The life of the hold store's data that granted it.")
-    sold: int = Field(description="Seats sold in the cabin, once this was done.")
+    booking_id: str | None = Field(description="The booking that was confirmed or cancelled.")
+    epoch: int | None = Field(description="The epoch of the hold store in which it was granted.")
+    sold: int = Field(description="Seats sold in the cabin after this change.")
 
 
 class ClassTotals(Output):
     booking_class: str = Field(examples=["Y"])
-    limit: int = Field(description="The most seats sold in this class and all below it.")
+    limit: int = Field(description="The most seats to sell in this class and all below it.")
     held: int
     sold: int
 
@@ -38,17 +39,17 @@ class CabinTotals(Output):
     """`limit` = `free` + `held` + `sold`, and `sold` = `confirmed` - `cancelled`."""
 
     cabin: CabinName
-    limit: int = Field(description="Of the highest class, and so of the cabin.")
-    free: int = Field(description="Below 0 where the limit was lowered under what is taken.")
-    held: int = Field(description="As the journal has it: at most a second behind an expiry.")
-    sold: int = Field(description="As the inventory counts it.")
-    confirmed: int = Field(description="Seats of all bookings ever made, counted one by one.")
-    cancelled: int = Field(description="Of these, the seats that went back.")
+    limit: int = Field(description="The limit of the highest class, and so of the cabin.")
+    free: int = Field(description="Negative if the limit was lowered below the taken seats.")
+    held: int = Field(description="From the journal: at most a second behind an expiry.")
+    sold: int = Field(description="As counted by the inventory.")
+    confirmed: int = Field(description="Seats of all bookings, counted from the bookings.")
+    cancelled: int = Field(description="Seats of cancelled bookings among them.")
     booking_classes: list[ClassTotals]
 
 
 class Ledger(Listing[LedgerEntry]):
-    """Entries and totals are of one moment."""
+    """Entries and totals are from one snapshot."""
 
     totals: list[CabinTotals]
 

@@ -1,7 +1,7 @@
-"""Offers on the wire: their schema, and a page of them straight to JSON.
+"""Schemas of offers, and pages of offers rendered directly to JSON.
 
-A page is put together from parts. What offers share is rendered once a page: a flight's segment, a way, a
-price. The rest of an offer is its id, which is another one each time.
+A page is assembled from parts. Parts that offers share (a segment, a slice, a price) are rendered once for
+each page. The rest of an offer is its id, which differs each time.
 """
 
 from collections.abc import Callable, Sequence
@@ -30,12 +30,12 @@ from app.transport.http.wire.schemas import (
 
 T = TypeVar("T")
 
-_TAG_LASTS_SECONDS = 300
+_TAG_SECONDS = 300
 
 
 class OfferedSegment(Segment):
     seats_left: int = Field(
-        ge=1, le=SEATS_SHOWN_MAX, description="In this class; 9 stands for nine or more."
+        ge=1, le=SEATS_SHOWN_MAX, description="In this class; 9 means nine or more."
     )
 
 
@@ -47,9 +47,9 @@ class Slice(Output):
 
 
 class Offer(Output):
-    """Can be held at this price until `expires_at`, as long as there are seats."""
+    """Can be held at this price until `expires_at`, while there are seats."""
 
-    id: str = Field(description="Carries the offer itself; up to 2,048 characters.")
+    id: str = Field(description="Contains the offer itself; up to 2,048 characters.")
     expires_at: Instant
     passengers: Counts
     slices: list[Slice]
@@ -57,9 +57,9 @@ class Offer(Output):
 
 
 class SupersedingOffer(Offer):
-    """The same seats at their price of now."""
+    """The same seats at their current price."""
 
-    supersedes: str = Field(description="The id that was asked for; its price no longer stands.")
+    supersedes: str = Field(description="The requested id, whose price has changed.")
 
 
 def offer_out(offer: model.Offer) -> SupersedingOffer | Offer:
@@ -96,20 +96,20 @@ class OffersPage:
 def offers_page(
     asked: Sequence[object], offers: Sequence[model.Offer], after: str | None
 ) -> OffersPage:
-    """The body is as the schema renders `listing(map(offer_out, offers), after)`, to the byte.
+    """The body equals the JSON of `listing(map(offer_out, offers), after)`, byte for byte.
 
-    The tag is of what is offered, not of the ids, which are others each time. Every few minutes it is
-    another one, so that an offer which was kept can be held for most of its time.
+    The tag covers what is offered, not the ids, which differ each time. It changes every few minutes, so
+    that a cached offer can be held for most of its time.
     """
     once = _Once()
     terms = [_terms(one, once) for one in offers]
     data = [
-        f'{{"id":"{one.offer_id}","expires_at":"{once(instant_text, one.expires_at)}",{told}}}'
-        for one, told in zip(offers, terms, strict=True)
+        f'{{"id":"{one.offer_id}","expires_at":"{once(instant_text, one.expires_at)}",{text}}}'
+        for one, text in zip(offers, terms, strict=True)
     ]
     more = "false" if after is None else "true"
     meta = f'{{"after":{text_json(after)},"has_more":{more}}}'
-    age = int(offers[0].expires_at.timestamp()) // _TAG_LASTS_SECONDS if offers else 0
+    age = int(offers[0].expires_at.timestamp()) // _TAG_SECONDS if offers else 0
     whole = "\n".join((*map(str, asked), str(age), after or "", *terms))
     return OffersPage(
         f'{{"data":[{",".join(data)}],"meta":{meta}}}'.encode(), etags.digest(whole.encode())
@@ -117,7 +117,7 @@ def offers_page(
 
 
 class _Once:
-    """Renders a part once. Parts are known by identity, so whoever has this has to keep them."""
+    """Renders each part once. Parts are identified by `id()`, so the caller must keep them alive."""
 
     __slots__ = ("_known",)
 
@@ -132,7 +132,7 @@ class _Once:
 
 
 def _terms(offer: model.Offer, once: _Once) -> str:
-    """All of an offer but its id and until when it lasts."""
+    """All of an offer except its id and `expires_at`."""
     slices = [once(partial(_slice, once=once), one) for one in offer.slices]
     return (
         f'"passengers":{once(counts_json, offer.passengers)},"slices":[{",".join(slices)}],'
@@ -140,11 +140,11 @@ def _terms(offer: model.Offer, once: _Once) -> str:
     )
 
 
-def _slice(way: model.Slice, once: _Once) -> str:
-    segments = [once(_segment, one) for one in way.segments]
+def _slice(value: model.Slice, once: _Once) -> str:
+    segments = [once(_segment, one) for one in value.segments]
     return (
-        f'{{"origin":{text_json(way.first.origin)},"destination":{text_json(way.last.destination)},'
-        f'"duration":"{duration_text(way.duration)}","segments":[{",".join(segments)}]}}'
+        f'{{"origin":{text_json(value.first.origin)},"destination":{text_json(value.last.destination)},'
+        f'"duration":"{duration_text(value.duration)}","segments":[{",".join(segments)}]}}'
     )
 
 

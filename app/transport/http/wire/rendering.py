@@ -1,7 +1,7 @@
-"""Parts of answers as JSON, rendered once by their schemas and kept for the next answer.
+"""Parts of answers as JSON, rendered once and cached.
 
-What is sold is mostly what was sold a moment ago: the same segments at the same fares. Whoever puts an
-answer together from these owes a test that it is the schema's own, to the byte.
+Most answers have the same segments at the same fares as recent ones. A module that assembles answers from
+these parts must have a test that compares them with the JSON of the schema, byte for byte.
 """
 
 from functools import lru_cache
@@ -14,12 +14,12 @@ from app.inventory.itinerary import PassengerCounts, Price, Segment
 from app.inventory.model import LocalTime
 from app.transport.http.wire.schemas import counts_out, duration_text, price_out
 
-PARTS_MAX: Final = 8192  # of each kind
+PARTS_MAX: Final = 8192  # cached parts of each kind
 
 
 @lru_cache(maxsize=PARTS_MAX)
 def segment_json(segment: Segment) -> str:
-    """Without the schema: a search that nobody asked before renders dozens."""
+    """Rendered without the schema, since an uncached search renders dozens of segments."""
     lasting = duration_text(segment.arriving_at.utc - segment.departing_at.utc)
     fare = segment.fare
     return (

@@ -1,8 +1,7 @@
-"""The contract's shapes that several routes share, and how domain values become them.
+"""Schemas that several routes share, and their conversion from domain values.
 
-What comes in forbids unknown members and takes no look-alikes (`true` is no number, `"1"` is none
-either); what goes out is complete. Neither is ever the other. A validator here speaks in its own
-words through `refuse` and never quotes what was sent.
+Inputs forbid unknown members and do not coerce types (neither `true` nor `"1"` is a number); outputs have
+every member. No schema is both. Validators raise `refuse(...)`, which never repeats the input.
 """
 
 import re
@@ -37,19 +36,19 @@ _LOCAL = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}")
 
 
 class Input(BaseModel):
-    """What a client sends: nothing unknown, nothing that only looks alike."""
+    """What a client sends. Unknown members are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 class Output(BaseModel):
-    """What a client gets: every member always there."""
+    """What a client receives. Every member is always present."""
 
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
 
 
 def duration_text(duration: timedelta) -> str:
-    """ISO 8601 in hours and minutes: PT4H5M; a day and more stay in hours."""
+    """ISO 8601 in hours and minutes: PT4H5M, or PT26H for more than a day."""
     hours, minutes = divmod(int(duration.total_seconds()) // 60, 60)
     parts = (f"{hours}H" if hours else "") + (f"{minutes}M" if minutes or not hours else "")
     return "PT" + parts
@@ -57,16 +56,16 @@ def duration_text(duration: timedelta) -> str:
 
 def _day(value: object) -> object:
     if isinstance(value, str) and _DAY.fullmatch(value) is None:
-        raise refuse("invalid", "This takes a date such as 2026-12-10.")
+        raise refuse("invalid", "must be a date such as 2026-12-10")
     if isinstance(value, str | date):
         return value
-    raise refuse("wrong_type", "This takes a date such as 2026-12-10.")
+    raise refuse("wrong_type", "must be a date such as 2026-12-10")
 
 
 def _month(value: object) -> object:
     is_month = isinstance(value, str) and _MONTH.fullmatch(value) is not None
     if not is_month or str(value) < "0001":
-        raise refuse("invalid", "This takes a month such as 2026-12.")
+        raise refuse("invalid", "must be a month such as 2026-12")
     return date.fromisoformat(f"{value}-01")
 
 
@@ -74,7 +73,7 @@ def _local(value: object) -> object:
     if isinstance(value, datetime):
         return value
     if not isinstance(value, str) or _LOCAL.fullmatch(value) is None:
-        raise refuse("invalid", "This takes a local time such as 2026-12-10T08:30:00.")
+        raise refuse("invalid", "must be a local time such as 2026-12-10T08:30:00")
     return value
 
 
@@ -89,14 +88,14 @@ Month = Annotated[
     BeforeValidator(_month),
     WithJsonSchema({"type": "string", "pattern": f"^{_MONTH.pattern}$"}),
 ]
-"""Its first day."""
+"""The first day of the month."""
 LocalDateTime = Annotated[
     datetime,
     BeforeValidator(_local),
     PlainSerializer(lambda local: local.isoformat(timespec="seconds"), return_type=str),
     WithJsonSchema({"type": "string", "pattern": f"^{_LOCAL.pattern}$"}),
 ]
-"""A wall-clock time without a zone, to the second."""
+"""A local time without a zone, to the second."""
 Station = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
 BookingClassCode = Annotated[str, StringConstraints(pattern=r"^[A-Z]$")]
 ClientReference = Annotated[str, StringConstraints(min_length=1, max_length=64)]
@@ -104,7 +103,7 @@ Count = Annotated[StrictInt, Field(ge=0, le=SEATS_MAX)]
 
 
 class MoneyIn(Input):
-    """A decimal string with exactly the currency's decimals."""
+    """A decimal string with exactly the decimals of the currency."""
 
     amount: Annotated[str, StringConstraints(min_length=1, max_length=17)]
     currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
@@ -130,14 +129,14 @@ class Time(Output):
 
 
 class CountsIn(Input):
-    """Adults and children, 1 to 9 together; an infant travels on an adult's lap, one each."""
+    """1 to 9 adults and children in total; each infant travels on the lap of its own adult."""
 
     ADT: Count = 0
     CHD: Count = 0
     INF: Count = 0
 
     @model_validator(mode="after")
-    def _together(self) -> Self:
+    def _check(self) -> Self:
         check_counts(self.ADT, self.CHD, self.INF)
         return self
 
@@ -187,7 +186,7 @@ class Listing(Output, Generic[T]):
 
 
 class ProblemEntry(Output):
-    """One thing wrong; exactly one of `pointer`, `parameter` and `header` says where."""
+    """One violation. Exactly one of `pointer`, `parameter` and `header` says where."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -199,7 +198,7 @@ class ProblemEntry(Output):
 
 
 class Problem(Output):
-    """RFC 9457; `code` says what to do about it, further members depend on it."""
+    """RFC 9457. Further members depend on `code`."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -222,9 +221,9 @@ class Readiness(Output):
 
 def check_counts(adults: int, children: int, infants: int) -> None:
     if not 1 <= adults + children <= SEATS_MAX:
-        raise refuse("out_of_range", f"Adults and children are 1 to {SEATS_MAX} together.")
+        raise refuse("out_of_range", f"adults and children must be 1 to {SEATS_MAX} in total")
     if infants > adults:
-        raise refuse("out_of_range", "An infant travels on the lap of an adult, one each.")
+        raise refuse("out_of_range", "must not have more infants than adults")
 
 
 def money_out(value: money.Money) -> Money:
@@ -244,7 +243,7 @@ def segment_out(value: itinerary.Segment) -> Segment:
 
 
 def segment_members(value: itinerary.Segment) -> dict[str, Any]:
-    """For shapes that add to a segment."""
+    """For schemas that extend Segment."""
     return {
         "flight_id": value.flight_id,
         "carrier": value.carrier,
@@ -271,5 +270,5 @@ def price_out(value: itinerary.Price) -> Price:
 
 
 def listing(data: Iterable[T], after: str | None) -> Listing[T]:
-    """`after` is the cursor of the next page, None on the last."""
+    """`after` is the cursor of the next page; None on the last page."""
     return Listing[Any](data=list(data), meta=Meta(after=after, has_more=after is not None))

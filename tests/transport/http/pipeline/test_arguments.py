@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.requests import Request
 
-from app.transport.http.pipeline.arguments import KNOWN_BYTES_MAX, KNOWN_MAX, Arguments
+from app.transport.http.pipeline.arguments import CACHED_BYTES_MAX, CACHED_MAX, Arguments
 from app.transport.http.pipeline.dependencies import Page, Paging
 
 
@@ -20,18 +20,18 @@ def asked(query: str) -> Request:
     )
 
 
-def arguments(*, keeps_queries: bool) -> Arguments:
+def arguments(*, caches_queries: bool) -> Arguments:
     def listed(paging: Paging, adults: int = 1, name: str = "") -> None: ...
 
-    return Arguments(get_dependant(path="/", call=listed), None, {}, keeps_queries=keeps_queries)
+    return Arguments(get_dependant(path="/", call=listed), None, {}, caches_queries=caches_queries)
 
 
-KEEPING, NEVER_KEEPING = arguments(keeps_queries=True), arguments(keeps_queries=False)
+CACHED, UNCACHED = arguments(caches_queries=True), arguments(caches_queries=False)
 
 
 @pytest.fixture
 def endpoint() -> Arguments:
-    return arguments(keeps_queries=True)
+    return arguments(caches_queries=True)
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def test_what_was_refused_is_refused_again(endpoint: Arguments, query: str) -> N
 
 
 def test_what_is_kept_is_bounded(endpoint: Arguments, readings: list[object]) -> None:
-    long = "name=" + "x" * (KNOWN_BYTES_MAX + 1)
+    long = "name=" + "x" * (CACHED_BYTES_MAX + 1)
     for _ in range(2):
         of(endpoint, long)
     assert len(readings) == 4 + 1
@@ -77,7 +77,7 @@ def test_what_is_kept_is_bounded(endpoint: Arguments, readings: list[object]) ->
     for _ in range(2):
         assert of(endpoint, often)["name"] == "x"
     assert len(readings) == 2, "what is said again and again is not kept"
-    for number in range(KNOWN_MAX + 1):
+    for number in range(CACHED_MAX + 1):
         of(endpoint, f"adults={number}")
     readings.clear()
     of(endpoint, "adults=0")
@@ -103,13 +103,13 @@ def test_what_is_kept_is_what_would_be_read(pairs: list[tuple[str, str]]) -> Non
         except RequestValidationError as error:
             return error.errors()
 
-    assert outcome(KEEPING) == outcome(NEVER_KEEPING)
+    assert outcome(CACHED) == outcome(UNCACHED)
 
 
 def test_what_may_be_personal_is_not_kept(readings: list[object]) -> None:
     def found(family_name: str) -> None: ...
 
-    endpoint = Arguments(get_dependant(path="/", call=found), None, {}, keeps_queries=False)
+    endpoint = Arguments(get_dependant(path="/", call=found), None, {}, caches_queries=False)
     for _ in range(3):
         assert of(endpoint, "family_name=Parra") == {"family_name": "Parra"}
     assert len(readings) == 3

@@ -1,8 +1,8 @@
-// Starts the documentation page. There is no build step, and nothing is asked of any other host.
+// Starts the documentation page. There is no build step, and no request goes to another host.
 //
-// What it adds to Swagger UI: a fresh Idempotency-Key for each new request, so that an example is never a
-// replay by accident; ids carried from an answer to where they are needed next, in plain sight; and a dialog
-// to authorize that opens at its top, where the development client is filled in.
+// It adds three things to Swagger UI: a new Idempotency-Key for each new request, so that an example is not a
+// replay by accident; ids copied from an answer into the fields that need them next; and an Authorize dialog
+// that opens at its top, where the development client is filled in.
 "use strict";
 
 const HOLDS = ["/v1/holds", "post"];
@@ -27,7 +27,7 @@ function newKey() {
   return "try-" + Array.from(drawn, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-// Puts a value into every parameter of that name; whoever typed another one may type it again.
+// Sets the value of every parameter of that name, replacing what was typed.
 function carry(system, name, value) {
   system.specSelectors.specJson().get("paths").forEach((operations, path) => {
     operations.forEach((_operation, method) => fill(system, [path, method], name, value));
@@ -53,7 +53,7 @@ function carryHold(system, hold) {
     system.oas3Actions.setRetainRequestBodyValueFlag({ value: true, pathMethod: BOOKINGS });
     system.oas3Actions.setRequestBodyValue({ value, pathMethod: BOOKINGS });
   } catch {
-    // The body is being written by hand and is not JSON at this moment: it stays as it is.
+    // The body is being edited and is not valid JSON at present: leave it unchanged.
   }
 }
 
@@ -90,7 +90,7 @@ function Carrying() {
   return { statePlugins: { spec: { wrapActions: { setResponse } } } };
 }
 
-// The bearer field at the bottom takes the focus for itself, and the dialog scrolls down to it.
+// The bearer field at the bottom takes the focus, and the dialog scrolls down to it.
 function OpeningAtTheTop() {
   const showDefinitions = (original) => (definitions) => {
     const result = original(definitions);
@@ -111,7 +111,7 @@ async function start(place) {
     spec,
     domNode: place,
     plugins: [Carrying, OpeningAtTheTop],
-    // Else the browser asks for a name and a password itself where a client's secret is wrong.
+    // Otherwise the browser asks for a name and a password if the secret of a client is wrong.
     requestInterceptor: (request) => Object.assign(request, { credentials: "omit" }),
     deepLinking: true,
     defaultModelsExpandDepth: 0,
