@@ -15,7 +15,9 @@ from app.inventory import store
 from app.inventory.model import Flight
 from app.storage.database import Database
 
-FLIGHTS_MAX = 20_000  # FLIGHTS_MAX_REASON
+FLIGHTS_MAX = (
+    20_000  # measured: 0.8 KiB each, 16 MiB when full; more than are on sale in a busy hour
+)
 
 
 class Catalogue:
