@@ -45,7 +45,7 @@ AfterPart = Callable[[Life, float], Awaitable[None]]
 _ALIVE: Final = (MemoState.HELD, MemoState.PINNED)
 
 DRIFT_SEATS = Gauge(
-    "inventory_drift_seats",
+    "holdfast_inventory_drift_seats",
     "Seats by which Redis and PostgreSQL differ, in two readings.",
     ["kind"],
     multiprocess_mode="livemostrecent",

@@ -126,7 +126,7 @@ async def test_damage_is_shown_in_seats_and_words_and_mended(
     assert {drift.flight_id for drift in drifts} == {SOUTH}
     assert any(word in drift.what for drift in drifts), drifts
     await core.repairs[Reconciler].run_once(NOW)
-    assert REGISTRY.get_sample_value("inventory_drift_seats", {"kind": kind}) == seats
+    assert REGISTRY.get_sample_value("holdfast_inventory_drift_seats", {"kind": kind}) == seats
 
     repaired = await core.repair.mend(drifts, NOW)
     assert (repaired.left, repaired.with_new_epoch) == (0, with_new_epoch)
@@ -146,7 +146,9 @@ async def test_what_another_process_found_is_shown_too(core: Core, holds: HoldSe
     await core.repairs[Reconciler].run_once(NOW)  # takes the lease
     await core.redis.set(Keys(epoch).drift, "1,2,3")
     await core.repairs[Reconciler].run_once(NOW)
-    shown = [REGISTRY.get_sample_value("inventory_drift_seats", {"kind": kind}) for kind in Kind]
+    shown = [
+        REGISTRY.get_sample_value("holdfast_inventory_drift_seats", {"kind": kind}) for kind in Kind
+    ]
     assert shown == [1, 2, 3]
     await core.redis.set(Keys(epoch).drift, "0,0,0")
     await core.repairs[Reconciler].run_once(NOW)
@@ -221,7 +223,7 @@ async def test_who_reads_among_millions_keeps_the_turn_and_rests(
             await asyncio.sleep(0.25)
             assert not await life.inspection.take_comparison_lease(1)
         assert not reading.done()
-    assert REGISTRY.get_sample_value("inventory_drift_seats", {"kind": Kind.SOLD}) == 5
+    assert REGISTRY.get_sample_value("holdfast_inventory_drift_seats", {"kind": Kind.SOLD}) == 5
 
 
 async def test_a_reading_ends_where_it_has_found_enough(
