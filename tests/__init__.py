@@ -1,1 +1,1 @@
-"""The suite: real servers, stable faces."""
+"""The test suite: real servers, and tests at stable interfaces."""

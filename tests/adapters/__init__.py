@@ -1,0 +1,1 @@
+"""The adapters, each against a stand-in of its vendor."""

@@ -1,0 +1,1 @@
+"""Booking: confirmation, cancellation, rules and failures, on real servers."""

@@ -1,1 +1,1 @@
-"""Test data builders: valid by default; a keyword varies one thing."""
+"""Test data builders: the defaults are valid, and a keyword varies one thing."""

@@ -1,0 +1,1 @@
+"""Generated clients against the served OpenAPI document."""

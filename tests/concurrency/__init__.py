@@ -1,0 +1,1 @@
+"""Coalescer, cache, single-flight, limiter, detached and background tasks."""

@@ -1,0 +1,1 @@
+"""One behaviour for each implementation of a port, and the OpenAPI document."""

@@ -1,0 +1,1 @@
+"""What `holdfast dev` starts: embedded servers, issuer and sample network."""

@@ -1,0 +1,1 @@
+"""`holdfast doctor`: its rules, its output and its repair."""

@@ -1,0 +1,1 @@
+"""The fault harness: real processes under load while something fails."""

@@ -1,0 +1,1 @@
+"""Holds: placing, extending, releasing and reading them, on real servers."""

@@ -1,0 +1,1 @@
+"""Journeys of a client through HTTP, from search to cancellation."""

@@ -1,0 +1,1 @@
+"""The ledger of a flight: entries, totals and pages."""

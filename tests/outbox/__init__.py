@@ -1,0 +1,1 @@
+"""The outbox: order, relay, lease, hold-back and dead letters."""

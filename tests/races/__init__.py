@@ -1,0 +1,1 @@
+"""Interleavings of two operations, stopped at each of their steps."""

@@ -1,0 +1,1 @@
+"""Connections: databases, Redis, durability and query plans."""

@@ -1,1 +1,1 @@
-"""The rim."""
+"""The transports: HTTP."""

@@ -1,0 +1,1 @@
+"""One life of the Redis data: failure detection, suspicion, rebuild."""

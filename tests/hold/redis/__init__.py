@@ -1,0 +1,1 @@
+"""The scripts, and their typed callers."""

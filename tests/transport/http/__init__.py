@@ -1,1 +1,1 @@
-"""The rim over HTTP, with a tiny application behind it."""
+"""The HTTP layer, with a small application behind it."""

@@ -1,0 +1,1 @@
+"""The pipeline of a request: order of refusals, gates, bodies, permits."""

@@ -1,0 +1,1 @@
+"""Rendering, cursors, entity tags and schemas."""

@@ -1,0 +1,1 @@
+"""The schedule: rules of a flight, changes, imports and events."""

@@ -1,0 +1,1 @@
+"""Search: itineraries, connections, round trips, pages and offers."""

@@ -1,0 +1,1 @@
+"""Each router through HTTP."""
