@@ -1,1 +1,1 @@
-"""Facts: written in the transaction of the change they tell of, and their way out to a bus."""
+"""Events: written in the transaction of the change they report, then published to a bus by the relay."""

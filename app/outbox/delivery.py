@@ -1,9 +1,9 @@
-"""What the holder of the lease reads and writes: the facts that may leave now, and what became of them.
+"""The statements of the relay that holds the lease: which events are due, and their outcomes.
 
-A fact may leave when the one before it in its aggregate was marked, so that of each aggregate at most
-one is due. Most have no position yet and get it together with their mark, because a row's second
-write would cost as much as its first; what the bus refused has got its position with the refusal.
-Both read and write prove the lease in their own WHERE, by the database's clock. Never commits.
+An event is due when the one before it in its aggregate is marked as published, so at most one event of an
+aggregate is due. Most events have no position yet and get it with their mark, because a second write of a
+row would cost as much as the first; a refused event got its position with the refusal. Both statements
+prove the lease in their own WHERE, by the database's clock. Never commits.
 """
 
 import json
@@ -14,7 +14,7 @@ from sqlalchemy import text
 from sqlalchemy.dialects.postgresql import JSONB
 
 from app.ids import EventId, TenantId
-from app.outbox.lease import PROVEN_LEASE, Lease, proof_of
+from app.outbox.lease_store import PROVEN_LEASE, Lease, proof_of
 from app.outbox.model import Aggregate, Due, Event
 from app.storage.database import ReadSession, WriteSession
 
@@ -22,9 +22,9 @@ _COLUMNS = """
     event_id, type, version, occurred_at, tenant_id, aggregate_type, aggregate_id, sequence, data,
     position, attempts
 """
-# What comes before a fact is asked for by a scalar, which no planner turns into a table of all that was
-# ever marked. The first part is ordered by a column that is null in all of it, too: one index alone has
-# that order, and no planner takes the one of every position that was ever given.
+# The predecessor of an event is read by a scalar subquery, which no planner rewrites as a join with every event
+# ever marked. The first part is also ordered by a column that is null in all its rows: one index alone has that
+# order, so no planner takes the index of every position ever assigned.
 _DUE = text(
     f"""
     (SELECT {_COLUMNS}
@@ -60,9 +60,9 @@ _SOME_FOLLOW = text(
     LIMIT 1
     """
 )
-# The lease's row is locked: who takes it over sees every mark of the one before. No seconds: the bus
-# has it. A position that somebody gave meanwhile stays, and the one meant for it is given to nobody.
-# What is given for each fact is looked up by its id, row by row: a join would be planned from a guess.
+# The lease's row is locked: a relay that acquires the lease sees every mark of the one before. No seconds: the
+# bus has the event. A position assigned meanwhile stays, and the one meant for it stays unused.
+# The values of each event are looked up by its id, row by row: a planner would guess the size of a join.
 _SETTLE = text(
     f"""
     WITH lease AS ({PROVEN_LEASE} FOR UPDATE),
@@ -88,9 +88,9 @@ _SETTLE = text(
 async def due(
     session: ReadSession, lease: Lease, count: int, *, except_for: Collection[EventId] = ()
 ) -> list[Due]:
-    """At most `count` that have a position, in its order, then as many that have none, oldest first.
+    """At most `count` events with a position, in its order, then as many without one, oldest first.
 
-    Without the lease nothing, and never what is named in `except_for`.
+    Empty without the lease; never an event named in `except_for`.
     """
     found = await session.execute(
         _DUE, {**proof_of(lease), "count": count, "except_for": list(except_for)}
@@ -127,7 +127,7 @@ async def due(
 
 
 async def some_follow(session: ReadSession, due: Sequence[Due]) -> bool:
-    """Whether facts without a position wait for another of their aggregate, beside those due."""
+    """Whether events without a position, besides those due, wait for another of their aggregate."""
     found = await session.execute(_SOME_FOLLOW, {"except_for": [one.event.id for one in due]})
     return found.first() is not None
 
@@ -135,14 +135,12 @@ async def some_follow(session: ReadSession, due: Sequence[Due]) -> bool:
 async def settle(
     session: WriteSession, lease: Lease, outcomes: Sequence[tuple[Due, float | None]]
 ) -> int:
-    """Marks what the bus took, told by None, and keeps the others back for so many seconds.
+    """Marks events as published (None), or delays them by the given seconds.
 
-    All of them have positions then. One statement; the answer is how many rows it wrote, none of
-    them without the lease.
+    All of them have positions afterwards. Returns how many rows the one statement wrote: none without the
+    lease.
     """
-    in_order = sorted(
-        outcomes, key=lambda one: one[0].position is not None
-    )  # new places come first
+    in_order = sorted(outcomes, key=lambda one: one[0].position is not None)  # new positions first
     written = await session.execute(
         _SETTLE,
         {

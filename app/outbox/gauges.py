@@ -1,4 +1,4 @@
-"""What the relay shows of itself; rendered by app/telemetry/metrics.py with everything else."""
+"""The metrics of the relay; rendered by app/telemetry/metrics.py with everything else."""
 
 from prometheus_client import Counter, Gauge
 
@@ -19,12 +19,12 @@ REFUSED = Gauge(
 )
 LEASED = Gauge(
     "holdfast_relay_leased",
-    "1 in the relay that publishes, 0 in those that stand by.",
+    "1 in the relay that publishes, 0 in those on standby.",
     multiprocess_mode="livesum",
 )
 PUBLISHED = Counter("holdfast_relay_published", "Events accepted by the bus.", ["type"])
 FAILURES = Counter(
     "holdfast_relay_failures",
-    "What went wrong on the way out: an event refused, a batch failed, the database away.",
+    "Failures of publishing: an event refused, a batch failed, the database unavailable.",
     ["reason"],
 )

@@ -1,7 +1,7 @@
-"""What a fact is, before and after it was written.
+"""Events, before and after they are written.
 
-A feature appends a `Fact`; an `Event` is the envelope that leaves: on a bus, and in `GET /v1/events`.
-No passenger data and no record locator in either.
+A feature appends a `Fact`; an `Event` is the envelope that is published on a bus and in `GET /v1/events`.
+Neither contains passenger data or a record locator.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,7 +15,7 @@ from app.ids import EventId, TenantId, event_id
 
 
 class EventType(StrEnum):
-    """What can be told; a closed list, so that a filter can be judged."""
+    """A closed list, so that a filter can be validated."""
 
     BOOKING_CONFIRMED = "booking.confirmed"
     BOOKING_CANCELLED = "booking.cancelled"
@@ -24,10 +24,10 @@ class EventType(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """Something that is true once the transaction commits that appends it.
+    """An event that is true once the transaction that appends it has committed.
 
-    `sequence` counts from 1 within the aggregate without gaps: the appender takes it under a lock on
-    the aggregate's row, held until commit, and keeps `occurred_at` from going back within the aggregate.
+    `sequence` counts from 1 within the aggregate without gaps: the appender takes it under a lock on the
+    aggregate's row, held until commit, and never lets `occurred_at` decrease within the aggregate.
     `tenant_id` is None for what all tenants share. `data` holds JSON values.
     """
 
@@ -42,7 +42,7 @@ class Fact:
 
     def __post_init__(self) -> None:
         assert self.sequence >= 1, "a sequence counts from 1"
-        assert self.occurred_at.tzinfo is not None, "a fact's moment is an aware datetime"
+        assert self.occurred_at.tzinfo is not None, "occurred_at is an aware datetime"
 
     @property
     def event_id(self) -> EventId:
@@ -51,7 +51,7 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class Aggregate:
-    """The thing that facts are about, and within which they are ordered."""
+    """What events are about. They are ordered within it."""
 
     type: str
     id: str
@@ -59,7 +59,7 @@ class Aggregate:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """The envelope. `type` is text: a newer writer's facts pass an older relay unharmed."""
+    """The envelope. `type` is text: an older relay publishes the types of a newer writer unchanged."""
 
     id: EventId
     type: str
@@ -86,7 +86,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An event at its place in the outbox; `attempts` counts the bus's refusals."""
+    """An event at its position in the outbox; `attempts` counts the bus's refusals."""
 
     position: int
     attempts: int
@@ -95,7 +95,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """An event that may leave now; most get their position only when it is known what became of them."""
+    """An event that may be published now; most get their position only with the outcome."""
 
     event: Event
     position: int | None
@@ -106,8 +106,8 @@ class Due:
 class Unnumbered:
     """A committed fact that waits for its position.
 
-    `follows` says that nothing of its aggregate has to come before it any more: it is the first, or the
-    one before it has a position.
+    `follows` says that it may get the next position: it is the first of its aggregate, or its predecessor
+    has a position.
     """
 
     event_id: EventId
@@ -117,14 +117,14 @@ class Unnumbered:
 
 
 def in_sequence(waiting: Iterable[Unnumbered]) -> Sequence[Unnumbered]:
-    """Those that may be numbered together, in an order that keeps every aggregate's sequence.
+    """The facts that may be numbered now, in an order that keeps every aggregate's sequence.
 
-    The order given is kept but for a fact that stands before its predecessor, which then comes right
-    behind it. A fact whose predecessor is neither numbered nor here is left out, and so are its
-    successors; nothing else waits for them. Any prefix of the answer is as good as the whole.
+    The given order is kept, except that a fact that comes before its predecessor is moved right behind it.
+    A fact whose predecessor neither has a position nor is in `waiting` is left out, with its successors;
+    other facts do not wait for them. Any prefix of the result may be numbered.
     """
-    taken: list[Unnumbered] = []
-    reached: dict[Aggregate, int] = {}  # the last sequence taken
+    ordered: list[Unnumbered] = []
+    reached: dict[Aggregate, int] = {}  # the last sequence in the result
     held_back: dict[tuple[Aggregate, int], Unnumbered] = {}
     for fact in waiting:
         if not fact.follows and reached.get(fact.aggregate) != fact.sequence - 1:
@@ -132,7 +132,7 @@ def in_sequence(waiting: Iterable[Unnumbered]) -> Sequence[Unnumbered]:
             continue
         ready: Unnumbered | None = fact
         while ready is not None:
-            taken.append(ready)
+            ordered.append(ready)
             reached[ready.aggregate] = ready.sequence
             ready = held_back.pop((ready.aggregate, ready.sequence + 1), None)
-    return taken
+    return ordered

@@ -1,6 +1,6 @@
-"""The port to a bus, shaped by what the relay needs; vendors are in adapters/.
+"""The port to a bus, with what the relay needs; the adapters of vendors are in adapters/.
 
-The relay hands over at most 100 events, at most one of each aggregate, and marks what was accepted.
+The relay passes at most 100 events, at most one of each aggregate, and marks those that were accepted.
 """
 
 from collections.abc import Sequence
@@ -12,12 +12,12 @@ from app.outbox.model import Event
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The bus has it, and keeps it through a crash as far as that bus ever does."""
+    """The bus has the event, as durably as that bus stores anything."""
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The bus does not have it, as far as can be told.
+    """The bus does not have the event, as far as is known.
 
     `retryable` is False where the event itself is at fault. `reason` is one of a few codes of the
     adapter (`[a-z_]+`): it becomes a metric's label and a log field.
@@ -40,5 +40,5 @@ class Publisher(Protocol):
         ...
 
     async def close(self) -> None:
-        """Lets go of connections. Repeatable."""
+        """Closes connections. May be called again."""
         ...

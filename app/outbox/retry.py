@@ -1,11 +1,11 @@
-"""How long to wait after a failure: longer each time, up to a bound, and never in step with others.
+"""Exponential back-off with full jitter.
 
-Full jitter: any moment up to the bound is as likely, which spreads callers best after an outage.
+Every delay up to the bound is equally likely, which spreads callers best after an outage.
 """
 
 from dataclasses import dataclass
 
-_DOUBLINGS_MAX = 32  # keeps the power finite; every bound is reached long before
+_DOUBLINGS_MAX = 32  # keeps the power finite; every bound is reached long before that
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +16,7 @@ class Backoff:
     most_seconds: float
 
     def bound_seconds(self, failures: int) -> float:
-        assert failures >= 1, "there is nothing to wait for before the first failure"
+        assert failures >= 1, "failures are counted from 1"
         doublings = min(failures - 1, _DOUBLINGS_MAX)
         return min(self.most_seconds, self.first_seconds * 2.0**doublings)
 

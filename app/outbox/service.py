@@ -1,4 +1,4 @@
-"""Reading the facts of a tenant: what `GET /v1/events` answers. Writing is `store.append`."""
+"""Reads a tenant's events for `GET /v1/events`. Features write them with `store.append`."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from app.storage.database import Database
 
 @dataclass(frozen=True, slots=True)
 class EventPage:
-    """`entries[-1].position` is where the next page goes on, whether or not there is more yet."""
+    """The next page begins after `entries[-1].position`, whether or not there is more yet."""
 
     entries: Sequence[Entry]
     has_more: bool
@@ -30,9 +30,10 @@ class Events:
         limit: int,
         types: Collection[EventType] = (),
     ) -> EventPage:
-        """The tenant's facts behind position `after`, oldest first; no `types` means all.
+        """The tenant's events after position `after`, oldest first; no `types` means all.
 
-        `sees_shared` adds the facts of no tenant. Nothing ever appears before a position given out.
+        `sees_shared` adds the events of no tenant. No event ever appears before a position that was
+        handed out.
         """
         async with self._database.reading() as session:
             found = await store.page(

@@ -1,8 +1,8 @@
-"""Facts as they are appended, numbered and read; what leaves is in delivery.py. Never commits.
+"""Appends, numbers and reads events; publishing is in delivery.py. Never commits.
 
-Positions are given after commit, one by one under the lock of `outbox_head`, and become visible
-together: whatever is numbered later stands after everything that anyone has seen. Plain SQL here and
-there: no advisory locks, no notifications, no sequences.
+Positions are assigned after commit, one by one under the lock of `outbox_head`, and become visible at the
+same time: an event that is numbered later comes after every event that any reader has seen. Portable SQL:
+no advisory locks, no notifications, no sequences.
 """
 
 import json
@@ -27,7 +27,9 @@ from app.outbox.model import Aggregate, Entry, Event, EventType, Fact, Unnumbere
 from app.outbox.tables import outbox
 from app.storage.database import ReadSession, WriteSession
 
-BACKLOG_COUNTED_MAX = 10_000  # a bigger backlog is told as this much; counting has a price
+BACKLOG_COUNTED_MAX = (
+    10_000  # a larger backlog is reported as this number, because counting is expensive
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,7 @@ _UNNUMBERED_THAT_FOLLOW = text(
     ORDER BY occurred_at, sequence LIMIT :count
     """  # noqa: S608 - made of constants
 )
-# Not "IS NULL": that would invite the index of all that wait, where those meant are named.
+# Not "IS NULL": the planner would then read the index of all unnumbered rows instead of the primary key.
 _NUMBER = text(
     """
     UPDATE outbox SET position = CAST(CAST(:positions AS jsonb) ->> event_id AS bigint)
@@ -95,7 +97,7 @@ _BACKLOG = text(
     """
 )
 _LAST_POSITION = text("SELECT last_position FROM outbox_head WHERE shard = 0")
-# Put together once: to do so takes longer than to read the answer.
+# Built once: building it takes longer than reading the answer.
 _NUMBERED_AFTER = (
     select(outbox)
     .where(outbox.c.position > bindparam("position"))
@@ -124,16 +126,16 @@ async def append(session: WriteSession, *facts: Fact) -> None:
 
 
 async def number(session: WriteSession, count: int) -> list[EventId]:
-    """Gives the next positions to at most `count` committed facts, oldest first; returns them in order.
+    """Assigns the next positions to at most `count` committed facts, oldest first; returns them in order.
 
-    A fact that a skewed clock put before its predecessor waits for it, and for that alone.
+    A fact that a skewed clock dated before its predecessor waits for that one alone.
     """
     if (await session.execute(_ANY_UNNUMBERED)).first() is None:
         return []  # without touching the head, many times a second
     last_position: int = (await session.execute(_LOCK_HEAD)).scalar_one()
     waiting = await _unnumbered(session, _UNNUMBERED, count)
     chosen = in_sequence(waiting)
-    if len(chosen) < len(waiting):  # some are held back: let others fill their places
+    if len(chosen) < len(waiting):  # some are held back: others take their places
         seen = {fact.event_id for fact in waiting}
         others = await _unnumbered(session, _UNNUMBERED_THAT_FOLLOW, count)
         chosen = in_sequence([*waiting, *(fact for fact in others if fact.event_id not in seen)])
@@ -145,7 +147,9 @@ async def number(session: WriteSession, count: int) -> list[EventId]:
     numbered = await session.execute(
         _NUMBER, {"event_ids": event_ids, "positions": json.dumps(positions)}
     )
-    assert numbered.rowcount == len(chosen), "only the owner of the head gives positions"
+    assert numbered.rowcount == len(chosen), (
+        "only the transaction that locks the head assigns positions"
+    )
     await session.execute(_MOVE_HEAD, {"last_position": last_position + len(chosen)})
     return event_ids
 
@@ -164,27 +168,27 @@ async def page(
     limit: int,
     types: Collection[EventType] = (),
 ) -> list[Entry]:
-    """The tenant's facts, and with `include_shared` those of no tenant, oldest first.
+    """The tenant's events, and with `include_shared` those of no tenant, oldest first.
 
     No `types` means all.
     """
     owners: list[ColumnElement[bool]] = [outbox.c.tenant_id == tenant_id]
     if include_shared:
         owners.append(outbox.c.tenant_id.is_(None))
-    # Each owner's own walk along (tenant_id, position), merged: an OR would walk all tenants' facts.
-    walks = [_walk(owner, after_position, limit, types) for owner in owners]
-    merged = union_all(*(select(walk.subquery()) for walk in walks)).subquery()
+    # One scan of (tenant_id, position) for each owner, merged: an OR would scan all tenants' events.
+    scans = [_scan(owner, after_position, limit, types) for owner in owners]
+    merged = union_all(*(select(scan.subquery()) for scan in scans)).subquery()
     found = await session.execute(select(merged).order_by(merged.c.position).limit(limit))
     return [_entry(row) for row in found.mappings()]
 
 
 async def last_position(session: ReadSession) -> int:
-    """The newest that was given, or 0."""
+    """The last position that was assigned, or 0."""
     return int((await session.execute(_LAST_POSITION)).scalar_one())
 
 
 async def numbered_after(session: ReadSession, position: int, count: int) -> list[Entry]:
-    """Facts of all tenants in their one order: for the protocol, never for an answer."""
+    """Events of all tenants in order of position: for the protocol, never for an answer to a tenant."""
     found = await session.execute(_NUMBERED_AFTER, {"position": position, "count": count})
     return [_entry(row) for row in found.mappings()]
 
@@ -202,7 +206,7 @@ async def _unnumbered(session: WriteSession, query: Any, count: int) -> Sequence
     ]
 
 
-def _walk(
+def _scan(
     owner: ColumnElement[bool], after_position: int, limit: int, types: Collection[EventType]
 ) -> Select[Any]:
     chosen = outbox.c.type.in_(sorted(kind.value for kind in types)) if types else literal(True)

@@ -1,8 +1,8 @@
-"""Rows of facts and of their way out.
+"""The tables of events and of their publication.
 
-A fact is written without a position, in the transaction of its change. The relay gives positions after
-commit, one by one under the lock of `outbox_head`, so that nothing ever appears before a cursor that
-was handed out. `relay_leases` says who publishes; its `fence` stands in the WHERE of every mark.
+A fact is written without a position, in the transaction of its change. The relay assigns positions after
+commit, one by one under the lock of `outbox_head`, so that no event ever appears before a cursor that was
+handed out. `relay_leases` names the relay that publishes; its fencing token is in the WHERE of every mark.
 """
 
 from sqlalchemy import BigInteger, Column, DateTime, Index, Integer, String, Table, text
@@ -24,8 +24,8 @@ outbox = Table(
     Column("data", JSONB, nullable=False),
     Column("position", BigInteger),
     Column("published_at", DateTime(timezone=True)),
-    Column("attempts", Integer, nullable=False, server_default="0"),  # refused by the bus
-    Column("retry_at", DateTime(timezone=True)),  # not offered again before
+    Column("attempts", Integer, nullable=False, server_default="0"),  # refusals by the bus
+    Column("retry_at", DateTime(timezone=True)),  # not published again before
     Index("uq_outbox_sequence", "aggregate_type", "aggregate_id", "sequence", unique=True),
     Index(
         "uq_outbox_position", "position", unique=True, postgresql_where=text("position IS NOT NULL")
@@ -35,7 +35,7 @@ outbox = Table(
     ),
     Index(
         "ix_outbox_unpublished",
-        "published_at",  # of no value in any entry, but an order that no other index has
+        "published_at",  # null in every entry of this index: it gives an order that no other index has
         "position",
         postgresql_where=text("position IS NOT NULL AND published_at IS NULL"),
     ),

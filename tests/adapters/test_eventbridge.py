@@ -107,7 +107,7 @@ def events(count: int, **fact: Any) -> list[Event]:
 async def relaying(database: Database, bus: Publisher) -> AsyncIterator[None]:
     stop = asyncio.Event()
     with capture_logs():
-        task = asyncio.create_task(Relay(database, bus, utc_now, pace=FAST).run(stop))
+        task = asyncio.create_task(Relay(database, bus, utc_now, timings=FAST).run(stop))
         try:
             yield
         finally:

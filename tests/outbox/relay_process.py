@@ -41,13 +41,13 @@ class FileBus:
 async def main(url: str, path: str, lease_seconds: float, die_at_batch: int = 0) -> None:
     database, bus, stop = Database(url), FileBus(path, die_at_batch), asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    pace = RelayTimings(
+    timings = RelayTimings(
         lease_seconds=lease_seconds,
         renew_seconds=lease_seconds / 5,
         publish_seconds=lease_seconds / 2,
         standby_seconds=0.02,
     )
-    await Relay(database, bus, utc_now, pace=pace, batch_size=5).run(stop)
+    await Relay(database, bus, utc_now, timings=timings, batch_size=5).run(stop)
     await bus.close()
     await database.close()
 

@@ -11,8 +11,8 @@ import pytest
 from sqlalchemy import TextClause, text
 
 from app.ids import EventId
-from app.outbox import delivery, lease, store
-from app.outbox.lease import Lease
+from app.outbox import delivery, lease_store, store
+from app.outbox.lease_store import Lease
 from app.outbox.model import Aggregate, Due, Event, EventType
 from app.storage.database import Database, WriteSession
 from tests.builders.plans import BEFORE_A_PLAN_IS_KEPT, rows_read
@@ -71,7 +71,7 @@ async def database(empty_database: str) -> AsyncIterator[Database]:
     database = Database(empty_database, pool_size=1)
 
     async def prepare(session: WriteSession) -> None:
-        assert await lease.take(session, HELD.holder, 3600.0) == HELD
+        assert await lease_store.acquire(session, HELD.holder, 3600.0) == HELD
         await session.execute(text("ALTER TABLE outbox SET (autovacuum_enabled = off)"))
 
     await database.run_in_transaction(prepare)

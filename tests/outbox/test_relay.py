@@ -17,7 +17,7 @@ from app.dev.data_dir import free_port
 from app.dev.postgres import Postgres
 from app.errors import DatabaseUnavailable
 from app.outbox import delivery
-from app.outbox.lease import Lease
+from app.outbox.lease_store import Lease
 from app.outbox.model import Event, Fact
 from app.outbox.publisher import Accepted, Outcome, Publisher, Refused
 from app.outbox.relay import BATCHES_READ, Relay, RelayTimings
@@ -51,11 +51,11 @@ IMPATIENT = RelayTimings(
 
 @asynccontextmanager
 async def running(
-    database: Database, bus: Publisher, *, pace: RelayTimings = FAST, batch_size: int = 100
+    database: Database, bus: Publisher, *, timings: RelayTimings = FAST, batch_size: int = 100
 ) -> AsyncIterator[asyncio.Event]:
     """A relay at work; the event that is handed out stops it, as does leaving."""
     stop = asyncio.Event()
-    relay = Relay(database, bus, utc_now, pace=pace, batch_size=batch_size)
+    relay = Relay(database, bus, utc_now, timings=timings, batch_size=batch_size)
     task = asyncio.create_task(relay.run(stop))
     try:
         yield stop
@@ -131,8 +131,8 @@ class TestDelivery:
             marked_before.append(sum(marks))
             return [Accepted()] * len(batch)
 
-        pace = replace(FAST, gather_seconds=0)
-        async with running(database, RecordingBus(judge), pace=pace, batch_size=2):
+        timings = replace(FAST, gather_seconds=0)
+        async with running(database, RecordingBus(judge), timings=timings, batch_size=2):
             await until_published(database)
         assert marked_before == [0, 2, 4]
 
@@ -169,7 +169,7 @@ class TestFailures:
         await append(database, *(a_fact(name) for name in odd), a_fact("bkg_good", seconds=9))
         bus = RecordingBus(refusing(*odd))
         slow_poison = RelayTimings(poison=Backoff(1000, 1000), measure_seconds=0.01)
-        async with running(database, bus, batch_size=3, pace=slow_poison):
+        async with running(database, bus, batch_size=3, timings=slow_poison):
             await bus.until_delivered(1)
         assert first_deliveries(bus.delivered) == {"bkg_good": [1]}
 
@@ -192,7 +192,7 @@ class TestFailures:
             ]
 
         bus = RecordingBus(judge)
-        async with running(database, bus, pace=IMPATIENT, batch_size=5):
+        async with running(database, bus, timings=IMPATIENT, batch_size=5):
             await bus.until_delivered(24)
             await until_published(database)
         assert first_deliveries(bus.delivered) == whole(6, 4)
@@ -208,7 +208,7 @@ class TestFailures:
             return [Accepted()] * len(batch)
 
         bus = RecordingBus(judge)
-        async with running(database, bus, pace=replace(FAST, refusal=Backoff(0, 0))):
+        async with running(database, bus, timings=replace(FAST, refusal=Backoff(0, 0))):
             await bus.until_delivered(38)
         assert "bkg_7" not in first_deliveries(bus.delivered)
 
@@ -224,7 +224,7 @@ class TestFailures:
 
         bus = RecordingBus(judge)
         all_due_again_at_once = replace(IMPATIENT, refusal=Backoff(0, 0))
-        async with running(database, bus, pace=all_due_again_at_once):
+        async with running(database, bus, timings=all_due_again_at_once):
             await bus.until_delivered(40)
         assert len(bus.delivered) == 40
 
@@ -242,7 +242,7 @@ class TestFailures:
             return [Accepted()] * (len(batch) + 1)
 
         bus = RecordingBus(judge)
-        async with running(database, bus, pace=IMPATIENT):
+        async with running(database, bus, timings=IMPATIENT):
             await bus.until(lambda: len(bus.batches) >= 6)
             assert not any(row["published_at"] for row in await rows(database))
             bus.delivered.clear()
@@ -316,7 +316,7 @@ class TestSeveralRelays:
 
         frozen = RecordingBus(sleep, delivered)
         other = RecordingBus(refusing("bkg_0"), delivered)
-        async with running(database, frozen, pace=RelayTimings()):
+        async with running(database, frozen, timings=RelayTimings()):
             await frozen.until(lambda: len(frozen.batches) == 1)
             await execute(database, "UPDATE relay_leases SET expires_at = clock_timestamp()")
             async with running(database, other):
@@ -352,7 +352,7 @@ class TestStopping:
 
     async def test_an_idle_relay_ends_at_once(self, database: Database) -> None:
         idle = RelayTimings(idle=Backoff(60, 60))
-        async with running(database, RecordingBus(), pace=idle):
+        async with running(database, RecordingBus(), timings=idle):
             await until_gauge("holdfast_relay_leased", 1)
         assert gauge("holdfast_relay_leased") == 0
 
@@ -430,7 +430,7 @@ async def test_a_last_mark_that_fails_does_not_keep_the_lease(
     bus = RecordingBus(stop_at_the_end)
     patient = replace(FAST, lease_seconds=60.0, gather_seconds=10.0)
     with capture_logs() as logged:
-        async with running(database, bus, pace=patient, batch_size=1) as stop:
+        async with running(database, bus, timings=patient, batch_size=1) as stop:
             await bus.until_delivered(BATCHES_READ)
     assert "relay_final_mark_failed" in [line["event"] for line in logged]
     async with database.reading() as session:

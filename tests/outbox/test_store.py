@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from app.ids import TenantId
-from app.outbox import delivery, lease, store
-from app.outbox.lease import Lease
+from app.outbox import delivery, lease_store, store
+from app.outbox.lease_store import Lease
 from app.outbox.model import Due, Entry, EventType, Fact
 from app.storage.database import Database, WriteSession
 from tests.builders.facts import (
@@ -218,7 +218,7 @@ class TestLease:
 
     async def test_given_back_it_is_free_at_once(self, database: Database) -> None:
         held = await taken(database)
-        await database.run_in_transaction(lambda session: lease.release(session, held))
+        await database.run_in_transaction(lambda session: lease_store.release(session, held))
         assert await take(database, "b") == Lease("b", 2)
 
     async def test_giving_back_an_old_one_leaves_the_new_one_alone(
@@ -227,7 +227,7 @@ class TestLease:
         old = await taken(database)
         await run_out(database)
         new = await taken(database, "b")
-        await database.run_in_transaction(lambda session: lease.release(session, old))
+        await database.run_in_transaction(lambda session: lease_store.release(session, old))
         assert await renew(database, new)
 
 
@@ -297,9 +297,9 @@ class TestMarking:
         if case == "taken over":
             await taken(database, "b")
         if case == "forged fence":
-            held = Lease(held.holder, held.fence + 1)
+            held = Lease(held.holder, held.fencing_token + 1)
         if case == "forged holder":
-            held = Lease("b", held.fence)
+            held = Lease("b", held.fencing_token)
         before = await rows(database)
         assert await offered(database, held) == []
         assert await settle(database, held, [(first, None), (second, 60)]) == 0
@@ -417,7 +417,9 @@ def places(entries: list[Entry]) -> list[int]:
 
 
 async def take(database: Database, holder: str, seconds: float = 60) -> Lease | None:
-    return await database.run_in_transaction(lambda session: lease.take(session, holder, seconds))
+    return await database.run_in_transaction(
+        lambda session: lease_store.acquire(session, holder, seconds)
+    )
 
 
 async def taken(database: Database, holder: str = "a") -> Lease:
@@ -427,7 +429,7 @@ async def taken(database: Database, holder: str = "a") -> Lease:
 
 
 async def renew(database: Database, held: Lease) -> bool:
-    return await database.run_in_transaction(lambda session: lease.renew(session, held, 60))
+    return await database.run_in_transaction(lambda session: lease_store.renew(session, held, 60))
 
 
 async def run_out(database: Database) -> None:

@@ -1,7 +1,7 @@
-"""Who publishes: one relay at a time, for as long as the database's clock says.
+"""The statements of the relay's lease, which lets one relay publish at a time, by the database's clock.
 
-Each taking of the lease raises its fence. A relay that was frozen past its lease still believes in
-it, so every write on its behalf proves the lease again, in the WHERE of the write itself.
+Each acquisition raises the fencing token. A relay that was frozen for longer than its lease does not know
+that the lease has ended, so every write on its behalf proves the lease again, in its own WHERE.
 """
 
 from dataclasses import dataclass
@@ -14,10 +14,10 @@ from app.storage.database import WriteSession
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """One relay's grip on the outbox, worth something only while the row says the same."""
+    """The right of one relay to publish. It is valid only while the row says the same."""
 
     holder: str
-    fence: int
+    fencing_token: int
 
 
 PROVEN_LEASE = """
@@ -27,7 +27,7 @@ PROVEN_LEASE = """
 """One row while the lease of `proof_of` is in force, else none."""
 
 _SECONDS_FROM_NOW = "clock_timestamp() + CAST(:seconds AS double precision) * INTERVAL '1 second'"
-_TAKE = text(
+_ACQUIRE = text(
     f"""
     UPDATE relay_leases
     SET holder = :holder, fence = fence + 1, expires_at = {_SECONDS_FROM_NOW}
@@ -50,24 +50,24 @@ _RELEASE = text(
 )
 
 
-async def take(session: WriteSession, holder: str, seconds: float) -> Lease | None:
-    """The lease, with a higher fence than any before, if it is free or has run out."""
-    taken = await session.execute(_TAKE, {"holder": holder, "seconds": seconds})
-    fence: int | None = taken.scalar_one_or_none()
-    return None if fence is None else Lease(holder, fence)
+async def acquire(session: WriteSession, holder: str, seconds: float) -> Lease | None:
+    """The lease, with a higher fencing token than any before, if it is free or has expired."""
+    acquired = await session.execute(_ACQUIRE, {"holder": holder, "seconds": seconds})
+    fencing_token: int | None = acquired.scalar_one_or_none()
+    return None if fencing_token is None else Lease(holder, fencing_token)
 
 
 async def renew(session: WriteSession, lease: Lease, seconds: float) -> bool:
-    """False once it has run out, even if nobody took it since."""
+    """False once it has expired, even if no other relay has acquired it since."""
     renewed = await session.execute(_RENEW, {**proof_of(lease), "seconds": seconds})
     return renewed.first() is not None
 
 
 async def release(session: WriteSession, lease: Lease) -> None:
-    """Lets the next relay in at once; nothing happens if one is in already."""
+    """Lets another relay acquire it at once; without effect if one already has."""
     await session.execute(_RELEASE, proof_of(lease))
 
 
 def proof_of(lease: Lease) -> dict[str, Any]:
     """The parameters of `PROVEN_LEASE`."""
-    return {"holder": lease.holder, "fence": lease.fence}
+    return {"holder": lease.holder, "fence": lease.fencing_token}
