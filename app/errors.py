@@ -1,9 +1,8 @@
-"""What can be refused, without a word about HTTP.
+"""The errors that a client can receive, independent of HTTP.
 
-A `DomainError` carries a kind (how a client should react) and a stable code (what happened). The
-kinds are translated once per transport; the codes are part of the public contract. An outcome that
-a caller must handle on its normal way is a value, not an error; a programmer's mistake is an
-assertion.
+A `DomainError` carries a kind (how a client should react) and a stable code (what happened). Each
+transport translates the kinds in one place; the codes are part of the public contract. An outcome that a
+caller must handle in normal operation is a value, not an error; a programmer's mistake is an assertion.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,21 +15,21 @@ class ErrorKind(Enum):
     """How a client should react."""
 
     INVALID = "invalid"  # change the request
-    UNAUTHENTICATED = "unauthenticated"  # bring a token
-    FORBIDDEN = "forbidden"  # bring a token with more scope
-    NOT_FOUND = "not_found"  # nothing there, for this tenant
-    CONFLICT = "conflict"  # the state of things speaks against it
-    GONE = "gone"  # it was there, and has ended
+    UNAUTHENTICATED = "unauthenticated"  # send a valid token
+    FORBIDDEN = "forbidden"  # send a token with more scopes
+    NOT_FOUND = "not_found"  # does not exist for this tenant
+    CONFLICT = "conflict"  # the present state does not allow it
+    GONE = "gone"  # it existed and has ended
     EXHAUSTED = "exhausted"  # a budget is used up
-    UNAVAILABLE = "unavailable"  # try the same again later
+    UNAVAILABLE = "unavailable"  # send the same request again later
 
 
 @dataclass(frozen=True, slots=True)
 class Violation:
     """One thing wrong with one place of a request.
 
-    `place` says how to read `at`: a JSON pointer into the body (RFC 6901), a query parameter's
-    name, or a header's name. `facts` are further members of the entry in the answer.
+    `place` says how to interpret `at`: a JSON pointer into the body (RFC 6901), a query parameter's
+    name, or a header's name. `facts` are further members of this entry of the answer.
     """
 
     place: Literal["pointer", "parameter", "header"]
@@ -68,38 +67,39 @@ class DomainError(Exception):
 class ValidationFailed(DomainError):
     kind = ErrorKind.INVALID
     code = "validation_error"
-    title = "The request does not fit its description"
+    title = "The request is not valid"
 
 
 class NotFound(DomainError):
     kind = ErrorKind.NOT_FOUND
     code = "not_found"
-    title = "Nothing here"
+    title = "Not found"
 
 
 class DatabaseUnavailable(DomainError):
     kind = ErrorKind.UNAVAILABLE
     code = "database_unavailable"
-    title = "The database is away"
+    title = "The database is unavailable"
 
     def __init__(
-        self, detail: str = "The database did not answer in time; nothing was half done."
+        self,
+        detail: str = "The database did not answer in time. No change was left incomplete; retry after 1 second.",
     ) -> None:
         super().__init__(detail, retry_after_seconds=1)
 
 
 class LockTimedOut(DatabaseUnavailable):
-    """Another transaction kept a row for longer than we wait; nothing was done."""
+    """Another transaction locked a row for longer than the lock timeout; nothing was changed."""
 
 
 class HoldStoreUnavailable(DomainError):
     kind = ErrorKind.UNAVAILABLE
     code = "hold_store_unavailable"
-    title = "Holds are not being taken just now"
+    title = "Holds are temporarily unavailable"
 
     def __init__(
         self,
-        detail: str = "The hold store is away or being rebuilt; retry with the same Idempotency-Key.",
+        detail: str = "Redis is unreachable or being rebuilt; retry with the same Idempotency-Key after 1 second.",
     ) -> None:
         super().__init__(detail, retry_after_seconds=1)
 
@@ -107,10 +107,11 @@ class HoldStoreUnavailable(DomainError):
 class Overloaded(DomainError):
     kind = ErrorKind.UNAVAILABLE
     code = "overloaded"
-    title = "Too much at once"
+    title = "Too many requests at once"
 
     def __init__(
-        self, detail: str = "More requests are waiting than can be answered in time; retry shortly."
+        self,
+        detail: str = "More requests are waiting than can be answered in time; retry after 1 second.",
     ) -> None:
         super().__init__(detail, retry_after_seconds=1)
 
@@ -122,7 +123,7 @@ class IdempotencyKeyReused(DomainError):
 
     def __init__(self) -> None:
         super().__init__(
-            "The key was first sent with a different body; choose a new key for a new request."
+            "The key was first sent with a different body; use a new key for a new request."
         )
 
 
@@ -133,5 +134,5 @@ class IdempotencyInFlight(DomainError):
 
     def __init__(self) -> None:
         super().__init__(
-            "Retry with the same key in a moment to get its answer.", retry_after_seconds=1
+            "Retry with the same key after 1 second to get its answer.", retry_after_seconds=1
         )

@@ -1,7 +1,7 @@
-"""The two refusals of identity: no valid token, or one without the scope.
+"""The two errors of identity: no valid token, or a token without the scope.
 
-An `Unauthenticated` says the same whatever was wrong, so that nobody can learn from the answer how
-close a forged token came; the reason is in the debug log.
+`Unauthenticated` has the same text whatever was wrong, so that the answer does not show how close a forged
+token came. The reason is in the debug log.
 """
 
 from app.errors import DomainError, ErrorKind
@@ -10,7 +10,7 @@ from app.errors import DomainError, ErrorKind
 class Unauthenticated(DomainError):
     kind = ErrorKind.UNAUTHENTICATED
     code = "unauthenticated"
-    title = "A valid access token is needed"
+    title = "A valid access token is required"
 
     def __init__(self) -> None:
         super().__init__("Send a valid access token as `Authorization: Bearer <token>`.")
@@ -23,6 +23,6 @@ class ScopeMissing(DomainError):
 
     def __init__(self, required_scope: str) -> None:
         super().__init__(
-            f"This needs an access token with the scope {required_scope}.",
+            f"This request requires an access token with the scope {required_scope}.",
             facts={"required_scope": required_scope},
         )
