@@ -1,7 +1,7 @@
-"""`holdfast ROLE`: one program, one role a process. What is wrong is said in one line.
+"""`holdfast COMMAND`: one program, one role for each process. An error is one line that says what to do.
 
-Commands, their arguments and what they print; what the long ones run stands in `roles`. A command imports
-what it needs when it runs, so that `--help` answers at once.
+This module has the commands, their arguments and their output; `roles` runs the long ones. A command imports
+what it needs when it runs, so that `--help` is fast.
 """
 
 import asyncio
@@ -26,13 +26,13 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-Host = Annotated[str | None, typer.Option(help="Address to listen on; as HOST.")]
-Json = Annotated[bool, typer.Option("--json", help="Answer in JSON, for scripts.")]
+Host = Annotated[str | None, typer.Option(help="Address to listen on. Overrides HOST.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 
 
 @app.callback(invoke_without_command=True)
 def root(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
 ) -> None:
     if version:
         typer.echo(__version__)
@@ -41,7 +41,7 @@ def root(
 
 @app.command()
 def dev(host: Host = None) -> None:
-    """Everything on this machine: embedded servers, sample network, API, relay and issuer."""
+    """Run everything on this machine: embedded servers, sample network, API, relay and issuer."""
     from app.dev.supervisor import run_dev
 
     settings = _settings(host)
@@ -50,7 +50,7 @@ def dev(host: Host = None) -> None:
 
 @app.command()
 def api(host: Host = None) -> None:
-    """The HTTP API, in WORKERS processes."""
+    """Serve the HTTP API, in WORKERS processes."""
     settings = _settings(host)
     try:
         roles.prepare_api(settings)
@@ -61,8 +61,8 @@ def api(host: Host = None) -> None:
 
 @app.command()
 def relay() -> None:
-    """Publishes what the outbox holds to EVENT_BUS; any number may run, one of them works."""
-    roles.end_well_when_told()  # until there is work to finish first
+    """Publish the events of the outbox to EVENT_BUS. Several may run; one publishes at a time."""
+    roles.exit_cleanly_on_sigterm()  # until there is work to finish first
     settings = _settings()
     try:
         roles.run_relay(settings)
@@ -72,10 +72,10 @@ def relay() -> None:
 
 @app.command()
 def migrate() -> None:
-    """Brings the tables of DATABASE_URL to the present shape."""
+    """Bring the tables of DATABASE_URL up to date."""
     settings = _settings()
     if settings.database_url is None:
-        _fail("DATABASE_URL: needed to migrate; `holdfast dev` migrates its own")
+        _fail("DATABASE_URL: set it to the database to migrate; `holdfast dev` migrates its own")
     from app.storage.migrations import upgrade
 
     try:
@@ -87,12 +87,12 @@ def migrate() -> None:
 
 @app.command("import")
 def import_(
-    file: Annotated[Path, typer.Argument(help="A CSV file; its columns: docs/import.md")],
+    file: Annotated[Path, typer.Argument(help="A CSV file; docs/import.md describes its columns.")],
     as_json: Json = False,
 ) -> None:
-    """Loads flights from FILE: all of them, or none and the reasons.
+    """Import flights from FILE: all of them, or none, with the reasons.
 
-    Into DATABASE_URL and REDIS_URL, or into the `holdfast dev` that runs on DATA_DIR.
+    They go into DATABASE_URL and REDIS_URL, or into the `holdfast dev` that runs on DATA_DIR.
     """
     settings = _with_running_stores(_settings())
     from app.schedule.errors import ImportRefused
@@ -114,17 +114,17 @@ def import_(
     if as_json:
         typer.echo(json.dumps({"added": added, "unchanged": unchanged}))
     else:
-        typer.echo(f"{added} flights added, {unchanged} known before")
+        typer.echo(f"{added} flights added, {unchanged} unchanged")
 
 
 @app.command()
 def doctor(
     as_json: Json = False,
     repair: Annotated[
-        bool, typer.Option("--repair", help="Mend what Redis and PostgreSQL differ in.")
+        bool, typer.Option("--repair", help="Correct Redis where it differs from PostgreSQL.")
     ] = False,
 ) -> None:
-    """Says what endangers the promises of this deployment, why, and the fix; 1 where anything does."""
+    """Report what endangers this deployment, why, and how to fix it. Exit code 1 if anything does."""
     settings = _with_running_stores(_settings())
     from app.doctor.model import is_dangerous, verdict
 
@@ -152,10 +152,10 @@ def doctor(
 
 @app.command()
 def sample() -> None:
-    """Tops the sample network up to sixty days ahead, as `holdfast dev` does."""
+    """Add missing flights of the sample network, up to sixty days ahead, as `holdfast dev` does."""
     settings = _with_running_stores(_settings())
     if settings.environment is Environment.PRODUCTION:
-        _fail("the sample network is refused where ENVIRONMENT=production")
+        _fail("the sample network cannot be loaded if ENVIRONMENT=production")
     from app.dev.errors import CannotStartError
     from app.dev.loading import load_sample
 
@@ -168,13 +168,15 @@ def sample() -> None:
 
 @app.command()
 def token(
-    client: Annotated[str, typer.Option(help="demo, rival, ops or limited.")] = "demo",
+    client: Annotated[str, typer.Option(help="One of demo, rival, ops, limited.")] = "demo",
     as_json: Json = False,
 ) -> None:
-    """A token of the development issuer, for curl."""
+    """Print a token of the development issuer, for curl."""
     settings = _settings()
     if not settings.serves_dev_identity:
-        _fail("DEV_IDENTITY: the development issuer is off; ask your identity provider")
+        _fail(
+            "DEV_IDENTITY: the development issuer is off; get a token from your identity provider"
+        )
     from app.clock import utc_now
     from app.dev.issuer import mint_token
     from app.main import dev_issuer_url

@@ -1,14 +1,14 @@
-"""Time as an argument.
+"""The time, passed as an argument.
 
-Whoever needs the time takes a `Clock`, so that tests own it. No expiry is ever decided by this
-clock: a hold ends when Redis, in the current epoch, says so (docs/decisions/0005-journaled-holds.md).
+Code that needs the time takes a `Clock`, so that tests can set it. This clock never decides an expiry: a hold
+ends when Redis, in the current epoch, says so (docs/decisions/0005-journaled-holds.md).
 """
 
 from collections.abc import Callable
 from datetime import UTC, datetime
 
 Clock = Callable[[], datetime]
-"""Returns the present as an aware datetime in UTC."""
+"""Returns the present time as an aware datetime in UTC."""
 
 
 def utc_now() -> datetime:
@@ -16,7 +16,7 @@ def utc_now() -> datetime:
 
 
 def instant_text(instant: datetime) -> str:
-    """RFC 3339 in UTC with Z; milliseconds where there are any."""
+    """RFC 3339 in UTC with Z; with milliseconds if there are any."""
     utc = instant if instant.tzinfo is UTC else instant.astimezone(UTC)
     text = utc.isoformat(timespec="milliseconds" if utc.microsecond >= 1000 else "seconds")
     return text.removesuffix("+00:00") + "Z"

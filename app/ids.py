@@ -1,8 +1,8 @@
 """Opaque, prefixed identifiers: `hold_`, `bkg_`, `evt_`, `flt_`, `off_`.
 
-All but a flight's (chosen by the caller) and an offer's (which carries its content) are a prefix
-and 26 characters of base 32: 128 bits, derived from what they stand for, so that a retry or a
-re-run of a transaction names the same thing.
+All except a flight's (chosen by the caller) and an offer's (which contains the offer) are a prefix and 26
+characters of base 32: 128 bits, derived from what they identify, so that a retry or a re-run of a transaction
+gives the same id.
 """
 
 import base64
@@ -22,12 +22,12 @@ _DERIVED = re.compile(r"^(hold|bkg|evt)_[a-z2-7]{26}$")
 
 
 def hold_id(tenant: TenantId, key: str, attempt: int) -> HoldId:
-    """The hold of one idempotency key; `attempt` counts from 1 and moves on only past an aborted one."""
+    """The hold of one idempotency key; `attempt` counts from 1 and increases only after an aborted one."""
     return HoldId("hold_" + _digest("hold", tenant, key, str(attempt)))
 
 
 def first_id(tenant: TenantId, key: str) -> HoldId:
-    """Stands for the key itself, whichever attempt was answered."""
+    """Identifies the key itself, whichever attempt was answered."""
     return hold_id(tenant, key, 1)
 
 
@@ -56,5 +56,7 @@ def _digest(*parts: str) -> str:
     hashed = hashlib.sha256()
     for part in parts:
         raw = part.encode()
-        hashed.update(len(raw).to_bytes(4, "big") + raw)  # lengths, so that no two lists read alike
+        hashed.update(
+            len(raw).to_bytes(4, "big") + raw
+        )  # lengths, so that no two lists give the same bytes
     return base64.b32encode(hashed.digest()[:16]).decode().rstrip("=").lower()

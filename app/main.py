@@ -22,7 +22,11 @@ from app.transport.http.wire.cursors import Cursors
 from app.wiring import Identity, Services, core_of, identity_of, services_of, watching
 
 DEV_ISSUER_PATH = "/dev/oidc"
-_COLLECT_AFTER = (20_000, 20, 20)  # objects more than went; young and middle collections in between
+_GC_THRESHOLDS = (
+    20_000,
+    20,
+    20,
+)  # new objects; young, then middle collections, before the next older one
 
 
 def create() -> Application:
@@ -32,7 +36,7 @@ def create() -> Application:
 
 
 def check(settings: Settings) -> None:
-    """Raises SettingsError where `create` would, before any worker is started."""
+    """Raises SettingsError if `create` would, before any worker is started."""
     signing_keys(settings)
     core_of(settings)
     _identity(settings, utc_now)
@@ -62,7 +66,7 @@ def serving(
     life_of_services: Callable[[], AbstractAsyncContextManager[None]],
     clock: Clock = utc_now,
 ) -> Application:
-    """The application in front of these services; `life_of_services` lasts while it serves."""
+    """The application that serves these services; `life_of_services` lasts as long as it serves."""
     cursors = Cursors(signing_keys(settings))
     identity = _identity(settings, clock)
 
@@ -103,16 +107,17 @@ def serving(
 
 
 def _freeze_gc() -> None:
-    """Keeps the collector of cyclic garbage from walking, again and again, over what was made to stay:
-    a third of a busy worker's time, and stops of a tenth of a second.
+    """Excludes the objects of the start from garbage collection, which would scan them again and again.
+
+    That took a third of a busy worker's time, with pauses of a tenth of a second.
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(*_COLLECT_AFTER)
+    gc.set_threshold(*_GC_THRESHOLDS)
 
 
 def examples_on(day: date) -> Examples:
-    """About a flight that the sample network has, so that they succeed there as they stand."""
+    """Examples about a flight of the sample network, so that they succeed there unchanged."""
     return examples_of(example_flight(day + DAYS_AHEAD), day)
 
 
@@ -121,11 +126,11 @@ def dev_issuer_url(settings: Settings) -> str:
 
 
 def signing_keys(settings: Settings) -> list[str]:
-    """The first signs. In dev they are drawn once and kept in DATA_DIR."""
+    """The first key signs. In dev one is generated once and kept in DATA_DIR."""
     if settings.signing_keys is not None:
         return [key.get_secret_value() for key in settings.signing_keys]
     if not settings.serves_dev_identity:
-        raise SettingsError("SIGNING_KEYS: needed where the development identity is off")
+        raise SettingsError("SIGNING_KEYS: required if DEV_IDENTITY is off")
     return [kept_secret(settings.data_dir / "signing.key")]
 
 

@@ -1,6 +1,6 @@
 """Money: whole minor units and an ISO 4217 currency; never a float.
 
-On the wire `{"amount": "12990", "currency": "CLP"}`: a decimal string with exactly the currency's
+In JSON `{"amount": "12990", "currency": "CLP"}`: a decimal string with exactly the currency's
 decimals (CLP and PYG have none).
 """
 
@@ -13,9 +13,9 @@ import iso4217
 _AMOUNT = re.compile(r"(?P<units>0|[1-9][0-9]{0,11})(?:\.(?P<decimals>[0-9]{1,4}))?")
 
 
-@cache
+@cache  # one entry for each currency of ISO 4217: about 180
 def decimals(currency: str) -> int:
-    """How many decimals the currency has; ValueError if ISO 4217 does not know it."""
+    """How many decimals the currency has; ValueError if it is not in ISO 4217."""
     exponent = iso4217.Currency(currency).exponent
     if exponent is None:
         raise ValueError(f"{currency} has no minor unit")
@@ -29,7 +29,7 @@ class Money:
 
     @classmethod
     def parse(cls, amount: str, currency: str) -> "Money":
-        """The exact form only; ValueError with a sentence for the reader otherwise."""
+        """Accepts the exact form only; raises ValueError with a message for the client otherwise."""
         try:
             places = decimals(currency)
         except ValueError:
@@ -38,7 +38,7 @@ class Money:
         if match is None or len(match["decimals"] or "") != places:
             example = "12990" if places == 0 else "129." + "90000"[:places]
             raise ValueError(
-                f"amount in {currency} takes exactly {places} decimals, such as {example}"
+                f"amount in {currency} must have exactly {places} decimals, such as {example}"
             )
         return cls(int(match["units"] + (match["decimals"] or "")), currency)
 

@@ -1,7 +1,7 @@
-"""What the long roles of `holdfast` run: the API, the relay, an import, the doctor's examination.
+"""The long-running roles of `holdfast`: the API, the relay, an import, the doctor's examination.
 
-Settings come in and values go out; nothing is printed here but a bar of progress, and what is wrong is an
-error for `cli` to say. Each role imports what it needs when it runs, as all of it together takes seconds.
+Each takes settings and returns values. A role prints nothing but a progress bar; `cli` prints its errors. Each
+imports what it needs when it runs, because importing everything takes seconds.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ DRAIN_SECONDS = 15
 
 
 def prepare_api(settings: Settings) -> None:
-    """Raises SettingsError where a worker would, or where a store may forget what was promised."""
+    """Raises SettingsError if a worker would, or if a store may lose what it confirmed."""
     _share_metrics(settings)
 
     from app.main import check
@@ -33,10 +33,10 @@ def prepare_api(settings: Settings) -> None:
 
 
 def serve_api(settings: Settings) -> None:
-    """Until told to stop, and drained."""
+    """Serves until it is stopped and drained."""
     import uvicorn
 
-    end_well_when_told()  # uvicorn raises the signal again after it has drained
+    exit_cleanly_on_sigterm()  # uvicorn raises the signal again after it has drained
     uvicorn.run(
         "app.main:create",
         factory=True,
@@ -53,7 +53,7 @@ def serve_api(settings: Settings) -> None:
 
 
 def run_relay(settings: Settings) -> None:
-    """Until told to stop. Raises SettingsError where the database may forget, or no bus can be had."""
+    """Publishes until it is stopped. Raises SettingsError if the database may lose data, or without a bus."""
     from app.telemetry.logging import configure_logging
 
     configure_logging(settings.log_level.value)
@@ -71,7 +71,7 @@ async def import_flights(settings: Settings, file: Path) -> tuple[int, int]:
     from app.telemetry.logging import configure_logging
     from app.wiring import core_of
 
-    configure_logging("ERROR")  # where no hold store is open, opening it loads the flights
+    configure_logging("ERROR")  # without an open epoch, opening one loads the flights
     core = core_of(settings)
     try:
         with Progress(console=Console(stderr=True), transient=True) as bar:
@@ -90,7 +90,7 @@ async def examine(settings: Settings, *, repairs: bool) -> "list[Finding]":
     from app.telemetry.logging import configure_logging
     from app.wiring import core_of, doctor_of
 
-    configure_logging("CRITICAL")  # the findings say everything
+    configure_logging("CRITICAL")  # the findings contain everything
     core = core_of(settings)
     assert settings.database_url is not None
     assert settings.redis_url is not None
@@ -104,17 +104,16 @@ async def examine(settings: Settings, *, repairs: bool) -> "list[Finding]":
         await core.close()
 
 
-def end_well_when_told() -> None:
-    """To be told to stop is no failure. Nothing has begun, or all of it is over.
+def exit_cleanly_on_sigterm() -> None:
+    """Makes SIGTERM end the process at once with exit code 0, while no work is under way.
 
-    At once, as an exception that a signal raises is lost where nothing can be raised: in the middle of an
-    import, for one.
+    An exception raised by a signal handler would be lost in some places, such as the middle of an import.
     """
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
 
 
 def _share_metrics(settings: Settings) -> None:
-    """Workers add their numbers up through a folder; it must be named before they are defined."""
+    """Creates the folder in which workers add up their metrics; metrics are defined after it is named."""
     folder = settings.data_dir / "metrics"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)

@@ -1,6 +1,6 @@
-"""What a deployment can choose, read once from the environment; read by wiring, cli, dev and migrations alone.
+"""The settings of a deployment, read once from the environment; for wiring, cli, dev and migrations alone.
 
-An invalid value stops the start with one line that names the variable and what it takes.
+An invalid value prevents the start, with one line that names the variable and the values it accepts.
 """
 
 from collections.abc import Mapping
@@ -34,7 +34,7 @@ _REDIS_SCHEMES = ("redis://", "rediss://")
 
 
 class SettingsError(ValueError):
-    """One line for whoever starts the program."""
+    """One line for the person who starts the program."""
 
 
 class Settings(BaseModel):
@@ -77,7 +77,7 @@ class Settings(BaseModel):
             name = str(first["loc"][0]).upper()
             reason = first["msg"].removeprefix("Value error, ")
             raise SettingsError(f"{name}: {reason}") from None
-        settings._check_together()
+        settings._check_combination()
         return settings
 
     @property
@@ -88,40 +88,40 @@ class Settings(BaseModel):
 
     @field_validator("database_url")
     @classmethod
-    def _driver_named(cls, url: SecretStr | None) -> SecretStr | None:
-        """Most people write the plain form; asyncpg is the one driver there is."""
+    def _name_driver(cls, url: SecretStr | None) -> SecretStr | None:
+        """Accepts the usual form without a driver; asyncpg is the only driver."""
         if url is None:
             return None
         scheme, separator, rest = url.get_secret_value().partition("://")
         if not separator or scheme not in _DATABASE_SCHEMES:
-            raise ValueError("takes a URL such as postgresql://user:password@host:5432/holdfast")
+            raise ValueError("must be a URL such as postgresql://user:password@host:5432/holdfast")
         return SecretStr(f"postgresql+asyncpg://{rest}")
 
     @field_validator("redis_url")
     @classmethod
     def _redis_scheme(cls, url: SecretStr | None) -> SecretStr | None:
         if url is not None and not url.get_secret_value().startswith(_REDIS_SCHEMES):
-            raise ValueError("takes a URL such as redis://:password@host:6379/0")
+            raise ValueError("must be a URL such as redis://:password@host:6379/0")
         return url
 
     @field_validator("log_level", mode="before")
     @classmethod
-    def _any_case(cls, value: object) -> object:
+    def _ignore_case(cls, value: object) -> object:
         return value.upper() if isinstance(value, str) else value
 
     @field_validator("signing_keys")
     @classmethod
-    def _strong_keys(cls, keys: list[SecretStr] | None) -> list[SecretStr] | None:
+    def _require_strong_keys(cls, keys: list[SecretStr] | None) -> list[SecretStr] | None:
         if keys is not None and (not keys or any(len(key.get_secret_value()) < 32 for key in keys)):
-            raise ValueError("takes a JSON list of one or more strings of 32 characters or more")
+            raise ValueError("must be a JSON list of one or more strings of 32 characters or more")
         return keys
 
-    def _check_together(self) -> None:
+    def _check_combination(self) -> None:
         if self.environment is Environment.PRODUCTION:
             if self.dev_identity:
                 raise SettingsError(
-                    "DEV_IDENTITY: the development issuer is refused where ENVIRONMENT=production"
+                    "DEV_IDENTITY: the development issuer must be off if ENVIRONMENT=production"
                 )
             for name in ("database_url", "redis_url", "signing_keys"):
                 if getattr(self, name) is None:
-                    raise SettingsError(f"{name.upper()}: required where ENVIRONMENT=production")
+                    raise SettingsError(f"{name.upper()}: required if ENVIRONMENT=production")

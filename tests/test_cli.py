@@ -127,7 +127,7 @@ async def test_an_import_tells_what_it_did_and_a_bad_line_stops_all_of_it(
     loaded = await holdfast("import", str(EXAMPLE), "--json", **stores)
     assert (loaded.code, json.loads(loaded.out)) == (0, {"added": len(lines), "unchanged": 0})
     again = await holdfast("import", str(EXAMPLE), **stores)
-    assert again.out == f"0 flights added, {len(lines)} known before\n"
+    assert again.out == f"0 flights added, {len(lines)} unchanged\n"
 
 
 async def test_an_import_finds_the_stack_that_runs_on_its_data_dir(

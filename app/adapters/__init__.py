@@ -1,1 +1,1 @@
-"""One vendor a file, one port each."""
+"""Adapters to vendors: one file for each vendor, each implementing one port."""

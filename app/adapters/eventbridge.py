@@ -1,10 +1,10 @@
-"""EventBridge: how much it takes at once, how it counts bytes, and what its answers mean.
+"""Publishes events to Amazon EventBridge: its limits, how it counts bytes, and what its answers mean.
 
 `Source` is `holdfast`, `DetailType` the event's type, `Detail` its envelope, `Time` when it happened.
-A batch leaves in requests of at most ten entries, one after the other in the order given. Nothing is
-sent twice from here, and boto's own retries are off: the relay comes again with what was refused,
-and with that alone, after a pause with jitter. Once the bus throttles or is away, the rest of the
-batch is refused unsent. Region and credentials are found as AWS's tools find them; neither is logged.
+A batch is sent in requests of at most ten entries, one after the other in the given order. Nothing is sent
+twice from here, and boto's own retries are off: the relay publishes refused events again, and those alone,
+after a pause with jitter. Once the bus throttles or is unreachable, the rest of the batch is refused unsent.
+Region and credentials are found as AWS's tools find them; neither is logged.
 """
 
 import asyncio
@@ -26,13 +26,13 @@ from app.outbox.publisher import Accepted, Outcome, Refused
 SOURCE: Final = "holdfast"
 ENTRIES_MAX: Final = 10  # of one PutEvents
 MAX_BYTES: Final = 262_144
-"""What every region takes. AWS announced 1 MiB in January 2026, though its pages on sizes still say
-256 KB; an event of ours is about a kilobyte, so nothing is lost by the smaller one."""
+"""The limit of every region. AWS announced 1 MiB in January 2026, but its pages on sizes still say 256 KB. An
+event of ours is about a kilobyte, so the smaller limit costs nothing."""
 
 _TIME_BYTES = 14
-_LOCAL_REGION = "us-east-1"  # signs for an endpoint of one's own, which has no regions
+_LOCAL_REGION = "us-east-1"  # for signatures to an endpoint of one's own, which has no regions
 
-# The event itself is at fault: it would be refused again. A permission is not: it can be granted.
+# The event itself is at fault and would be refused again. A missing permission can be granted.
 _FAULTS: Mapping[str, str] = {
     "InvalidArgument": "invalid_argument",
     "MalformedDetail": "malformed_detail",
@@ -43,7 +43,7 @@ _FAULTS: Mapping[str, str] = {
     "ValidationError": "rejected",
     "ValidationException": "rejected",
 }
-_WAITS: Mapping[str, str] = {
+_RETRYABLE: Mapping[str, str] = {
     "AccessDenied": "access_denied",
     "AccessDeniedException": "access_denied",
     "ExpiredToken": "access_denied",
@@ -67,12 +67,12 @@ _WAITS: Mapping[str, str] = {
     "TooManyRequestsException": "throttled",
     "ResourceNotFoundException": "no_such_bus",
 }
-_LOOK_AGAIN = frozenset({"access_denied", "no_credentials"})
+_NEW_CLIENT = frozenset({"access_denied", "no_credentials"})
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
-    """`batch_seconds` end before the relay's own deadline, so that what was accepted is told."""
+class Timeouts:
+    """`batch_seconds` is shorter than the relay's deadline, so that accepted events are reported."""
 
     connect_seconds: float = 1.0
     read_seconds: float = 2.0
@@ -87,16 +87,16 @@ class EventBridge:
         region: str | None = None,
         endpoint_url: str | None = None,
         max_bytes: int = MAX_BYTES,
-        patience: Patience | None = None,
+        timeouts: Timeouts | None = None,
     ) -> None:
-        """Raises ValueError where no region is named anywhere. Connects with the first batch."""
+        """Raises ValueError if no region is set. Connects with the first batch."""
         self._bus_name = bus_name
         self._region = region or _region_of_environment() or (endpoint_url and _LOCAL_REGION)
         if not self._region:
-            raise ValueError("AWS_REGION or AWS_DEFAULT_REGION is needed")
+            raise ValueError("AWS_REGION or AWS_DEFAULT_REGION must be set")
         self._endpoint_url = endpoint_url
         self._max_bytes = max_bytes
-        self._patience = patience or Patience()
+        self._timeouts = timeouts or Timeouts()
         self._client: Any = None
         self._open = AsyncExitStack()
 
@@ -110,13 +110,13 @@ class EventBridge:
                 outcomes[place] = Refused(retryable=False, reason=fault.reason)
         rest = "timeout"
         try:
-            async with asyncio.timeout(self._patience.batch_seconds):
+            async with asyncio.timeout(self._timeouts.batch_seconds):
                 await self._send(_packed(entries, self._max_bytes), outcomes)
         except TimeoutError:
             pass
-        except _Away as away:
-            rest = away.reason
-            if rest in _LOOK_AGAIN:  # boto looks for credentials once in a client's life
+        except _Unavailable as error:
+            rest = error.reason
+            if rest in _NEW_CLIENT:  # a client of boto looks for credentials only once
                 await self.close()
         return [
             outcomes.get(place, Refused(retryable=True, reason=rest)) for place in range(len(batch))
@@ -148,56 +148,56 @@ class EventBridge:
     async def _send(
         self, requests: Iterable[Sequence["_Entry"]], outcomes: dict[int, Outcome]
     ) -> None:
-        """Adds outcomes as they become known. Raises _Away when the rest had better not be sent."""
+        """Adds outcomes as they become known. Raises _Unavailable if the rest should not be sent."""
         waiting = deque(requests)
         while waiting:
             request = waiting.popleft()
             try:
                 answers = await self._put(request)
             except _AtFault as fault:
-                if len(request) > 1:  # one of them; alone, it is found and the others pass
+                if len(request) > 1:  # one of them is at fault: each is sent by itself
                     waiting.extendleft([entry] for entry in reversed(request))
                     continue
                 answers = [Refused(retryable=False, reason=fault.reason)]
             for entry, answer in zip(request, answers, strict=True):
                 outcomes[entry.place] = answer
             if Refused(retryable=True, reason="throttled") in answers:
-                raise _Away("throttled")
+                raise _Unavailable("throttled")
 
     async def _put(self, request: Sequence["_Entry"]) -> Sequence[Outcome]:
-        """One PutEvents. Raises _AtFault or _Away where it was refused as a whole."""
+        """One PutEvents. Raises _AtFault or _Unavailable if it was refused as a whole."""
         try:
             client = await self._connected()
             answer = await client.put_events(Entries=[entry.fields for entry in request])
         except boto.ClientError as error:
-            told = error.response
-            status = told.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-            refused = _refusal(told.get("Error", {}).get("Code", ""), status)
-            raise (_Away if refused.retryable else _AtFault)(refused.reason) from None
+            response = error.response
+            status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+            refused = _refusal(response.get("Error", {}).get("Code", ""), status)
+            raise (_Unavailable if refused.retryable else _AtFault)(refused.reason) from None
         except (boto.ConnectTimeoutError, boto.ReadTimeoutError):
-            raise _Away("timeout") from None
+            raise _Unavailable("timeout") from None
         except (boto.ConnectionError, boto.HTTPClientError):
-            raise _Away("connection_failed") from None
+            raise _Unavailable("connection_failed") from None
         except (
             boto.NoCredentialsError,
             boto.PartialCredentialsError,
             boto.CredentialRetrievalError,
         ):
-            raise _Away("no_credentials") from None
+            raise _Unavailable("no_credentials") from None
         except (ResponseParserError, AttributeError, TypeError, ValueError):
-            # The latter three are boto's way to meet an answer that is JSON of another shape.
-            raise _Away("bad_answer") from None
+            # boto raises the last three for an answer that is JSON of another shape.
+            raise _Unavailable("bad_answer") from None
         results = (answer or {}).get("Entries") or []
         if len(results) != len(request):
-            raise _Away("bad_answer")
+            raise _Unavailable("bad_answer")
         return [_outcome(result) for result in results]
 
     async def _connected(self) -> Any:
-        """One client, kept open: making it takes a tenth of a second of this process's time."""
+        """One client, kept open: creating it takes 0.1 s of CPU time."""
         if self._client is None:
             config = AioConfig(
-                connect_timeout=self._patience.connect_seconds,
-                read_timeout=self._patience.read_seconds,
+                connect_timeout=self._timeouts.connect_seconds,
+                read_timeout=self._timeouts.read_seconds,
                 retries={"total_max_attempts": 1, "mode": "standard"},
             )
             session = aioboto3.Session(region_name=self._region)
@@ -208,7 +208,7 @@ class EventBridge:
 
 
 def entry_bytes(entry: Mapping[str, Any]) -> int:
-    """As AWS counts them: texts in UTF-8, 14 for a time, nothing for names or the bus.
+    """The size as AWS counts it: texts in UTF-8, 14 for a time, nothing for names or the bus.
 
     https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-putevents.html
     """
@@ -235,10 +235,10 @@ class _NotTaken(Exception):
 
 
 class _AtFault(_NotTaken):
-    """What is in it is not taken, however often it is sent."""
+    """The event is refused, however often it is sent."""
 
 
-class _Away(_NotTaken):
+class _Unavailable(_NotTaken):
     """The bus takes nothing at the moment, or cannot be reached."""
 
 
@@ -267,8 +267,8 @@ def _refusal(code: str, status: int = 0) -> Refused:
     """A code that is not known is waited out: most that AWS may add are about the service."""
     if code in _FAULTS or status == 413:
         return Refused(retryable=False, reason=_FAULTS.get(code, "too_large"))
-    if code in _WAITS:
-        return Refused(retryable=True, reason=_WAITS[code])
+    if code in _RETRYABLE:
+        return Refused(retryable=True, reason=_RETRYABLE[code])
     if status == 429:
         return Refused(retryable=True, reason="throttled")
     return Refused(retryable=True, reason="bus_failed" if status >= 500 else "unknown_error")

@@ -1,1 +1,1 @@
-"""Who is calling: a bearer token in, a `Principal` out. The only package that judges tokens."""
+"""Authentication: from a bearer token to a `Principal`. The only package that validates tokens."""

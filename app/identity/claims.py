@@ -1,8 +1,8 @@
-"""What the claims of a token with a good signature must say before anybody is let in.
+"""Validates the claims of a token whose signature is good.
 
-python-jose treats every claim as optional, takes a missing audience for a matching one and accepts
-a token in the second it ends, so that all of this is decided here. Raises `Refused`, whose message
-is for our debug log and never for the caller.
+python-jose treats every claim as optional, accepts a missing audience as a matching one, and accepts a token
+in the second in which it ends; so all of this is checked here. Raises `Refused`, whose message is for the
+debug log and never for the caller.
 """
 
 import re
@@ -26,20 +26,20 @@ _CLIENT_CLAIMS: Mapping[Provider, tuple[str, ...]] = {
 
 
 class Refused(Exception):
-    """The token is not to be believed; the message says why, in our words only."""
+    """The token is refused. The message says why, without a byte of the token."""
 
 
 @dataclass(frozen=True, slots=True)
-class Admission:
-    """`ends_at` is in seconds of the epoch, leeway included: from then on the token is refused."""
+class AcceptedToken:
+    """From `ends_at` on (a Unix time, leeway included) the token is refused."""
 
     principal: Principal
     ends_at: float
 
 
-def admit(
+def accept(
     claims: Mapping[str, Any], profile: IssuerProfile, *, now: float, leeway: float
-) -> Admission:
+) -> AcceptedToken:
     if claims.get("iss") != profile.issuer:
         raise Refused("iss is not the issuer whose key signed")
     ends_at = _instant(claims, "exp") + leeway
@@ -57,7 +57,7 @@ def admit(
         subject=subject,
         scopes=_scopes(claims, profile),
     )
-    return Admission(principal, ends_at)
+    return AcceptedToken(principal, ends_at)
 
 
 def _instant(claims: Mapping[str, Any], name: str) -> float:
@@ -78,8 +78,8 @@ def _name(claims: Mapping[str, Any], name: str) -> str:
 
 def _check_audience(claims: Mapping[str, Any], profile: IssuerProfile) -> None:
     if profile.provider == "cognito":
-        # An access token of Cognito names no audience and an id token does: what tells them apart
-        # is token_use, and what makes a token ours is its client.
+        # An access token of Cognito names no audience and an id token does. `token_use` distinguishes
+        # them, and the listed clients decide which tokens are for us.
         if claims.get("token_use") != "access":
             raise Refused("token_use is not access")
         if not profile.audiences:

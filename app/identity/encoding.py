@@ -1,9 +1,8 @@
-"""base64url and JSON, read strictly.
+"""Strict readers of base64url and JSON.
 
-Two readers of one token must never see two different things (one here, one in python-jose), so
-whatever a lenient reader would repair is refused: padding, foreign alphabets, stray bits, a member
-that is there twice, NaN, another encoding than UTF-8. Every refusal is a ValueError; a document
-nested too deep is a RecursionError.
+Two parsers read one token, this one and python-jose, and must never read it differently. So everything that a
+lenient parser would repair is refused: padding, other alphabets, stray bits, a duplicate member, NaN, an
+encoding other than UTF-8. Every refusal is a ValueError; a document nested too deep is a RecursionError.
 """
 
 import base64
@@ -39,7 +38,7 @@ def decode_json_object(raw: bytes) -> dict[str, Any]:
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):
-        raise ValueError("a JSON member is there twice")
+        raise ValueError("duplicate JSON member")
     return members
 
 

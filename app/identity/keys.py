@@ -1,9 +1,10 @@
-"""The public keys of one issuer, kept at hand.
+"""A cache of the public keys of one issuer.
 
-`CachedKeys` promises: a key the issuer has withdrawn is gone after the next good answer; an issuer
-that is away, slow or talking rubbish changes nothing for known keys until the hard limit; whatever
-is thrown at it, the issuer is asked once at a time and no oftener than every ten seconds. It does
-not know HTTP: how to fetch is handed in.
+`CachedKeys` guarantees: a key that the issuer has withdrawn is gone after the next valid answer; an issuer that
+is unreachable, slow or sends invalid data changes nothing for known keys until the hard limit; whatever tokens
+arrive, the issuer gets one request at a time and at most one every ten seconds. It does not know HTTP: a
+function that fetches the keys is passed in. A refresh goes on without callers, so it is a task of its own and
+not a single-flight.
 """
 
 import asyncio
@@ -18,25 +19,27 @@ from app.identity.encoding import decode_base64url, encode_base64url
 
 MAX_KEYS = 64
 MAX_KID_LENGTH = 128
-MAX_ABSENT_KIDS = 1024
+MAX_ABSENT_KIDS = (
+    1024  # forged ids displace each other; a real one costs one request in ten seconds
+)
 
 _log = structlog.get_logger(__name__)
 
 Fetch = Callable[[], Awaitable[Mapping[str, Any]]]
-"""Asks the issuer for its JWK set; raises whatever it likes."""
+"""Requests the issuer's JWK set. May raise any exception."""
 
 
 class KeySource(Protocol):
     async def key(self, kid: str) -> Mapping[str, str] | None:
-        """The one usable public JWK of that id, or None. Always has `kty`, `kid`, `alg` and the
-        numbers of its kind; equal mappings are the same key.
+        """The one usable public JWK with that id, or None. It has `kty`, `kid`, `alg` and the numbers of its
+        kind; equal mappings are the same key.
         """
         ...
 
 
 class CachedKeys:
-    """Seconds everywhere. After `soft_ttl` the set is asked for again while the old one still
-    serves; after `hard_ttl` without a good answer the old one serves no longer.
+    """All times in seconds. After `soft_ttl` the set is requested again while the old one is still used;
+    after `hard_ttl` without a valid answer the old one is no longer used.
     """
 
     def __init__(
@@ -59,8 +62,8 @@ class CachedKeys:
         self._fetch_timeout = fetch_timeout
         self._keys: Mapping[str, Mapping[str, str]] = {}
         self._fetched_at = float("-inf")
-        self._asked_at = float("-inf")
-        self._last_ask_failed = False
+        self._requested_at = float("-inf")
+        self._last_request_failed = False
         self._refreshing: asyncio.Task[None] | None = None
         self._absent: OrderedDict[str, float] = OrderedDict()
 
@@ -68,32 +71,32 @@ class CachedKeys:
         age = self._monotonic() - self._fetched_at
         if age >= self._soft_ttl:
             refreshing = self._refresh_if_due()
-            # Normally the caller that finds the set old does not wait for the new one. It does when
-            # nobody came by for so long that a withdrawn key could still be here, unless the issuer
-            # is known to be away: an outage must not slow every call down.
-            overdue = age >= 2 * self._soft_ttl and not self._last_ask_failed
+            # Normally the caller that finds the set old does not wait for the new one. It waits if the set
+            # is so old that a withdrawn key may still be in it, unless the last request failed: an
+            # outage of the issuer must not slow down every call.
+            overdue = age >= 2 * self._soft_ttl and not self._last_request_failed
             if refreshing is not None and (overdue or age >= self._hard_ttl):
                 await asyncio.shield(refreshing)
-        found = self._at_hand(kid)
+        found = self._find(kid)
         if found is not None or self._known_absent(kid):
             return found
         refreshing = self._refresh_if_due()
         if refreshing is None:
             return None
         await asyncio.shield(refreshing)
-        found = self._at_hand(kid)
-        if found is None and not self._last_ask_failed:
+        found = self._find(kid)
+        if found is None and not self._last_request_failed:
             self._remember_absent(kid)
         return found
 
     async def aclose(self) -> None:
-        """Ends a refresh under way."""
+        """Cancels a refresh under way."""
         if self._refreshing is not None:
             self._refreshing.cancel()
             await asyncio.wait([self._refreshing])
             self._refreshing = None
 
-    def _at_hand(self, kid: str) -> Mapping[str, str] | None:
+    def _find(self, kid: str) -> Mapping[str, str] | None:
         if self._monotonic() - self._fetched_at >= self._hard_ttl:
             return None
         return self._keys.get(kid)
@@ -112,9 +115,9 @@ class CachedKeys:
         """The refresh under way, or a new one if the last began long enough ago."""
         if self._refreshing is not None and not self._refreshing.done():
             return self._refreshing
-        if self._monotonic() - self._asked_at < self._min_interval:
+        if self._monotonic() - self._requested_at < self._min_interval:
             return None
-        self._asked_at = self._monotonic()
+        self._requested_at = self._monotonic()
         self._refreshing = asyncio.create_task(self._refresh(), name="jwks-refresh")
         return self._refreshing
 
@@ -123,11 +126,11 @@ class CachedKeys:
             async with asyncio.timeout(self._fetch_timeout):
                 keys = parse_jwks(await self._fetch())
         except Exception as failure:
-            self._last_ask_failed = True
+            self._last_request_failed = True
             reason = f"{type(failure).__name__}: {failure}"[:300]
             _log.warning("jwks_refresh_failed", reason=reason, count=len(self._keys))
             return
-        self._last_ask_failed = False
+        self._last_request_failed = False
         self._keys = keys
         self._fetched_at = self._monotonic()
 
@@ -135,9 +138,9 @@ class CachedKeys:
 def parse_jwks(document: object) -> Mapping[str, Mapping[str, str]]:
     """The usable keys of a JWK set by id, each rebuilt from its numbers alone.
 
-    A key that is not for verifying our kinds of signature is passed over, and so is every bearer of
-    an id that two usable keys share. A well-formed set is believed even when nothing in it is
-    usable: that is how an issuer withdraws everything. Raises ValueError for anything else.
+    Keys that do not verify the supported signatures are skipped, and so are keys that share an id. A
+    well-formed set is accepted even if none of its keys is usable: so an issuer withdraws all its keys.
+    Raises ValueError for anything else.
     """
     entries = document.get("keys") if isinstance(document, Mapping) else None
     if not isinstance(entries, list) or not all(isinstance(entry, Mapping) for entry in entries):
@@ -145,8 +148,8 @@ def parse_jwks(document: object) -> Mapping[str, Mapping[str, str]]:
     if len(entries) > MAX_KEYS:
         raise ValueError(f"a JWK set of {len(entries)} keys; at most {MAX_KEYS} are read")
     usable = [key for entry in entries if (key := _usable(entry)) is not None]
-    bearers = Counter(key["kid"] for key in usable)
-    return {key["kid"]: key for key in usable if bearers[key["kid"]] == 1}
+    count_of_kid = Counter(key["kid"] for key in usable)
+    return {key["kid"]: key for key in usable if count_of_kid[key["kid"]] == 1}
 
 
 def _usable(jwk: Mapping[str, Any]) -> Mapping[str, str] | None:
@@ -179,7 +182,7 @@ def _rsa(jwk: Mapping[str, Any]) -> dict[str, str]:
     exponent = int.from_bytes(_bytes(jwk, "e", at_most=5))
     if not 2048 <= modulus.bit_length() <= 8192:
         raise ValueError("an RSA modulus outside 2048-8192 bits")
-    if exponent % 2 == 0 or not 3 <= exponent < 2**32:  # a long one is a way to burn our time
+    if exponent % 2 == 0 or not 3 <= exponent < 2**32:  # a long one costs much time to verify
         raise ValueError("an RSA exponent that is even, trivial or long")
     return {"kty": "RSA", "alg": "RS256", "n": _number(modulus), "e": _number(exponent)}
 

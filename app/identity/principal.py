@@ -1,4 +1,4 @@
-"""The caller, as the rest of the program knows it: a tenant, a client, a subject, some scopes."""
+"""The authenticated caller: a tenant, a client, a subject and scopes."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -17,8 +17,8 @@ class Scope(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """`tenant_id` is the only source of the tenant anywhere; `client_id` and `subject` are vouched
-    for by the issuer and printable, 1-255 characters.
+    """`tenant_id` is the only source of the tenant anywhere; `client_id` and `subject` are asserted
+    by the issuer, printable, 1-255 characters.
     """
 
     tenant_id: TenantId

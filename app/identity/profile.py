@@ -1,7 +1,7 @@
-"""What is expected of one issuer of tokens: the setting OIDC_ISSUERS, read strictly.
+"""Profiles of token issuers: the setting OIDC_ISSUERS, parsed strictly.
 
-A profile decides which tokens are for us at all. Cognito's access tokens name no audience, so there
-the clients are listed; everywhere else the audience is required. Nothing here talks to anybody.
+A profile decides which tokens are for this deployment. Cognito's access tokens name no audience, so its
+profile lists clients; all others require an audience. No function here makes a request.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ Provider = Literal["oidc", "cognito", "auth0", "okta"]
 Algorithm = Literal["RS256", "ES256"]
 
 MAX_PROFILES = 16
-"""A token is matched against each; more issuers than this is a mistake in the setting."""
+"""More issuers than this are a mistake in the setting."""
 
 _LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 _SCOPE_CLAIMS: dict[Provider, str] = {"okta": "scp"}
@@ -32,7 +32,7 @@ _SCOPE_CLAIMS: dict[Provider, str] = {"okta": "scp"}
 @dataclass(frozen=True, slots=True)
 class IssuerProfile:
     """`jwks_uri` None means OIDC discovery. `scope_prefix` (Cognito's resource server, with its
-    slash) is taken off each scope, and scopes without it are not ours.
+    slash) is removed from each scope, and scopes without it are ignored.
     """
 
     issuer: str
@@ -47,7 +47,7 @@ class IssuerProfile:
 
 
 def parse_profiles(entries: Sequence[object]) -> tuple[IssuerProfile, ...]:
-    """The profiles of the setting OIDC_ISSUERS, a JSON list already parsed.
+    """The profiles in the setting OIDC_ISSUERS, an already parsed JSON list.
 
     Raises ValueError with one line that names the member at fault.
     """
@@ -57,7 +57,7 @@ def parse_profiles(entries: Sequence[object]) -> tuple[IssuerProfile, ...]:
     for index, entry in enumerate(entries):
         profile = _parse_profile(entry, f"OIDC_ISSUERS[{index}]")
         if any(profile.issuer == other.issuer for other in profiles):
-            raise ValueError(f"OIDC_ISSUERS[{index}].issuer: {profile.issuer} is there twice")
+            raise ValueError(f"OIDC_ISSUERS[{index}].issuer: {profile.issuer} is listed twice")
         profiles.append(profile)
     return tuple(profiles)
 
@@ -68,7 +68,7 @@ def is_trustworthy_url(url: str) -> bool:
         return False
     try:
         parts = urlsplit(url)
-        _ = parts.port  # reading it is what checks it
+        _ = parts.port  # raises ValueError for an invalid port
     except ValueError:
         return False
     if not parts.hostname or "@" in parts.netloc or "#" in url:
@@ -78,7 +78,7 @@ def is_trustworthy_url(url: str) -> bool:
 
 def _url(url: str) -> str:
     if not is_trustworthy_url(url):
-        raise ValueError("must be an https URL (http is for localhost alone)")
+        raise ValueError("must be an https URL (http is allowed for localhost alone)")
     return url
 
 

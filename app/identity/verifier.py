@@ -1,10 +1,10 @@
-"""From a bearer token to a `Principal`; the only importer of python-jose.
+"""Verifies bearer tokens; the only importer of python-jose.
 
-python-jose is used for one thing, checking one signature with one key and one algorithm, both
-chosen here (docs/decisions/0007-python-jose-in-one-module.md). Size and shape are judged before
-anything is parsed, the header before a key is looked up, the claims by app.identity.claims.
-Nothing in a token is ever fetched or used as a key. Whatever is wrong, also inside python-jose, is
-`Unauthenticated`, and the reason goes to the debug log without a byte of the token.
+python-jose checks one signature with one key and one algorithm, both chosen here, and does nothing else
+(docs/decisions/0007-python-jose-in-one-module.md). Size and shape are checked before anything is parsed, the
+header before a key is looked up, the claims by app.identity.claims. A URL or a key inside a token is never
+used. Every failure, also inside python-jose, becomes `Unauthenticated`; the reason goes to the debug log
+without a byte of the token.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ import structlog
 from jose import jws
 
 from app.clock import Clock
-from app.identity.claims import Admission, Refused, admit
+from app.identity.claims import AcceptedToken, Refused, accept
 from app.identity.encoding import decode_base64url, decode_json_object
 from app.identity.errors import Unauthenticated
 from app.identity.keys import MAX_KID_LENGTH, KeySource
@@ -33,8 +33,8 @@ _log = structlog.get_logger(__name__)
 
 
 class Verifier:
-    """Verified tokens are remembered (`cache_size` of them) until they end or their key is gone,
-    so that a busy client costs one signature check and not one a request.
+    """Caches verified tokens until they end or their key is withdrawn, so that a busy client costs one signature
+    check and not one per request. `cache_size`: clients with a live token at one time, about 1 KB each.
     """
 
     def __init__(
@@ -69,21 +69,21 @@ class Verifier:
         if not token.isascii() or token.count(".") != 2:
             raise Refused("not three segments of ASCII")
         fingerprint = hashlib.sha256(token.encode()).digest()
-        remembered = self._verified.get(fingerprint)
-        if remembered is not None:
-            if await self._still_good(remembered):
+        cached = self._verified.get(fingerprint)
+        if cached is not None:
+            if await self._is_still_valid(cached):
                 if fingerprint in self._verified:
                     self._verified.move_to_end(fingerprint)
-                return remembered.admission.principal
+                return cached.accepted.principal
             self._verified.pop(fingerprint, None)
         verified = await self._check(token)
         self._verified[fingerprint] = verified
         if len(self._verified) > self._cache_size:
             self._verified.popitem(last=False)
-        return verified.admission.principal
+        return verified.accepted.principal
 
-    async def _still_good(self, verified: "_Verified") -> bool:
-        if verified.admission.ends_at <= self._now():
+    async def _is_still_valid(self, verified: "_Verified") -> bool:
+        if verified.accepted.ends_at <= self._now():
             return False
         return await verified.source.key(verified.kid) == verified.key
 
@@ -92,24 +92,24 @@ class Verifier:
         header = decode_json_object(decode_base64url(segments[0]))
         claims = decode_json_object(decode_base64url(segments[1]))
         decode_base64url(segments[2])
-        algorithm, kid = _judge_header(header)
+        algorithm, kid = _check_header(header)
         issuer = claims.get("iss")
         if not isinstance(issuer, str) or issuer not in self._issuers:
-            raise Refused("an issuer we do not know")
+            raise Refused("unknown issuer")
         profile, source = self._issuers[issuer]
         if algorithm not in profile.algorithms:
-            raise Refused("an algorithm this issuer does not use")
+            raise Refused("the issuer does not use this algorithm")
         key = await source.key(kid)
         if key is None:
-            raise Refused("a key this issuer does not have")
+            raise Refused("the issuer has no such key")
         if key["alg"] != algorithm:
-            raise Refused("an algorithm of another kind than its key")
-        # Raises for a bad signature, and many other things for a strange one. The claims are those
-        # parsed above: the strict reading of the very bytes that were signed.
+            raise Refused("the algorithm does not fit the key")
+        # Raises various exceptions for a bad signature. The claims are those parsed above, strictly, from
+        # the very bytes that were signed.
         jwk = {member: key[member] for member in _NUMBERS[algorithm]}
         jws.verify(token, jwk, algorithms=[algorithm])
-        admission = admit(claims, profile, now=self._now(), leeway=self._leeway)
-        return _Verified(admission, source, kid, key)
+        accepted = accept(claims, profile, now=self._now(), leeway=self._leeway)
+        return _Verified(accepted, source, kid, key)
 
     def _now(self) -> float:
         return self._clock().timestamp()
@@ -117,23 +117,23 @@ class Verifier:
 
 @dataclass(frozen=True, slots=True)
 class _Verified:
-    admission: Admission
+    accepted: AcceptedToken
     source: KeySource
     kid: str
     key: Mapping[str, str]
 
 
-def _judge_header(header: Mapping[str, Any]) -> tuple[str, str]:
-    """The algorithm and the key's id; `jku`, `jwk`, `x5u`, `x5c` are none of our business."""
+def _check_header(header: Mapping[str, Any]) -> tuple[str, str]:
+    """The algorithm and the key's id. `jku`, `jwk`, `x5u` and `x5c` are ignored."""
     for name in _REFUSED_HEADERS:
         if name in header:
             raise Refused(f"{name} in the header")
     kind = header.get("typ", "JWT")
     if not isinstance(kind, str) or kind.lower().removeprefix("application/") not in _TYPES:
-        raise Refused("not an access token by its typ")
+        raise Refused("typ is not that of an access token")
     algorithm, kid = header.get("alg"), header.get("kid")
     if not isinstance(algorithm, str) or algorithm not in _NUMBERS:
-        raise Refused("an algorithm we do not verify")
+        raise Refused("unsupported algorithm")
     if not isinstance(kid, str) or not 1 <= len(kid) <= MAX_KID_LENGTH:
         raise Refused("names no key")
     return algorithm, kid

@@ -1,1 +1,1 @@
-"""Connections, not queries: the database, the hold store's connection, and how scripts are sent."""
+"""Connections, not queries: to PostgreSQL, to Redis, and how scripts are sent."""

@@ -1,10 +1,9 @@
-"""Connections to the database: bounded in number and in time, and of two kinds.
+"""Connections to the database: bounded in number and in time, with two kinds of session.
 
-A `ReadSession` reads; only a `WriteSession` may be given to a store that writes. A session is one
-connection inside one transaction. Whatever breaks the connection becomes `DatabaseUnavailable`; a
-connection on which a call was cancelled is closed, never handed out again. A server that may forget
-what it committed is not worked with: each new connection is asked, as it may come later than we do,
-or come back otherwise set.
+A `ReadSession` reads; a store that writes takes a `WriteSession`. A session is one connection inside one
+transaction. Every failure of the connection becomes `DatabaseUnavailable`; a connection on which a call was
+cancelled is closed and never reused. A server that may lose what it committed is refused: the settings are
+read on each new connection, because the server may start later than this process or restart with others.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -18,7 +17,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from app.errors import DatabaseUnavailable, LockTimedOut
-from app.storage.durability import ASK, UnsafeDatabase, dangers
+from app.storage.durability import QUERY, UnsafeDatabase, unsafe_settings
 from app.storage.transaction import (
     LOCK_TIMED_OUT,
     OutcomeUnknown,
@@ -42,25 +41,25 @@ SERVER_SETTINGS = {
     "lock_timeout": "2000",
     "idle_in_transaction_session_timeout": "2000",
     "jit": "off",  # statements are short; compiling one costs more than running it
-    # A plan that was made while a table was empty is kept until the server next analyses it, and would
-    # read all that came into it meanwhile, where there is an index to go by; or gather and sort all that
-    # an index has, where the first few in its own order are asked for.
+    # A plan made while a table was empty is kept until the server next analyses the table. It would read
+    # every row inserted meanwhile although there is an index; or collect and sort a whole index although
+    # the query needs its first rows in its own order.
     "enable_seqscan": "off",
     "enable_bitmapscan": "off",
 }
 _SELECT_ONE = text("SELECT 1")
 _MAY_IDLE = text("SET LOCAL idle_in_transaction_session_timeout = '15s'")
-# States of the server that say "not now" rather than "never": lock and statement timeouts,
-# too many connections, shutting down, starting up, out of resources.
 _BROKEN: tuple[type[Exception], ...] = (
     TimeoutError,
     OSError,
     PoolTimeout,
-    asyncpg.PostgresError,  # at connect the driver's own errors come through as they are
+    asyncpg.PostgresError,  # SQLAlchemy does not translate the driver's errors at connect
     asyncpg.InterfaceError,
-    asyncpg.InternalClientError,  # of a connection whose end was announced and has not come yet
+    asyncpg.InternalClientError,  # of a connection that is about to be closed by the server
 )
-_NOT_NOW = ("55P03", "57014", "57P", "53", "08", "25P03")
+# States of the server that are temporary: lock and statement timeouts, too many connections, shutting
+# down, starting up, out of resources.
+_TEMPORARY = ("55P03", "57014", "57P", "53", "08", "25P03")
 
 
 class ReadSession:
@@ -72,7 +71,7 @@ class ReadSession:
         self._connection = connection
 
     async def execute(self, statement: Executable, parameters: Any = None) -> CursorResult[Any]:
-        """Runs one statement; a list of parameters runs it for each."""
+        """Runs one statement, or runs it once for each of a list of parameters."""
         return await self._connection.execute(statement, parameters)
 
 
@@ -89,7 +88,7 @@ class Database:
             pool_size=pool_size,
             max_overflow=0,
             pool_timeout=POOL_WAIT_SECONDS,
-            pool_use_lifo=True,  # few that are warm, where a few are enough
+            pool_use_lifo=True,  # keeps few connections warm where a few are enough
             pool_pre_ping=False,
             isolation_level="READ COMMITTED",
             connect_args={
@@ -99,19 +98,21 @@ class Database:
                 "async_creator_fn": _connect,
             },
         )
-        self._alone = self._engine.execution_options(isolation_level="AUTOCOMMIT")  # the same pool
+        self._autocommit = self._engine.execution_options(
+            isolation_level="AUTOCOMMIT"
+        )  # the same pool
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[ReadSession]:
-        """Each statement by itself, at the moment it runs: one round trip, and nothing to end."""
-        async with _translated(), self._connection(self._alone) as connection:
+        """Each statement is a transaction of its own: one round trip each, and no COMMIT."""
+        async with _translated(), self._connection(self._autocommit) as connection:
             yield ReadSession(connection)
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[ReadSession]:
-        """For reading many pages of one moment: REPEATABLE READ, read only.
+        """One state of the database for a read of many pages: REPEATABLE READ, read only.
 
-        It locks nothing that anybody waits for, so whoever reads may take a while between pages.
+        It holds no lock that a writer waits for, so a reader may pause between pages.
         """
         async with _translated(), self._connection(self._engine) as connection:
             await connection.execution_options(isolation_level="REPEATABLE READ")
@@ -123,18 +124,18 @@ class Database:
         """Runs `work` in one transaction and commits it before returning.
 
         On a serialization failure or a deadlock (40001, 40P01) the whole of `work` runs again, so it
-        touches nothing but its session. Raises DatabaseUnavailable when nothing was committed, and
+        must change nothing outside its session. Raises DatabaseUnavailable when nothing was committed, and
         OutcomeUnknown when the connection broke during COMMIT.
         """
-        return await self._rerunning(lambda: self._run_once(work))
+        return await self._with_reruns(lambda: self._run_once(work))
 
     async def run_statement(self, work: Callable[[WriteSession], Awaitable[T]]) -> T:
-        """As `run_in_transaction`, for work that is a single statement and so commits by itself.
+        """Like `run_in_transaction`, for work that is a single statement and so commits by itself.
 
-        A process that stops in the middle leaves no transaction open. Raises OutcomeUnknown wherever
-        the connection broke.
+        A process that stops in the middle leaves no transaction open. Raises OutcomeUnknown if the
+        connection broke after the statement was sent.
         """
-        return await self._rerunning(lambda: self._run_alone(work))
+        return await self._with_reruns(lambda: self._run_autocommit(work))
 
     async def close(self) -> None:
         await self._engine.dispose()
@@ -143,7 +144,7 @@ class Database:
         async with self.reading() as session:
             await session.execute(_SELECT_ONE)
 
-    async def _rerunning(self, run: Callable[[], Awaitable[T]]) -> T:
+    async def _with_reruns(self, run: Callable[[], Awaitable[T]]) -> T:
         for attempt in range(1, RERUNS_MAX + 1):
             try:
                 return await run()
@@ -153,10 +154,10 @@ class Database:
                 await rerun_pause(attempt)
         raise AssertionError("unreachable")
 
-    async def _run_alone(self, work: Callable[[WriteSession], Awaitable[T]]) -> T:
+    async def _run_autocommit(self, work: Callable[[WriteSession], Awaitable[T]]) -> T:
         sending = False
         try:
-            async with self._connection(self._alone) as connection:
+            async with self._connection(self._autocommit) as connection:
                 sending = True
                 return await work(WriteSession(connection))
         except DBAPIError as error:
@@ -190,7 +191,7 @@ class Database:
         except Exception:
             await connection.close()  # rolls back
             raise
-        except BaseException:  # cancelled: what is under way on the wire is unknown
+        except BaseException:  # cancelled: an answer may still be on its way
             await connection.invalidate()
             await connection.close()
             raise
@@ -201,13 +202,13 @@ class Database:
 async def _connect(*address: Any, **settings: Any) -> asyncpg.Connection:
     connection = await asyncpg.connect(*address, **settings)
     try:
-        found = dangers(await connection.fetchrow(ASK))
+        unsafe = unsafe_settings(await connection.fetchrow(QUERY))
     except BaseException:
         connection.terminate()
         raise
-    if found:
+    if unsafe:
         await connection.close()
-        raise UnsafeDatabase(found)
+        raise UnsafeDatabase(unsafe)
     return connection
 
 
@@ -226,7 +227,7 @@ def _unavailable_or(error: DBAPIError) -> Exception:
     if state == LOCK_TIMED_OUT:
         return LockTimedOut()
     if state is not None:
-        return DatabaseUnavailable() if state.startswith(_NOT_NOW) else error
+        return DatabaseUnavailable() if state.startswith(_TEMPORARY) else error
     if isinstance(error, (OperationalError, InterfaceError)) or error.connection_invalidated:
         return DatabaseUnavailable()
     if isinstance(error.orig, (TimeoutError, OSError)) or "connection" in str(error.orig).lower():

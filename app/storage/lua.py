@@ -1,9 +1,8 @@
-"""Lua scripts as files: loaded with their includes, sent by digest, sent whole only where unknown.
+"""Lua scripts as files: loaded with their includes, called by digest, sent in full only if the server lacks them.
 
-A script file lists what it shares as lines `--@include NAME` (NAME.lua in the folder `include` beside
-it). Several calls, also of different scripts, may travel as one (`Bundle`): the server runs them in
-order, and nothing comes between them. Only an explicit NOSCRIPT leads to a second sending; every other
-failure is the caller's to judge.
+A script file lists shared code as lines `--@include NAME` (NAME.lua in the folder `include` beside it).
+Several calls, also of different scripts, may be sent as one (`Bundle`): the server runs them in order, with
+nothing in between. Only an explicit NOSCRIPT leads to a second call; the caller handles every other failure.
 """
 
 import hashlib
@@ -17,7 +16,7 @@ from redis.exceptions import NoScriptError
 
 _INCLUDE: Final = "--@include "
 _SCRIPTS: Final = "--@scripts\n"
-_TOGETHER: Final = Path(__file__).with_name("bundle.lua")
+_TEMPLATE: Final = Path(__file__).with_name("bundle.lua")
 
 Argument = str | int | bytes
 
@@ -30,7 +29,7 @@ class Call:
 
 
 class Script:
-    """One verb. `source` is the text with its includes in place."""
+    """One operation. `source` is the text with its includes in place."""
 
     def __init__(self, path: Path) -> None:
         self.name = path.stem
@@ -42,18 +41,18 @@ class Script:
 
 
 class Bundle:
-    """All scripts in one: several calls of them are one call of it."""
+    """One script that contains all the others, so that several calls of them are one call of it."""
 
     def __init__(self, scripts: Iterable[Script]) -> None:
         functions = "".join(
             f"scripts['{script.name}'] = function(KEYS, ARGV)\n{script.source}end\n"
             for script in scripts
         )
-        self.source = _TOGETHER.read_text(encoding="utf-8").replace(_SCRIPTS, functions)
+        self.source = _TEMPLATE.read_text(encoding="utf-8").replace(_SCRIPTS, functions)
         self.digest = _digest(self.source)
 
     async def run(self, client: Redis, calls: Sequence[Call]) -> list[Any]:
-        """One answer a call, in order; None for a call whose script failed."""
+        """One answer for each call, in order; None for a call whose script failed."""
         keys = [key for call in calls for key in call.keys]
         arguments: list[Argument] = [len(calls)]
         for call in calls:

@@ -1,6 +1,6 @@
-"""The one MetaData all features' tables register with, and its naming rule.
+"""The MetaData that holds the tables of all features, with its naming rule.
 
-Names are explicit so that migrations can speak of a constraint by name on every database.
+Names are explicit, so that migrations can name a constraint on every database.
 """
 
 from sqlalchemy import MetaData

@@ -1,4 +1,4 @@
-"""Brings a database's tables to the present shape with Alembic; says in words what it could not do."""
+"""Brings a database's tables up to date with Alembic."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ _ROOT = Path(__file__).resolve().parents[2]
 
 
 def upgrade(database_url: str) -> None:
-    """Runs every migration that the database has not seen. Blocking: call it outside the event loop."""
+    """Runs every migration that the database does not have. It blocks: call it outside the event loop."""
     command.upgrade(configuration(database_url), "head")
 
 

@@ -1,10 +1,10 @@
-"""The connection to the hold store: bounded, never retried by the client, and aware of whose data it sees.
+"""Connections to Redis: bounded, never retried by the client, and to the expected incarnation only.
 
-redis-py would send a script again up to ten times when an answer is late; here every call is sent
-once, and whoever calls decides about another try with the same id. Each connection learns the
-server's *incarnation* (run id and replication id), because old data always comes with another one:
-when it is made, and again before it is used after a second, as a server may be demoted, resynced or
-set to evict under a connection that lives on.
+redis-py would send a script again up to ten times when an answer is late. Here every call is sent once, and
+the caller decides on another try with the same id. Each connection reads the server's *incarnation* (run id
+and replication id), because older data always has another one. It does so when it is made, and again before
+it is used after a second, because a server may be demoted, resynchronised or set to evict keys while a
+connection stays open.
 """
 
 import asyncio
@@ -22,22 +22,22 @@ CONNECTIONS_MAX = 32
 POOL_WAIT_SECONDS = 1.0
 CONNECT_SECONDS = 1.0
 ANSWER_SECONDS = 1.0
-JUDGED_FOR_SECONDS = 1.0  # what a connection was found to lead to is believed so long
+CHECKED_FOR_SECONDS = 1.0  # a check of the incarnation is valid so long
 
 UNREACHABLE: tuple[type[Exception], ...] = (RedisError, OSError, TimeoutError, RuntimeError)
-"""What a call may raise when the server is away, late or refuses; the effect of the call is unknown.
+"""What a call may raise when the server is unreachable, late or refuses; its effect is unknown.
 
 RuntimeError is uvloop's for a connection that was lost since the client last looked at it.
 """
 
 ExpectedIncarnation = Callable[[], str | None]
-Judge = Callable[[AbstractConnection], Awaitable[None]]
+Check = Callable[[AbstractConnection], Awaitable[None]]
 _LOST: Final = (RedisConnectionError, ConnectionError, RuntimeError)
 _SECTIONS: Final = ("server", "replication", "memory")
 
 
 class WrongIncarnation(RedisConnectionError):
-    """The server behind a new connection is not the one that holds the current epoch."""
+    """The server behind the connection is not the one that has the data of the current epoch."""
 
 
 class UnsafeEviction(RedisConnectionError):
@@ -53,15 +53,15 @@ class UnsafeEviction(RedisConnectionError):
 def connect(url: str, expected: ExpectedIncarnation = lambda: None) -> Redis:
     """A client whose connections refuse any incarnation but `expected()` (None: any)."""
 
-    async def judge(connection: AbstractConnection) -> None:
+    async def check(connection: AbstractConnection) -> None:
         incarnation = await _incarnation_behind(connection)
         wanted = expected()
         if wanted is not None and incarnation != wanted:
-            raise WrongIncarnation("the hold store was restarted or replaced")
+            raise WrongIncarnation("Redis was restarted or replaced")
 
     async def make(connection: AbstractConnection) -> None:
         await connection.on_connect()
-        await judge(connection)
+        await check(connection)
 
     pool = BlockingConnectionPool.from_url(
         url,
@@ -74,13 +74,13 @@ def connect(url: str, expected: ExpectedIncarnation = lambda: None) -> Redis:
         protocol=2,
         redis_connect_func=make,
     )
-    pool.connection_class = _JUDGED[pool.connection_class]
-    pool.connection_kwargs["judge"] = judge
+    pool.connection_class = _CHECKED_CLASS[pool.connection_class]
+    pool.connection_kwargs["check"] = check
     return Redis.from_pool(pool)
 
 
 class HoldServer:
-    """What opens connections to the hold store: all that the protocol knows of where it is."""
+    """Opens connections to Redis: the protocol knows no more of its address."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -93,62 +93,62 @@ class HoldServer:
 
 
 async def incarnation_of(client: Redis) -> str:
-    """The server's present incarnation, asked on a pooled connection."""
+    """The server's present incarnation, read on a pooled connection."""
     server: dict[str, Any] = await client.info("server")
     replication: dict[str, Any] = await client.info("replication")
     return f"{server['run_id']}:{replication['master_replid']}"
 
 
 async def reconnect(client: Redis) -> None:
-    """Every connection is made, and judged, anew: an idle one now, another when it is given back.
+    """Replaces and checks every connection: idle ones now, others when they return to the pool.
 
-    One in use is left alone: taken away in the middle of a command it fails in no known way.
+    A connection in use is left alone: closed in the middle of a command, it would fail in unpredictable ways.
     """
     pool = client.connection_pool
-    await pool.update_active_connections_for_reconnect()  # type: ignore[no-untyped-call] # as it came
+    await pool.update_active_connections_for_reconnect()  # type: ignore[no-untyped-call] # untyped in redis-py
     for connection in tuple(pool._available_connections):
-        if connection in pool._available_connections:  # not taken while another was let go
+        if connection in pool._available_connections:  # not taken while another was closed
             await connection.disconnect(nowait=True)
 
 
-class _Judged(AbstractConnection):
-    """Is asked again whose data it leads to, when it is taken from the pool after a while."""
+class _Checked(AbstractConnection):
+    """Checks the incarnation again when it is taken from the pool after CHECKED_FOR_SECONDS."""
 
-    def __init__(self, *, judge: Judge, **settings: Any) -> None:
+    def __init__(self, *, check: Check, **settings: Any) -> None:
         super().__init__(**settings)
-        self._judge = judge
-        self._judged_at = -JUDGED_FOR_SECONDS
+        self._check = check
+        self._checked_at = -CHECKED_FOR_SECONDS
 
     async def connect(self) -> None:
-        """What the pool calls before it hands a connection out."""
-        if self.is_connected and _now() - self._judged_at < JUDGED_FOR_SECONDS:
+        """Called by the pool before it returns a connection."""
+        if self.is_connected and _now() - self._checked_at < CHECKED_FOR_SECONDS:
             return
         try:
             if self.is_connected:
-                await self._judge(self)
+                await self._check(self)
         except (WrongIncarnation, UnsafeEviction):
             await self.disconnect(nowait=True)
             raise
-        except _LOST:  # while it lay idle: the one made in its place is judged too
+        except _LOST:  # lost while idle: the connection made in its place is checked too
             await self.disconnect(nowait=True)
         except BaseException:
             await self.disconnect(nowait=True)
             raise
-        await super().connect()  # type: ignore[no-untyped-call] # as it came
-        self._judged_at = _now()
+        await super().connect()  # type: ignore[no-untyped-call] # untyped in redis-py
+        self._checked_at = _now()
 
 
-class _JudgedConnection(_Judged, Connection):
+class _CheckedConnection(_Checked, Connection):
     pass
 
 
-class _JudgedSSLConnection(_Judged, SSLConnection):
+class _CheckedSSLConnection(_Checked, SSLConnection):
     pass
 
 
-_JUDGED: Final[dict[type[AbstractConnection], type[AbstractConnection]]] = {
-    Connection: _JudgedConnection,
-    SSLConnection: _JudgedSSLConnection,
+_CHECKED_CLASS: Final[dict[type[AbstractConnection], type[AbstractConnection]]] = {
+    Connection: _CheckedConnection,
+    SSLConnection: _CheckedSSLConnection,
 }
 
 
@@ -168,5 +168,5 @@ async def _incarnation_behind(connection: AbstractConnection) -> str:
     if fields.get("maxmemory_policy", "noeviction") != "noeviction":
         raise UnsafeEviction(fields["maxmemory_policy"])
     if fields.get("role") != "master":
-        raise WrongIncarnation("the hold store is a replica")
+        raise WrongIncarnation("Redis is a replica")
     return f"{fields['run_id']}:{fields['master_replid']}"

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from app.adapters.eventbridge import EventBridge, Patience, entry_bytes
+from app.adapters.eventbridge import EventBridge, Timeouts, entry_bytes
 from app.clock import utc_now
 from app.outbox.model import Event, Fact
 from app.outbox.publisher import Accepted, Publisher, Refused
@@ -82,8 +82,8 @@ def bus(stub: StubBus, shared_bus: EventBridge) -> EventBridge:
 @pytest.fixture
 async def impatient(stub: StubBus, aws_account: pytest.MonkeyPatch) -> AsyncIterator[EventBridge]:
     """Opened by a first batch, because opening may take longer than its patience."""
-    patience = Patience(connect_seconds=0.2, read_seconds=0.2, batch_seconds=0.5)
-    impatient = EventBridge("flights", endpoint_url=stub.url, patience=patience)
+    timeouts = Timeouts(connect_seconds=0.2, read_seconds=0.2, batch_seconds=0.5)
+    impatient = EventBridge("flights", endpoint_url=stub.url, timeouts=timeouts)
     async with asyncio.timeout(10):
         while await impatient.publish(events(1)) != [Accepted()]:
             pass
@@ -377,8 +377,8 @@ class TestABusThatIsAway:
     async def test_one_answer_does_not_get_the_time_of_all(
         self, stub: StubBus, aws_account: pytest.MonkeyPatch
     ) -> None:
-        patience = Patience(read_seconds=0.1, batch_seconds=60)
-        bus = EventBridge("flights", endpoint_url=stub.url, patience=patience)
+        timeouts = Timeouts(read_seconds=0.1, batch_seconds=60)
+        bus = EventBridge("flights", endpoint_url=stub.url, timeouts=timeouts)
         stub.judge = lambda entries: Reply(late_seconds=60)
         async with asyncio.timeout(20):
             assert await bus.publish(events(1)) == [TIMEOUT]
@@ -394,7 +394,7 @@ class TestABusThatIsAway:
         assert answers == [Accepted()] * taken + [TIMEOUT] * (100 - taken)
 
     def test_its_patience_ends_before_the_relays(self) -> None:
-        assert Patience().read_seconds < Patience().batch_seconds < RelayTimings().publish_seconds
+        assert Timeouts().read_seconds < Timeouts().batch_seconds < RelayTimings().publish_seconds
 
     @pytest.mark.parametrize(
         "body",

@@ -155,7 +155,7 @@ def test_the_sample_is_refused_in_production(run: Run, tmp_path: Path) -> None:
 
     assert run("sample", given).wait() == 2
     assert (tmp_path / "sample.log").read_text() == (
-        "holdfast: the sample network is refused where ENVIRONMENT=production\n"
+        "holdfast: the sample network cannot be loaded if ENVIRONMENT=production\n"
     )
 
 

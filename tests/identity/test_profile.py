@@ -88,7 +88,7 @@ def test_mistake_is_named_in_one_line(entry: object, named: str) -> None:
 
 
 def test_second_entry_is_named_by_its_place() -> None:
-    with pytest.raises(ValueError, match=r"OIDC_ISSUERS\[1\]\.issuer: .* is there twice"):
+    with pytest.raises(ValueError, match=r"OIDC_ISSUERS\[1\]\.issuer: .* is listed twice"):
         parse_profiles([GOOD, GOOD])
 
 

@@ -125,7 +125,7 @@ async def test_semicolons_separate_too(database: Database, tmp_path: Path) -> No
         (GOOD.replace("T14:30", "T05:30"), "Arrival must be after departure"),
         (GOOD.replace("LA,801", "LATAM,801"), "Carrier must be two"),
         (GOOD.replace("Y:10:", "Y:10 "), "is not CLASS:LIMIT:FARE"),
-        (GOOD.replace("129900", "129900.00"), "amount in CLP takes exactly 0 decimals"),
+        (GOOD.replace("129900", "129900.00"), "amount in CLP must have exactly 0 decimals"),
         (GOOD.replace("CLP", "XXQ"), "ISO 4217"),
         (GOOD.replace("M:6:89900", "M:6:189900"), "must not cost more than class Y"),
         (GOOD.replace(",150,", ",many,"), "economy_capacity 'many' is not a number"),

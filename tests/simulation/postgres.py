@@ -264,7 +264,7 @@ class SimulatedDatabase(Database):
     def __init__(self, server: Postgres) -> None:
         engine = Engine(server, autocommit=False)
         self._engine = cast("AsyncEngine", engine)
-        self._alone = cast("AsyncEngine", Engine(server, autocommit=True))
+        self._autocommit = cast("AsyncEngine", Engine(server, autocommit=True))
 
 
 class Engine:

@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from app.storage.redis import JUDGED_FOR_SECONDS, ExpectedIncarnation, HoldServer, WrongIncarnation
+from app.storage.redis import CHECKED_FOR_SECONDS, ExpectedIncarnation, HoldServer, WrongIncarnation
 from tests.simulation.effects import Effects
 from tests.simulation.loop import Process
 from tests.simulation.redis_server import Server
@@ -156,7 +156,7 @@ class Client:
             server, checked_at = self._idle.pop()
             if server is self._process.is_cut_off_from:
                 continue
-            if server.is_alive and now - checked_at < JUDGED_FOR_SECONDS:
+            if server.is_alive and now - checked_at < CHECKED_FOR_SECONDS:
                 return server, checked_at
             if server.is_alive:
                 self._check_incarnation(server)
@@ -175,7 +175,7 @@ class Client:
     def _check_incarnation(self, server: Server) -> None:
         wanted = self._expected()
         if wanted is not None and server.incarnation != wanted:
-            raise WrongIncarnation("the hold store was restarted or replaced")
+            raise WrongIncarnation("Redis was restarted or replaced")
 
 
 def _bulk(value: Any) -> Any:

@@ -7,11 +7,11 @@ import uvloop
 from redis.asyncio import Redis
 
 from app.storage.redis import (
-    JUDGED_FOR_SECONDS,
+    CHECKED_FOR_SECONDS,
     UNREACHABLE,
     UnsafeEviction,
     WrongIncarnation,
-    _Judged,
+    _Checked,
     connect,
     incarnation_of,
     reconnect,
@@ -67,9 +67,9 @@ async def under_a_living_connection(client: Redis, *commands: tuple[str, ...]) -
     for command in commands:
         await client.execute_command(*command)  # type: ignore[no-untyped-call]
     (connection,) = client.connection_pool._available_connections
-    assert isinstance(connection, _Judged)
+    assert isinstance(connection, _Checked)
     assert await client.client_id() == before, "it lives on"
-    connection._judged_at -= JUDGED_FOR_SECONDS
+    connection._checked_at -= CHECKED_FOR_SECONDS
 
 
 async def test_a_server_set_to_evict_is_refused_on_a_living_connection(
@@ -118,7 +118,7 @@ async def test_a_connection_lost_while_it_lay_idle_is_made_anew(start_valkey: St
     await server.stop()
     await server.start()
     (connection,) = client.connection_pool._available_connections
-    assert isinstance(connection, _Judged)
-    connection._judged_at -= JUDGED_FOR_SECONDS
+    assert isinstance(connection, _Checked)
+    connection._checked_at -= CHECKED_FOR_SECONDS
     assert await client.echo("b") == b"b"
     await client.aclose()
