@@ -133,8 +133,8 @@ async def test_an_import_tells_what_it_did_and_a_bad_line_stops_all_of_it(
 async def test_an_import_finds_the_stack_that_runs_on_its_data_dir(
     empty_database: str, empty_redis: str, tmp_path: Path
 ) -> None:
-    running.tell(tmp_path, empty_database, empty_redis)
+    running.publish(tmp_path, empty_database, empty_redis)
     assert (tmp_path / "stores.json").stat().st_mode & 0o077 == 0
     assert (await holdfast("import", str(EXAMPLE), DATA_DIR=str(tmp_path))).code == 0
-    running.forget(tmp_path)
+    running.withdraw(tmp_path)
     assert (await holdfast("import", str(EXAMPLE), DATA_DIR=str(tmp_path))).code == 2

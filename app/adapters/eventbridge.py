@@ -228,22 +228,22 @@ class _Entry:
     size: int
 
 
-class _NotTaken(Exception):
+class _NotAccepted(Exception):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
 
 
-class _AtFault(_NotTaken):
+class _AtFault(_NotAccepted):
     """The event is refused, however often it is sent."""
 
 
-class _Unavailable(_NotTaken):
-    """The bus takes nothing at the moment, or cannot be reached."""
+class _Unavailable(_NotAccepted):
+    """The bus accepts nothing now, or cannot be reached."""
 
 
 def _packed(entries: Iterable[_Entry], max_bytes: int) -> Iterator[Sequence[_Entry]]:
-    """In order, as many in a request as it takes; its bytes count as the sum of its entries'."""
+    """In order, as many entries in a request as fit; its size is the sum of its entries."""
     request: list[_Entry] = []
     size = 0
     for entry in entries:
@@ -264,7 +264,7 @@ def _outcome(result: Mapping[str, Any]) -> Outcome:
 
 
 def _refusal(code: str, status: int = 0) -> Refused:
-    """A code that is not known is waited out: most that AWS may add are about the service."""
+    """An unknown code is retryable: most codes that AWS may add are about the service."""
     if code in _FAULTS or status == 413:
         return Refused(retryable=False, reason=_FAULTS.get(code, "too_large"))
     if code in _RETRYABLE:
@@ -275,7 +275,7 @@ def _refusal(code: str, status: int = 0) -> Refused:
 
 
 def _region_of_environment() -> str | None:
-    """AWS_DEFAULT_REGION or the profile's; AWS_REGION, which boto leaves out, comes by the settings."""
+    """AWS_DEFAULT_REGION or the profile's; AWS_REGION, which boto does not read, comes from the settings."""
     try:
         region: str | None = aioboto3.Session().region_name
     except boto.BotoCoreError as error:

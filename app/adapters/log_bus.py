@@ -1,8 +1,8 @@
-"""The bus that is a stream of lines: one envelope a line, as compact JSON, on standard output.
+"""A bus that writes lines to standard output: one envelope per line, as compact JSON.
 
-Writes straight to the descriptor, so that an accepted line has left this process and a refused one
-is not kept in a buffer to appear later. Writing happens in a thread of its own, because a reader that
-stopped reading stops the writer; while it does, everything is refused.
+It writes to the descriptor without a buffer, so that an accepted line has left this process and a refused line
+does not appear later. A thread writes, because a reader that stopped reading blocks the writer; until it
+continues, every batch is refused.
 """
 
 import asyncio
@@ -20,19 +20,19 @@ STANDARD_OUTPUT = 1
 
 class LogBus:
     def __init__(self, descriptor: int = STANDARD_OUTPUT) -> None:
-        """The descriptor stays the caller's to close."""
+        """The caller closes the descriptor."""
         self._descriptor = descriptor
         self._under_way: Future[list[Outcome]] | None = None
-        self._torn = False  # the last line was cut off
+        self._torn = False  # the last line was written in part
 
     async def publish(self, batch: Sequence[Event]) -> Sequence[Outcome]:
         if self._under_way is not None and not self._under_way.done():
             return [Refused(retryable=True, reason="output_stalled")] * len(batch)
         lines = [_line(event) for event in batch]
         outcomes: Future[list[Outcome]] = Future()
-        outcomes.set_running_or_notify_cancel()  # a caller that gives up does not stop the writing
+        outcomes.set_running_or_notify_cancel()  # a cancelled caller does not stop the writing
         self._under_way = outcomes
-        # A daemon, so that a reader that never reads again cannot keep this process from ending.
+        # A daemon thread, so that a reader that never continues cannot prevent this process from ending.
         Thread(target=self._write, args=(lines, outcomes), name="log-bus", daemon=True).start()
         return await asyncio.wrap_future(outcomes)
 
@@ -64,5 +64,5 @@ class LogBus:
 
 
 def _line(event: Event) -> bytes:
-    # ASCII alone: no character of the data can be taken for the end of a line.
+    # ASCII alone: no character of the data can be read as the end of a line.
     return json.dumps(event.to_json(), separators=(",", ":"), allow_nan=False).encode() + b"\n"

@@ -1,9 +1,9 @@
-"""The key set of an OpenID Connect issuer, over HTTP: the `fetch` behind `CachedKeys`.
+"""Fetches the key set of an OpenID Connect issuer over HTTP, for `CachedKeys`.
 
-Only addresses that the operator configured, or that the issuer's own discovery document names, are
-asked; no redirect is followed, and an answer is plain, small and of the expected shape or it is an
-`OidcAnswerRefused`. How often and how long one asks is the caller's business (`CachedKeys` gives
-each fetch five seconds in all); the timeouts here are those of one step.
+Requests go only to addresses that the operator configured or that the issuer's own discovery document names. No
+redirect is followed. An answer that is compressed, large or of another shape is an `OidcAnswerRefused`. The
+caller decides how often to fetch and gives each fetch a deadline (five seconds in `CachedKeys`); the timeouts
+here are those of one step.
 """
 
 import json
@@ -20,11 +20,11 @@ _HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity"}
 
 
 class OidcAnswerRefused(Exception):
-    """The issuer's answer is not one that keys may be taken from."""
+    """The issuer's answer is not a valid key set or discovery document."""
 
 
 class OidcKeys:
-    """`http` is owned by whoever made it."""
+    """The caller closes `http`."""
 
     def __init__(self, profile: IssuerProfile, http: httpx.AsyncClient) -> None:
         self._profile = profile
@@ -55,7 +55,7 @@ class OidcKeys:
         ) as answer:
             if answer.status_code != httpx.codes.OK:
                 raise OidcAnswerRefused(f"{url} answered {answer.status_code}")
-            # Asked for plain; unpacking is refused because a small archive can be a huge document.
+            # No compression was requested; it is refused because a small archive can contain a huge document.
             if answer.headers.get("Content-Encoding", "identity").lower() != "identity":
                 raise OidcAnswerRefused(f"{url} answered compressed")
             body = bytearray()

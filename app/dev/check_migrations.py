@@ -1,7 +1,7 @@
-"""Says whether the migrations make the tables that the code declares.
+"""Checks that the migrations create the tables that the code declares.
 
-Run as `python -m app.dev.check_migrations`: migrates a throw-away PostgreSQL and compares. The exit
-code is 1 where a migration is missing, with what it would have to do.
+Run as `python -m app.dev.check_migrations`: it migrates a temporary PostgreSQL and compares. The exit code is 1
+if a migration is missing, and the output says what it would have to do.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from app.storage.migrations import configuration, upgrade
 
 
 async def differences() -> str | None:
-    """What Alembic would put into a new migration; None where nothing is missing."""
+    """What Alembic would put into a new migration; None if nothing is missing."""
     with tempfile.TemporaryDirectory(prefix="hf-", ignore_cleanup_errors=True) as folder:
         postgres = Postgres(Path(folder), durable=False)
         await postgres.start()

@@ -1,9 +1,9 @@
-"""A child process that never outlives its parent.
+"""A child process that ends when its parent ends.
 
-Every program that `holdfast dev` and the tests start goes through `Child`: it is started by
-pdeathsig_exec.py, in a session of its own, so that a Ctrl-C at the terminal reaches the parent alone
-and the parent decides the order. Its process id is kept beside its data, so that the next start can
-wait for a predecessor that is still winding down after its parent was killed.
+`holdfast dev` and the tests start every program as a `Child`: through pdeathsig_exec.py, in a session of its
+own, so that a Ctrl-C at the terminal reaches the parent alone and the parent decides the order in which
+children end. The process id is written beside the child's data, so that the next start can wait for a
+predecessor that is still stopping after its parent was killed.
 """
 
 import asyncio
@@ -30,11 +30,11 @@ _TAIL_BYTES = 4_000
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """What to run, and how it likes to be stopped.
+    """What to run, and how to stop it.
 
-    `log` takes what it writes (both streams), with one older generation kept; without a log both
-    streams are the caller's to read, as `Child.output` and `Child.errors`. `stop_signals` are tried
-    in order, each with its seconds of grace, before SIGKILL; the first is also its death signal.
+    `log` receives both output streams, and one older generation of it is kept. Without a log the caller reads
+    the streams, as `Child.output` and `Child.errors`. `stop_signals` are tried in order, each with its seconds
+    of grace, before SIGKILL; the first one is also the death signal.
     """
 
     name: str
@@ -82,7 +82,7 @@ class Child:
         finally:
             for output in outputs:
                 output.close()
-        _remember(program.pid_file, process.pid)
+        _write_pid(program.pid_file, process.pid)
         return cls(program, process, pipes)
 
     @property
@@ -105,7 +105,7 @@ class Child:
         return await self.process.wait()
 
     async def stop(self) -> None:
-        """Ends the program and whatever it started, within its graces and a second."""
+        """Ends the program and its descendants, within the seconds of grace and one more."""
         for signal_number, grace_seconds in self.program.stop_signals:
             if not self.running:
                 break
@@ -117,13 +117,13 @@ class Child:
         await self.kill()
 
     async def kill(self) -> None:
-        """Ends the program and whatever it started, at once."""
+        """Ends the program and its descendants at once."""
         self.kill_group()
         await self.process.wait()
-        _forget(self.program.pid_file)
+        _remove_pid(self.program.pid_file)
 
     def kill_group(self) -> None:
-        with suppress(ProcessLookupError, PermissionError):  # the latter: macOS, of a zombie
+        with suppress(ProcessLookupError, PermissionError):  # PermissionError: macOS, for a zombie
             os.killpg(self.process.pid, signal.SIGKILL)
 
     def _send(self, signal_number: signal.Signals) -> None:
@@ -134,10 +134,10 @@ class Child:
 
 
 class Pipe:
-    """What a child writes, to be read here.
+    """A stream that a child writes and this process reads.
 
-    asyncio's own pipes make `wait` wait for their end, which a grandchild that outlives the child
-    may put off for ever; these do not.
+    With asyncio's own pipes `wait` would also wait for their end, which a grandchild that runs on after the
+    child can delay without limit.
     """
 
     def __init__(
@@ -178,21 +178,23 @@ def tail(log: Path, lines: int = 5) -> str:
     return "\n".join(text.splitlines()[-lines:])
 
 
-async def outlast_predecessor(pid_file: Path, *, patience_seconds: float = 15.0) -> None:
-    """Waits until the process of an earlier run is gone; ends it when patience runs out."""
-    predecessor = _remembered(pid_file)
-    deadline = time.monotonic() + patience_seconds
+async def await_predecessor(pid_file: Path, *, grace_seconds: float = 15.0) -> None:
+    """Waits until the process of an earlier run has ended; kills it after `grace_seconds`."""
+    predecessor = _read_pid(pid_file)
+    deadline = time.monotonic() + grace_seconds
     while predecessor is not None and is_alive(predecessor):
         if time.monotonic() > deadline + 5:
-            raise CannotStartError(f"process {predecessor.pid} of an earlier run does not end")
+            raise CannotStartError(
+                f"process {predecessor.pid} of an earlier run does not end; stop it with kill -9"
+            )
         if time.monotonic() > deadline:
             predecessor.kill()
         await asyncio.sleep(0.05)
-    _forget(pid_file)
+    _remove_pid(pid_file)
 
 
 def is_alive(process: psutil.Process) -> bool:
-    """False also for a zombie: it holds nothing, it only waits to be counted."""
+    """False also for a zombie, which holds no resource."""
     try:
         return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
@@ -206,24 +208,24 @@ def _open_log(log: Path) -> IO[bytes]:
     return log.open("ab")
 
 
-def _remember(pid_file: Path, pid: int) -> None:
+def _write_pid(pid_file: Path, pid: int) -> None:
     try:
         started = psutil.Process(pid).create_time()
-    except psutil.NoSuchProcess:  # it ended at once; whoever waits for it will see that
+    except psutil.NoSuchProcess:  # it ended at once, which `wait` will report
         return
     pid_file.write_text(f"{pid} {started}\n")
 
 
-def _remembered(pid_file: Path) -> psutil.Process | None:
-    """The process of an earlier run, if that very process (not its id alone) still exists."""
+def _read_pid(pid_file: Path) -> psutil.Process | None:
+    """The process of an earlier run, if it still exists. Its id alone may belong to another process now."""
     try:
         pid, started = pid_file.read_text().split()
         process = psutil.Process(int(pid))
-        same = abs(process.create_time() - float(started)) < 2
+        is_same = abs(process.create_time() - float(started)) < 2
     except (FileNotFoundError, ValueError, psutil.NoSuchProcess):
         return None
-    return process if same else None
+    return process if is_same else None
 
 
-def _forget(pid_file: Path) -> None:
+def _remove_pid(pid_file: Path) -> None:
     pid_file.unlink(missing_ok=True)

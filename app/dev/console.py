@@ -1,8 +1,7 @@
-"""The terminal of `holdfast dev`: nothing that is said on it may ever hold up what it speaks of.
+"""The terminal of `holdfast dev`. Writing to it never blocks the caller.
 
-A reader that has stopped reading (a pipe nobody empties, a suspended terminal) would otherwise block
-the supervisor, and through it every child. So lines go through a bounded queue to a thread, and are
-dropped when it is full.
+A reader that has stopped reading (a full pipe, a suspended terminal) would otherwise block the supervisor, and
+through it every child. So lines go through a bounded queue to a thread, and are dropped when it is full.
 """
 
 import os
@@ -12,36 +11,36 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-_QUEUE_CHUNKS = 256
+_QUEUE_CHUNKS = 256  # more than the start of all roles writes while the terminal is busy
 _OUT, _ERR = 1, 2
 
 
 class Console:
     def __init__(self) -> None:
         self._chunks: queue.Queue[tuple[int, bytes]] = queue.Queue(_QUEUE_CHUNKS)
-        self._writing = threading.Thread(target=self._write, name="console", daemon=True)
+        self._writing = threading.Thread(target=self._write_all, name="console", daemon=True)
         self._writing.start()
 
-    def say(self, text: str) -> None:
-        """What the person asked for, on standard output."""
-        self.pass_on(_OUT, f"{text}\n".encode())
+    def print(self, text: str) -> None:
+        """Writes a result, to standard output."""
+        self.write(_OUT, f"{text}\n".encode())
 
-    def tell(self, text: str) -> None:
-        """What is going on, on standard error."""
-        self.pass_on(_ERR, f"{text}\n".encode())
+    def log(self, text: str) -> None:
+        """Writes progress and errors, to standard error."""
+        self.write(_ERR, f"{text}\n".encode())
 
-    def pass_on(self, descriptor: int, chunk: bytes) -> None:
+    def write(self, descriptor: int, chunk: bytes) -> None:
         with suppress(queue.Full):
             self._chunks.put_nowait((descriptor, chunk))
 
-    def flush(self, patience_seconds: float = 1.0) -> None:
-        deadline = time.monotonic() + patience_seconds
+    def flush(self, timeout_seconds: float = 1.0) -> None:
+        deadline = time.monotonic() + timeout_seconds
         while self._chunks.unfinished_tasks and time.monotonic() < deadline:
             time.sleep(0.01)
 
     @contextmanager
     def progress(self, what: str) -> Iterator[Callable[[int, int], None]]:
-        """Gives a callable that takes (done, total): a bar on a terminal, else a line a quarter."""
+        """Yields a function of (done, total): a bar on a terminal, else a line for each quarter."""
         if not os.isatty(_ERR):
             yield self._quarters(what)
             return
@@ -56,21 +55,21 @@ class Console:
             yield lambda done, total: bar.update(task, completed=done, total=total)
 
     def _quarters(self, what: str) -> Callable[[int, int], None]:
-        told = 0
+        logged = 0
 
         def report(done: int, total: int) -> None:
-            nonlocal told
+            nonlocal logged
             quarter = 4 * done // total if total else 0
-            if quarter > told:
-                told = quarter
-                self.tell(f"{what}: {25 * quarter} %")
+            if quarter > logged:
+                logged = quarter
+                self.log(f"{what}: {25 * quarter} %")
 
         return report
 
-    def _write(self) -> None:
+    def _write_all(self) -> None:
         while True:
             descriptor, chunk = self._chunks.get()
-            with suppress(OSError):  # a terminal that is gone
+            with suppress(OSError):  # the terminal was closed
                 while chunk:
                     chunk = chunk[os.write(descriptor, chunk) :]
             self._chunks.task_done()

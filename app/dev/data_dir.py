@@ -1,4 +1,4 @@
-"""The folder that belongs to one running Holdfast: its lock, its secrets, its free ports."""
+"""The folder of one running Holdfast, with its lock and secrets; and the choice of free ports."""
 
 import fcntl
 import os
@@ -14,17 +14,19 @@ from app.dev.errors import CannotStartError
 
 _PORTS: Final = range(15_000, 32_000)
 _PORTS_TRIED_MAX: Final = 1000
-_given: Final = deque[int](maxlen=100)
+_recently_returned: Final = deque[int](maxlen=100)  # more than one test session starts at a time
 
 
 @contextmanager
 def locked(data_dir: Path) -> Iterator[None]:
-    """Keeps `data_dir` for this process; the kernel lets go of it however the process ends."""
+    """Locks `data_dir` for this process; the kernel releases the lock however the process ends."""
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
         lock = (data_dir / "lock").open("a+")
     except OSError as error:
-        raise CannotStartError(f"DATA_DIR {data_dir} cannot be used: {error.strerror}") from error
+        raise CannotStartError(
+            f"DATA_DIR {data_dir} cannot be used: {error.strerror}; set another DATA_DIR"
+        ) from error
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -41,14 +43,14 @@ def locked(data_dir: Path) -> Iterator[None]:
 
 
 def kept_secret(file: Path) -> str:
-    """The secret in `file`, drawn at the first call; safe in a URL, readable by the owner alone."""
+    """The secret in `file`, generated at the first call; safe in a URL, readable by the owner alone."""
     if not file.exists():
         write_private(file, secrets.token_urlsafe(32))
     return file.read_text().strip()
 
 
 def write_private(file: Path, text: str) -> None:
-    """Writes all or nothing, so that a start that is cut short leaves no half of a secret."""
+    """Writes all or nothing, so that an interrupted start leaves no partial secret."""
     file.parent.mkdir(parents=True, exist_ok=True)
     draft = file.with_name(f".{file.name}.{os.getpid()}")
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as opened:
@@ -59,16 +61,17 @@ def write_private(file: Path, text: str) -> None:
 
 
 def free_port() -> int:
-    """One that nobody listens on and that was not given lately, as whoever asked may not listen yet; below
-    those that connections go out from, which take one while its server is restarted.
+    """A port without a listener that was not returned recently, because its caller may not listen yet.
+
+    It is below the range of outgoing connections, which could take it while its server restarts.
     """
     for _ in range(_PORTS_TRIED_MAX):
         port = secrets.choice(_PORTS)
-        if port in _given or not _is_free(port):
+        if port in _recently_returned or not _is_free(port):
             continue
-        _given.append(port)
+        _recently_returned.append(port)
         return port
-    raise CannotStartError(f"no port from {_PORTS.start} to {_PORTS.stop} was found free")
+    raise CannotStartError(f"no port from {_PORTS.start} to {_PORTS.stop} is free")
 
 
 def _is_free(port: int) -> bool:

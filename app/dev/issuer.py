@@ -1,9 +1,8 @@
 """The OpenID Connect issuer of `holdfast dev`: four clients whose secret is their name.
 
-Served at /dev/oidc by the API, so that the docs page's Authorize works without a network. It
-promises what RFC 6749 says of client_credentials and nothing more. All workers and restarts share
-one key, DATA_DIR/dev-issuer.json, made once by whoever comes first. Where ENVIRONMENT is
-production none of this is started.
+The API serves it at /dev/oidc, so that Authorize on the docs page works without a network. It implements the
+client_credentials grant of RFC 6749 and nothing more. All workers and restarts share one key,
+DATA_DIR/dev-issuer.json, which the first process creates. With ENVIRONMENT=production it is not started.
 """
 
 import base64
@@ -43,7 +42,7 @@ CLIENTS: Mapping[str, tuple[Scope, ...]] = {
     "ops": tuple(Scope),
     "limited": _PARTNER,
 }
-"""What each client may do; its secret and its tenant are its name."""
+"""The scopes of each client. Its secret and its tenant are its name."""
 
 
 def dev_issuer_app(data_dir: Path, issuer_url: str, clock: Clock) -> Router:
@@ -62,7 +61,7 @@ def dev_issuer_app(data_dir: Path, issuer_url: str, clock: Clock) -> Router:
 
     async def token(request: Request) -> JSONResponse:
         try:
-            client_id, scopes = _judge(request, await _form(request))
+            client_id, scopes = _grant(request, await _form(request))
         except _TokenError as error:
             return error.answer()
         answer = {
@@ -89,17 +88,17 @@ def dev_profile(issuer_url: str) -> IssuerProfile:
 
 
 def dev_keys(data_dir: Path) -> KeySource:
-    """The issuer's own key, without asking over HTTP a server that may be ourselves."""
-    return _OwnKeys(parse_jwks({"keys": [_load_or_create(data_dir).public_jwk]}))
+    """The issuer's own key, without an HTTP request to a server that may be this process."""
+    return _LocalKeys(parse_jwks({"keys": [_load_or_create(data_dir).public_jwk]}))
 
 
 def mint_token(data_dir: Path, issuer_url: str, client_id: str, clock: Clock) -> str:
-    """What the token endpoint would give that client for an empty scope.
+    """The token that the token endpoint returns to this client for an empty scope.
 
     Raises ValueError for a client that does not exist.
     """
     if client_id not in CLIENTS:
-        raise ValueError(f"no client {client_id!r}; there are {', '.join(CLIENTS)}")
+        raise ValueError(f"there is no client {client_id!r}; the clients are {', '.join(CLIENTS)}")
     return _mint(_load_or_create(data_dir), issuer_url, client_id, CLIENTS[client_id], clock)
 
 
@@ -125,7 +124,7 @@ class _TokenError(Exception):
 
 
 async def _form(request: Request) -> dict[str, str]:
-    """The body's parameters; those without a value count as left out (RFC 6749, section 3.2)."""
+    """The body's parameters; those without a value count as omitted (RFC 6749, section 3.2)."""
     media_type = request.headers.get("Content-Type", "").split(";")[0].strip().lower()
     if media_type != "application/x-www-form-urlencoded":
         raise _TokenError("invalid_request", "Send application/x-www-form-urlencoded.")
@@ -137,14 +136,14 @@ async def _form(request: Request) -> dict[str, str]:
     try:
         pairs = parse_qsl(body.decode("utf-8"), errors="strict", max_num_fields=16)
     except ValueError:
-        raise _TokenError("invalid_request", "The form cannot be read.") from None
+        raise _TokenError("invalid_request", "The form is not valid.") from None
     form = dict(pairs)
     if len(form) != len(pairs):
-        raise _TokenError("invalid_request", "A parameter is there twice.")
+        raise _TokenError("invalid_request", "A parameter is repeated.")
     return form
 
 
-def _judge(request: Request, form: Mapping[str, str]) -> tuple[str, tuple[Scope, ...]]:
+def _grant(request: Request, form: Mapping[str, str]) -> tuple[str, tuple[Scope, ...]]:
     """The client that may have a token, and the scopes it gets."""
     client_id = _authenticate(request, form)
     match form.get("grant_type"):
@@ -153,7 +152,7 @@ def _judge(request: Request, form: Mapping[str, str]) -> tuple[str, tuple[Scope,
         case None:
             raise _TokenError("invalid_request", "grant_type is missing.")
         case _:
-            raise _TokenError("unsupported_grant_type", "Only client_credentials is.")
+            raise _TokenError("unsupported_grant_type", "Only client_credentials is supported.")
     allowed = CLIENTS[client_id]
     wanted = form.get("scope", "").split()
     if not set(wanted) <= set(allowed):
@@ -167,10 +166,10 @@ def _authenticate(request: Request, form: Mapping[str, str]) -> str:
         client_id, secret = form.get("client_id", ""), form.get("client_secret", "")
     else:
         if "client_secret" in form:
-            raise _TokenError("invalid_request", "Send the secret in one way, not in two.")
+            raise _TokenError("invalid_request", "Send the secret in one place only.")
         client_id, secret = _basic(authorization)
         if form.get("client_id", client_id) != client_id:
-            raise _TokenError("invalid_request", "Two different clients are named.")
+            raise _TokenError("invalid_request", "The header and the form name different clients.")
     # The secret of a client is its name, in this issuer alone.
     right = hmac.compare_digest(client_id.encode(), secret.encode())
     if client_id not in CLIENTS or not right:
@@ -194,7 +193,7 @@ def _basic(authorization: str) -> tuple[str, str]:
 
 
 def _invalid_client() -> _TokenError:
-    return _TokenError("invalid_client", "No such client, or another secret.", 401)
+    return _TokenError("invalid_client", "Unknown client or wrong secret.", 401)
 
 
 def _discovery_document(issuer_url: str) -> dict[str, Any]:
@@ -219,7 +218,7 @@ class _SigningKey:
 
 
 @dataclass(frozen=True, slots=True)
-class _OwnKeys:
+class _LocalKeys:
     keys: Mapping[str, Mapping[str, str]]
 
     async def key(self, kid: str) -> Mapping[str, str] | None:
@@ -264,17 +263,19 @@ def _load(path: Path) -> _SigningKey:
         if not isinstance(private, rsa.RSAPrivateKey):
             raise TypeError("not an RSA key")
     except (ValueError, TypeError, KeyError, AttributeError):
-        raise ValueError(f"{path} is not the issuer's key; delete it to get a new one") from None
+        raise ValueError(
+            f"{path} does not contain the issuer's key; delete it to create a new one"
+        ) from None
     public = private.public_key().public_numbers()
     numbers = {"e": _number(public.e), "kty": "RSA", "n": _number(public.n)}
-    # RFC 7638: the id of a key is the digest of what it is, its members sorted.
+    # RFC 7638: the id of a key is the digest of its members, sorted.
     thumbprint = hashlib.sha256(json.dumps(numbers, separators=(",", ":")).encode()).digest()
     kid = encode_base64url(thumbprint)
     return _SigningKey(private, {**numbers, "kid": kid, "use": "sig", "alg": "RS256"})
 
 
 def _create(path: Path) -> None:
-    """Makes the file whole or not at all; where another process was faster, its key stays."""
+    """Creates the file completely or not at all. If another process was faster, its key stays."""
     private = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     pem = private.private_bytes(
         serialization.Encoding.PEM,

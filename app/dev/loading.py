@@ -1,6 +1,6 @@
-"""Loads the sample network into the stores of a stack that is coming up.
+"""Loads the sample network into the stores of a starting stack.
 
-Imported late by the supervisor: what it needs takes seconds to import.
+The supervisor imports this module late, because its imports take seconds.
 """
 
 import asyncio
@@ -18,8 +18,8 @@ _OPEN_SECONDS = 60.0
 
 
 async def load_sample(settings: Settings, progress: Callable[[int, int], None]) -> int:
-    """How many flights were added to those of an earlier start."""
-    configure_logging("WARNING")  # the person reads the progress
+    """Returns how many flights were added to those of an earlier start."""
+    configure_logging("WARNING")  # the progress is shown instead
     core = core_of(settings)
     added, failure = 0, None
     try:
@@ -27,7 +27,7 @@ async def load_sample(settings: Settings, progress: Callable[[int, int], None]) 
             try:
                 await _until_open(core)
                 added = await top_up(core.database, core.availability.apply, utc_now, progress)
-            except Exception as error:  # raised below: the tasks beside it would wrap it
+            except Exception as error:  # raised below: the task group would wrap it
                 failure = error
     finally:
         await core.close()
@@ -40,7 +40,7 @@ async def load_sample(settings: Settings, progress: Callable[[int, int], None]) 
 
 
 async def _until_open(core: Core) -> None:
-    """An open hold store takes each flight as it is loaded."""
+    """With an open epoch each flight reaches Redis as it is loaded."""
     async with asyncio.timeout(_OPEN_SECONDS):
         while True:
             try:

@@ -1,8 +1,7 @@
 """The sample network: an invented timetable over real airports of South America.
 
-Deterministic: the same day gives the same flights, to the letter. It is written as lines of a schedule
-file and nothing else, so that it reaches the database as anybody's file would. Carriers' codes and
-flight numbers look like real ones and are not.
+Deterministic: the same day always gives the same flights. It is written as lines of a schedule file, so that it
+reaches the database like any imported file. Carrier codes and flight numbers look real and are invented.
 """
 
 import math
@@ -19,8 +18,8 @@ from app.ids import FlightId
 from app.money import Money, decimals
 from app.schedule.columns import line_of
 
-# Carrier, its first flight number there, a station, and where it flies from it, how often a day.
-# Each goes and comes back: out under odd numbers, home under even ones.
+# Carrier, its first flight number there, a station, and its destinations with the flights per day.
+# Each flight also returns: outbound with odd numbers, back with even ones.
 _TIMETABLE = """
 LA 801 SCL GRU:3 LIM:3 EZE:3 BOG:2 GIG:1 MVD:1 MDZ:2 COR:1 ASU:1 VVI:1 CUZ:1
 LA 101 SCL ANF:4 CJC:3 IQQ:3 ARI:2 LSC:2 CCP:4 ZCO:2 PMC:3 PUQ:2
@@ -35,7 +34,7 @@ AR 1221 EZE GIG:1 ASU:1 FLN:1 VVI:1
 AR 1501 EZE COR:2 MDZ:2 BRC:1 IGR:1 SLA:1
 AR 1601 AEP COR:3 MDZ:3 BRC:3 IGR:2 SLA:2 TUC:2 NQN:2 FTE:2 USH:2 MVD:2
 """
-CONNECTION_MINUTES = {  # to change flights; where nothing is said the default holds
+CONNECTION_MINUTES = {  # minimum time to change flights; elsewhere the default applies
     "AEP": 45,
     "BOG": 75,
     "BSB": 45,
@@ -44,7 +43,7 @@ CONNECTION_MINUTES = {  # to change flights; where nothing is said the default h
     "LIM": 75,
     "SCL": 70,
 }
-_ECONOMY = (  # class, share of the cabin it and those below may sell, multiple of the lowest fare
+_ECONOMY = (  # class, share of the cabin that it and the classes below may sell, multiple of the lowest fare
     ("Y", 1.0, 3.6),
     ("B", 0.92, 3.0),
     ("M", 0.8, 2.5),
@@ -62,7 +61,7 @@ _BUSINESS = (
     ("Z", 0.4, 4.6),
     ("P", 0.2, 4.0),
 )
-_DOMESTIC = {  # country: currency, of it to a dollar, fares end on multiples of
+_DOMESTIC = {  # country: currency, its rate to the dollar, fares are multiples of
     "CL": ("CLP", 940.0, 100),
     "BR": ("BRL", 5.4, 1),
     "PE": ("PEN", 3.7, 1),
@@ -77,7 +76,7 @@ _KM_PER_MINUTE = 13
 _TAXI_MINUTES = 30
 _TURNAROUND_MINUTES = 50
 _FIRST_MINUTE = 6 * 60
-_LAST_MINUTE = 22 * 60  # nothing leaves near midnight, when clocks are moved
+_LAST_MINUTE = 22 * 60  # no departure near midnight, when clocks change
 _MINUTES_BETWEEN_BANKS = 10
 
 
@@ -144,14 +143,14 @@ class Service:
         return _DOMESTIC[self.origin.country]
 
 
-@cache
+@cache  # one value
 def services() -> tuple[Service, ...]:
     return tuple(_services())
 
 
-@cache
+@cache  # one value
 def airports() -> dict[str, Airport]:
-    """Those that the timetable names."""
+    """The airports of the timetable."""
     known = airportsdata.load("IATA")
     codes = {word.partition(":")[0] for line in _TIMETABLE.split("\n") for word in line.split()[2:]}
     return {
@@ -166,9 +165,9 @@ def airports() -> dict[str, Airport]:
     }
 
 
-@cache
+@cache  # one entry for each market of the timetable, about 200
 def kilometres(one: Airport, other: Airport) -> float:
-    """Along the great circle."""
+    """The distance along the great circle."""
     a, b = math.radians(one.latitude), math.radians(other.latitude)
     across = math.radians(other.longitude - one.longitude)
     cosine = math.sin(a) * math.sin(b) + math.cos(a) * math.cos(b) * math.cos(across)
@@ -195,12 +194,12 @@ def _departures(route: str, times: int) -> Iterator[int]:
     """Minutes after midnight, spread over the day, each route a little apart from the others."""
     apart = (_LAST_MINUTE - _FIRST_MINUTE) // times
     shift = zlib.crc32(route.encode()) % (apart // _MINUTES_BETWEEN_BANKS) * _MINUTES_BETWEEN_BANKS
-    for turn in range(times):
-        yield _FIRST_MINUTE + turn * apart + shift
+    for number in range(times):
+        yield _FIRST_MINUTE + number * apart + shift
 
 
 def _next_slot(time: timedelta) -> timedelta:
-    """Nobody leaves at night: the aircraft waits for the morning."""
+    """No flight departs at night: the aircraft waits for the morning."""
     minute = int(time.total_seconds()) // 60 % 1440
     if not _FIRST_MINUTE <= minute <= _LAST_MINUTE:
         minute = _FIRST_MINUTE + minute % 60
@@ -215,7 +214,7 @@ def _lowest_dollars(km: float, *, is_domestic: bool) -> float:
     return 22 + 0.045 * km if is_domestic else 55 + 0.07 * km
 
 
-@cache
+@cache  # one entry for each market, weekday and season: a few thousand
 def _classes(
     ladder: tuple[tuple[str, float, float], ...],
     capacity: int,
@@ -231,6 +230,6 @@ def _classes(
     )
 
 
-@cache
+@cache  # one entry for each time zone of the timetable
 def _zone(name: str) -> ZoneInfo:
     return ZoneInfo(name)

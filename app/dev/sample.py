@@ -1,7 +1,7 @@
 """Keeps the sample network topped up: every flight from today to sixty days ahead.
 
 "Today" is each origin's own. Only what is missing is added, flights through the importer; a flight that
-somebody changed, or put under a sample flight's id, stays as it is, and so does a connection time.
+was changed, or was imported under the id of a sample flight, stays as it is, and so does a connection time.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,7 +22,7 @@ _IDS_PER_QUERY = 5000
 
 
 async def top_up(database: Database, apply: Apply, clock: Clock, progress: Progress) -> int:
-    """How many flights were added; a network that is complete costs a few queries."""
+    """Returns how many flights were added. A complete network costs a few queries."""
     await database.run_in_transaction(
         lambda session: add_connection_times(session, CONNECTION_MINUTES)
     )

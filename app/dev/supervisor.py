@@ -1,9 +1,9 @@
-"""`holdfast dev`: the whole of Holdfast on one machine, from one command.
+"""`holdfast dev`: all of Holdfast on one machine, with one command.
 
-Brings up, in this order, what the environment does not name: PostgreSQL, Valkey, the tables, the
-sample network, the API and the relay; says how to use them; keeps them running; and takes all of it
-down in the reverse order at Ctrl-C or SIGTERM, leaving no process. What cannot work is one line and
-exit code 2. All data stays in DATA_DIR, which belongs to one running Holdfast at a time.
+Starts, in this order, PostgreSQL and Valkey unless the environment names others, the tables, the sample network,
+the relay and the API; prints how to use them; restarts them; and stops them in the reverse order at Ctrl-C or
+SIGTERM, leaving no process. An error is one line, with exit code 2. All data stays in DATA_DIR, which belongs
+to one running Holdfast at a time.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from app.dev.console import Console
 from app.dev.data_dir import kept_secret, locked
 from app.dev.errors import CannotStartError
 from app.dev.postgres import Postgres, embedded_binaries
-from app.dev.restarter import GaveUpError, Kept, Role, keep
+from app.dev.restarter import GaveUpError, Restartable, Role, keep_running
 from app.dev.valkey import Valkey, embedded_binary
 from app.settings import Environment, Settings
 
@@ -28,7 +28,7 @@ _READY_SECONDS = 60.0
 
 
 async def run_dev(settings: Settings) -> int:
-    """Runs until it is told to stop; returns the exit code."""
+    """Runs until it is stopped; returns the exit code."""
     console = Console()
     stack = _Stack(settings, console)
     work = asyncio.ensure_future(stack.run())
@@ -36,13 +36,13 @@ async def run_dev(settings: Settings) -> int:
     try:
         await work
     except asyncio.CancelledError:
-        console.tell("Holdfast has stopped")
+        console.log("Holdfast has stopped")
         return 0
     except CannotStartError as error:
-        console.tell(f"holdfast: {error}")
+        console.log(f"holdfast: {error}")
         return 2
     except GaveUpError as error:
-        console.tell(f"holdfast: {error}")
+        console.log(f"holdfast: {error}")
         return 1
     finally:
         console.flush()
@@ -54,11 +54,11 @@ def _on_signals(work: "asyncio.Future[None]", stack: "_Stack", console: Console)
 
     def stop() -> None:
         if stack.stopping:
-            console.tell("stopping at once")
+            console.log("stopping at once")
             stack.force()
         else:
             stack.stopping = True
-            console.tell("stopping (once more to force it)")
+            console.log("stopping; press Ctrl-C again to stop at once")
             work.cancel()
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -66,44 +66,44 @@ def _on_signals(work: "asyncio.Future[None]", stack: "_Stack", console: Console)
 
 
 class _Stack:
-    """Everything that is up, in the order in which it came up."""
+    """Everything that runs, in the order in which it was started."""
 
     def __init__(self, settings: Settings, console: Console) -> None:
         self.stopping = False
         self._settings = settings
         self._console = console
         self._data_dir = settings.data_dir.resolve()
-        self._up: list[Kept] = []
+        self._started: list[Restartable] = []
 
     async def run(self) -> None:
         if self._settings.environment is Environment.PRODUCTION:
-            raise CannotStartError("`holdfast dev` is refused where ENVIRONMENT=production")
+            raise CannotStartError("`holdfast dev` cannot run if ENVIRONMENT=production")
         with locked(self._data_dir):
             try:
                 await self._run()
             finally:
-                await self._take_down()
+                await self._stop()
 
     def force(self) -> None:
-        for kept in self._up:
-            if kept.child is not None:
-                kept.child.kill_group()
+        for program in self._started:
+            if program.child is not None:
+                program.child.kill_group()
 
     async def _run(self) -> None:
         api, relay = (Role(name, self._data_dir, self._console) for name in ("api", "relay"))
-        await api.outlast_predecessor()
-        await relay.outlast_predecessor()
+        await api.await_predecessor()
+        await relay.await_predecessor()
         _refuse_taken_port(self._settings.host, self._settings.port)
         database_url, redis_url = await self._stores()
         await self._migrate(database_url)
         stores = {"database_url": SecretStr(database_url), "redis_url": SecretStr(redis_url)}
-        await self._top_up(self._settings.model_copy(update=stores))
+        await self._load_sample(self._settings.model_copy(update=stores))
         environment = self._environment(database_url, redis_url)
-        running.tell(self._data_dir, database_url, redis_url)
-        self._console.tell("starting the API and the relay")
+        running.publish(self._data_dir, database_url, redis_url)
+        self._console.log("starting the API and the relay")
         for role in (relay, api):
             role.environment = environment
-            await self._bring_up(role)
+            await self._start(role)
         await self._watch(api)
 
     async def _stores(self) -> tuple[str, str]:
@@ -114,65 +114,69 @@ class _Stack:
         if settings.redis_url is None:
             embedded_binary()
         if settings.database_url is None:
-            self._console.tell(f"starting PostgreSQL in {settings.data_dir}")
+            self._console.log(f"starting PostgreSQL in {settings.data_dir}")
             postgres = Postgres(self._data_dir)
-            await self._bring_up(postgres)
+            await self._start(postgres)
             database_url = postgres.url
         else:
             database_url = settings.database_url.get_secret_value()
         if settings.redis_url is None:
-            self._console.tell(f"starting Valkey in {settings.data_dir}")
+            self._console.log(f"starting Valkey in {settings.data_dir}")
             valkey = Valkey(self._data_dir)
-            await self._bring_up(valkey)
+            await self._start(valkey)
             redis_url = valkey.url
         else:
             redis_url = settings.redis_url.get_secret_value()
         return database_url, redis_url
 
     async def _migrate(self, database_url: str) -> None:
-        self._console.tell("bringing the tables up to date")
-        from app.storage.migrations import upgrade  # late: see _top_up
+        self._console.log("bringing the tables up to date")
+        from app.storage.migrations import upgrade  # late: see _load_sample
 
         try:
             await asyncio.to_thread(upgrade, database_url)
         except Exception as error:
-            raise CannotStartError(f"the tables could not be made: {_first_line(error)}") from error
+            raise CannotStartError(
+                f"the tables could not be created: {_first_line(error)}"
+            ) from error
 
-    async def _top_up(self, settings: Settings) -> None:
-        # Late, because it takes seconds to import, and the terminal should not be still so long.
+    async def _load_sample(self, settings: Settings) -> None:
+        # Late, because the import takes seconds and the terminal should show progress before.
         from app.dev.loading import load_sample
 
         with self._console.progress("loading the sample network") as progress:
             added = await load_sample(settings, progress)
-        self._console.tell(f"sample network: {added} flights added")
+        self._console.log(f"sample network: {added} flights added")
 
-    async def _bring_up(self, kept: Kept) -> None:
-        self._up.append(kept)
-        await kept.start()
+    async def _start(self, program: Restartable) -> None:
+        self._started.append(program)
+        await program.start()
 
-    async def _take_down(self) -> None:
-        """The API first, the database last: nobody loses what it still needs."""
-        running.forget(self._data_dir)
-        for kept in reversed(self._up):
-            with suppress(Exception):  # the rest must come down too
-                await kept.stop()
+    async def _stop(self) -> None:
+        """The API first, the database last: each stops before what it needs."""
+        running.withdraw(self._data_dir)
+        for program in reversed(self._started):
+            with suppress(Exception):  # the others must be stopped too
+                await program.stop()
 
     async def _watch(self, api: Role) -> None:
-        """Keeps all of it running, and says how to use it once the API is ready."""
-        keepers = [asyncio.create_task(keep(kept, self._console)) for kept in self._up]
+        """Keeps everything running, and prints how to use it once the API is ready."""
+        restarters = [
+            asyncio.create_task(keep_running(program, self._console)) for program in self._started
+        ]
         ready = asyncio.create_task(self._announce(api))
         try:
-            await asyncio.wait({ready, *keepers}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({ready, *restarters}, return_when=asyncio.FIRST_COMPLETED)
             if ready.done():
                 ready.result()
-                await asyncio.wait(keepers, return_when=asyncio.FIRST_COMPLETED)
-            for keeper in keepers:
-                if keeper.done():
-                    keeper.result()
+                await asyncio.wait(restarters, return_when=asyncio.FIRST_COMPLETED)
+            for restarter in restarters:
+                if restarter.done():
+                    restarter.result()
         finally:
-            for task in (ready, *keepers):
+            for task in (ready, *restarters):
                 task.cancel()
-            await asyncio.gather(ready, *keepers, return_exceptions=True)
+            await asyncio.gather(ready, *restarters, return_exceptions=True)
 
     async def _announce(self, api: Role) -> None:
         base_url = _base_url(self._settings)
@@ -184,7 +188,7 @@ class _Stack:
                 f'curl -H "Authorization: Bearer $TOKEN" "{base_url}/v1/routes?limit=5"',
                 "",
             ]
-        self._console.say("\n".join(lines))
+        self._console.print("\n".join(lines))
 
     def _environment(self, database_url: str, redis_url: str) -> dict[str, str]:
         settings = self._settings
@@ -226,7 +230,7 @@ def _base_url(settings: Settings) -> str:
 
 
 async def _until_ready(url: str, api: Role) -> None:
-    reason = "it does not answer"
+    reason = "no answer"
     with suppress(TimeoutError):
         async with asyncio.timeout(_READY_SECONDS), httpx.AsyncClient(trust_env=False) as client:
             while True:

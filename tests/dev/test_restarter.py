@@ -10,7 +10,7 @@ from app.dev import restarter
 from app.dev.child import Child
 from app.dev.console import Console
 from app.dev.errors import CannotStartError
-from app.dev.restarter import GaveUpError, Role, keep
+from app.dev.restarter import GaveUpError, Role, keep_running
 
 
 def _role(folder: Path, code: str, console: Console) -> Role:
@@ -25,11 +25,11 @@ async def test_what_keeps_dying_is_given_up_with_its_last_words(
     role = _role(tmp_path, "print('no use', flush=True); raise SystemExit(1)", console)
     await role.start()
     with pytest.raises(GaveUpError, match=r"ended 4 times within a minute.*\n.*no use"):
-        await asyncio.wait_for(keep(role, console), 20)
+        await asyncio.wait_for(keep_running(role, console), 20)
     console.flush()
     written = capfd.readouterr()
     assert written.out == "no use\n" * 4
-    assert written.err == "program ended; starting it again\n" * 3
+    assert written.err == "program ended; restarting it\n" * 3
 
 
 async def test_a_broken_setting_is_not_tried_again(tmp_path: Path) -> None:
@@ -41,7 +41,7 @@ async def test_a_broken_setting_is_not_tried_again(tmp_path: Path) -> None:
     )
     await role.start()
     with pytest.raises(CannotStartError, match="PORT: no"):
-        await asyncio.wait_for(keep(role, console), 20)
+        await asyncio.wait_for(keep_running(role, console), 20)
 
 
 async def test_what_was_killed_runs_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,7 +58,7 @@ async def test_what_was_killed_runs_again(tmp_path: Path, monkeypatch: pytest.Mo
     command = [sys.executable, "-c", "import time; time.sleep(600)"]
     role = Observed("program", tmp_path, console, command=command)
     await role.start()
-    keeping = asyncio.create_task(keep(role, console))
+    keeping = asyncio.create_task(keep_running(role, console))
     (await started.get()).process.kill()
     second = await asyncio.wait_for(started.get(), 10)
     keeping.cancel()
