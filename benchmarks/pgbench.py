@@ -71,7 +71,7 @@ async def record(stage: Stage, number: int) -> Recorded:
         order = Order(entry.tenant_id, _request(entry), IdempotencyKey(key, "0" * 64), entry, None)
         event.listen(Engine, "before_cursor_execute", note)
         try:
-            await sales.sell(order, PinProof(entry.hold_id, entry.epoch, entry.fence))
+            await sales.sell(order, PinProof(entry.hold_id, entry.epoch, entry.fencing_token))
         finally:
             event.remove(Engine, "before_cursor_execute", note)
     finally:

@@ -1,7 +1,7 @@
-"""A booking is cancelled, once: its seats go back and the world is told, in one transaction.
+"""Cancels a booking, once: its seats are given back and the event is written, in one transaction.
 
-Those of concurrent requests share one; where one cannot be served with the others, nothing is done and
-fewer are tried together, down to each by itself. Redis hears of the rows afterwards, by version.
+Concurrent requests share a transaction. Where one of them cannot be served with the others, nothing is
+done, and smaller groups are tried, down to single requests. Redis takes over the rows afterwards, by version.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ BATCH_MAX: Final = 32
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Wish:
+class _Request:
     tenant_id: TenantId
     booking_id: BookingId
     key: IdempotencyKey | None
@@ -50,9 +50,9 @@ class Cancellation:
         self._database = database
         self._live = live
         self._clock = clock
-        self._wishes: Coalescer[_Wish, _Cancelled] = Coalescer(
+        self._requests: Coalescer[_Request, _Cancelled] = Coalescer(
             self._cancel,
-            key=lambda wish: wish.booking_id,
+            key=lambda request: request.booking_id,
             batch_max=min(batch_max, BATCH_MAX),
         )
 
@@ -60,55 +60,55 @@ class Cancellation:
         self, tenant_id: TenantId, booking_id: BookingId, key: IdempotencyKey | None
     ) -> Answered[Booking]:
         """One cancelled before is answered as it is. Raises NotFound, IdempotencyKeyReused."""
-        answered, rows = await self._wishes.submit(_Wish(tenant_id, booking_id, key))
+        answered, rows = await self._requests.submit(_Request(tenant_id, booking_id, key))
         await self._live.apply(rows)
         return answered
 
     async def _cancel(
-        self, wishes: Sequence[_Wish]
+        self, requests: Sequence[_Request]
     ) -> Sequence[_Cancelled | asyncio.Task[_Cancelled]]:
-        return await batch_or_each(wishes, self._cancel_together, self._cancel_alone)
+        return await batch_or_each(requests, self._cancel_batch, self._cancel_one)
 
-    async def _cancel_together(self, wishes: Sequence[_Wish]) -> list[_Cancelled]:
+    async def _cancel_batch(self, requests: Sequence[_Request]) -> list[_Cancelled]:
         try:
             return await self._database.run_in_transaction(
-                lambda session: self._write_together(session, wishes)
+                lambda session: self._write_batch(session, requests)
             )
-        except OutcomeUnknown:  # whichever it was, asking again leads to the same
-            again = [await self._cancel_alone(wish) for wish in wishes]
+        except OutcomeUnknown:  # whether it committed or not, a second try has the same result
+            again = [await self._cancel_one(request) for request in requests]
             return [(replace(answered, replayed=False), rows) for answered, rows in again]
 
-    async def _write_together(
-        self, session: WriteSession, wishes: Sequence[_Wish]
+    async def _write_batch(
+        self, session: WriteSession, requests: Sequence[_Request]
     ) -> list[_Cancelled]:
         now = self._clock()
-        claims = [
-            NewRecord(w.tenant_id, w.key, w.booking_id, {}) for w in wishes if w.key is not None
+        records = [
+            NewRecord(w.tenant_id, w.key, w.booking_id, {}) for w in requests if w.key is not None
         ]
-        asked = [(wish.tenant_id, wish.booking_id) for wish in wishes]
+        asked = [(request.tenant_id, request.booking_id) for request in requests]
         await session.execute(SHORT_LOCK_TIMEOUT)
-        if claims and not await idempotency.insert_all(session, ROUTE, claims, now):
+        if records and not await idempotency.insert_all(session, ROUTE, records, now):
             raise SplitBatch
-        if len(await store.cancel(session, asked, now)) < len(wishes):
+        if len(await store.cancel(session, asked, now)) < len(requests):
             raise SplitBatch
         found = await store.read_all(session, asked)
-        cancelled = [found[wish.booking_id] for wish in wishes]
+        cancelled = [found[request.booking_id] for request in requests]
         rows = await inventory_store.subtract_sold(
             session, [line for _, lines in cancelled for line in lines]
         )
         facts = (
-            events.cancelled(wish.tenant_id, booking)
-            for wish, (booking, _) in zip(wishes, cancelled, strict=True)
+            events.cancelled(request.tenant_id, booking)
+            for request, (booking, _) in zip(requests, cancelled, strict=True)
         )
         await outbox.append(session, *facts)
         return [(Answered(booking), rows_of(lines, rows)) for booking, lines in cancelled]
 
-    async def _cancel_alone(self, wish: _Wish) -> _Cancelled:
+    async def _cancel_one(self, request: _Request) -> _Cancelled:
         was_replayed = False
 
         async def write(session: WriteSession) -> _Cancelled:
             nonlocal was_replayed
-            done = await self._write_alone(session, wish)
+            done = await self._write_one(session, request)
             was_replayed = done[0].replayed
             return done
 
@@ -119,25 +119,25 @@ class Cancellation:
             answered, rows = await self._database.run_in_transaction(write)
             return replace(answered, replayed=first_was_replayed), rows
 
-    async def _write_alone(self, session: WriteSession, wish: _Wish) -> _Cancelled:
+    async def _write_one(self, session: WriteSession, request: _Request) -> _Cancelled:
         now = self._clock()
         record = None
-        if wish.key is not None:
+        if request.key is not None:
             record = await idempotency.insert_or_find(
-                session, wish.tenant_id, ROUTE, wish.key, wish.booking_id, {}, now
+                session, request.tenant_id, ROUTE, request.key, request.booking_id, {}, now
             )
-            if record is not None and record.subject_id != wish.booking_id:
+            if record is not None and record.subject_id != request.booking_id:
                 raise IdempotencyKeyReused
-        asked = (wish.tenant_id, wish.booking_id)
+        asked = (request.tenant_id, request.booking_id)
         is_ours = bool(await store.cancel(session, [asked], now))
-        found = (await store.read_all(session, [asked])).get(wish.booking_id)
+        found = (await store.read_all(session, [asked])).get(request.booking_id)
         if found is None:
             raise no_such_booking()
         booking, lines = found
         if is_ours:
             rows = await inventory_store.subtract_sold(session, lines)
-            await outbox.append(session, events.cancelled(wish.tenant_id, booking))
-        else:  # nothing changes, but whoever did it may have ended before Redis heard of it
+            await outbox.append(session, events.cancelled(request.tenant_id, booking))
+        else:  # the process that did it may have ended before Redis took the rows over
             rows = await inventory_store.read_rows(session, {line.flight_id for line in lines})
         return Answered(booking, replayed=record is not None), rows
 

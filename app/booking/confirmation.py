@@ -1,8 +1,8 @@
 """A hold becomes a booking: pin, then one transaction that sells everything or nothing, then finish.
 
-The journal row is the single judge of who gets the hold; Redis only keeps the hold out of expiry's
-reach meanwhile. Nothing in the transaction touches anything but its session, so that it may run
-again. A pin whose transaction did not commit is settled: the hold is live again, on its own time.
+The journal entry alone decides which request gets the hold; Redis only keeps the hold from expiring
+meanwhile. The transaction touches nothing but its session, so that it may run again. A pin whose
+transaction did not commit is settled: the hold is live again until its own end.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from app.booking.model import Booking, BookingRequest, BookingStatus
 from app.booking.sale import (
     ROUTE,
     BookedByAnother,
-    FenceMoved,
+    FencingTokenMoved,
     Order,
     PinOfEarlierEpoch,
     Sales,
@@ -40,7 +40,9 @@ from app.ids import BookingId, HoldId, TenantId
 from app.storage.database import Database
 from app.storage.transaction import OutcomeUnknown
 
-TRIES_MAX: Final = 3  # of pin and transaction, where the fence or the epoch had moved in between
+TRIES_MAX: Final = (
+    3  # of pin and transaction, where the fencing token or the epoch moved in between
+)
 EPOCH_PAUSE_SECONDS: Final = 0.1
 WAITS_MAX: Final = 2  # for the first request with the same key, one lock timeout (2 s) each
 
@@ -65,21 +67,23 @@ class Confirmation:
     async def confirm(
         self, tenant_id: TenantId, request: BookingRequest, key: IdempotencyKey
     ) -> Answered[Booking]:
-        order = await self._look(tenant_id, request, key)
+        order = await self._look_up(tenant_id, request, key)
         if isinstance(order, Booking):
             return Answered(order, replayed=True)
         try:
             self._judge(order)
-            return await self._claim_and_book(order)
+            return await self._pin_and_book(order)
         except (DatabaseUnavailable, ValidationFailed):
             raise
         except DomainError:
-            first = await self._first_answer(order)  # may have come true meanwhile
+            first = await self._first_answer(
+                order
+            )  # another request with the key may have succeeded meanwhile
             if first is None:
                 raise
             return Answered(first, replayed=True)
 
-    async def _look(
+    async def _look_up(
         self, tenant_id: TenantId, request: BookingRequest, key: IdempotencyKey
     ) -> Booking | Order:
         """What was answered to this key before, or else what the request is judged by."""
@@ -106,16 +110,16 @@ class Confirmation:
             if segment.departing_at.utc <= now:
                 raise NotForSale(f"Flight {segment.carrier}{segment.flight_number} has departed.")
 
-    async def _claim_and_book(self, order: Order) -> Answered[Booking]:
+    async def _pin_and_book(self, order: Order) -> Answered[Booking]:
         hold_id = order.entry.hold_id
         waits = 0
         for attempt in range(1, TRIES_MAX + 1):
             proof = await self._pin(hold_id)
             try:
                 return await self._book(order, proof)
-            except BookedByAnother:  # who finishes the hold
+            except BookedByAnother:  # which also finishes the hold
                 raise HoldNotActive(BOOKED) from None
-            except FenceMoved:
+            except FencingTokenMoved:
                 await self._pins.settle(hold_id)
             except PinOfEarlierEpoch:
                 await asyncio.sleep(EPOCH_PAUSE_SECONDS * attempt)
@@ -142,14 +146,14 @@ class Confirmation:
         sold = await self._sales.sell(order, proof)
         if sold is None:
             first = await self._first_answer(order)
-            assert first is not None, "its record was there a moment ago"
+            assert first is not None, "its record was there"
             return Answered(first, replayed=True)
         booking, rows = sold
         await self._background.start("finish_hold", self._pins.finish(booking.hold_id, rows))
         return Answered(booking)
 
     async def _find_out(self, order: Order) -> Answered[Booking]:
-        """COMMIT got no answer: settling waits for it, and then the journal and the record say."""
+        """COMMIT was not answered: settling waits for it, and then the record shows what happened."""
         with suppress(DomainError):
             await self._pins.settle(order.entry.hold_id)
         booking = await self._first_answer(order)
@@ -174,12 +178,12 @@ class Confirmation:
         async with self._database.reading() as session:
             booking = await store.read_own(session, tenant_id, BookingId(record.subject_id))
         assert booking is not None, "a record commits with its booking"
-        return _first_told(booking)
+        return _as_first_answered(booking)
 
     async def _settle_later(self, hold_id: HoldId) -> None:
         await self._background.start("settle_hold", self._pins.settle(hold_id))
 
 
-def _first_told(booking: Booking) -> Booking:
-    """As it was first answered, whatever became of it."""
+def _as_first_answered(booking: Booking) -> Booking:
+    """The booking as it was when it was made."""
     return replace(booking, status=BookingStatus.CONFIRMED, cancelled_at=None, version=1)

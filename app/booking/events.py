@@ -1,4 +1,4 @@
-"""What the world is told of a booking: what was sold and given back, never to whom.
+"""The events of a booking: what was sold and given back, never to whom.
 
 No passenger data, no contact, no record locator and none of the client's own texts.
 """

@@ -1,4 +1,4 @@
-"""Bookings as values: who travels, how to reach them, what was paid, and what was sold for it."""
+"""Bookings as values: passengers, contact, payment, and what was sold."""
 
 import secrets
 from collections.abc import Callable
@@ -14,7 +14,7 @@ LOCATOR_ALPHABET = "ABCDEFGHJKMNPQRSTUVWXYZ23456789"  # nothing that is read as 
 LOCATOR_LENGTH = 6
 
 DrawLocator = Callable[[], str]
-"""Draws a record locator that nobody can guess; whether it is free is the database's to say."""
+"""Draws a record locator that cannot be guessed; the database knows whether it is free."""
 
 
 class BookingStatus(StrEnum):

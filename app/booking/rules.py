@@ -21,7 +21,7 @@ _UNPRINTABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})  # controls, surrogates, line
 _STROKES = str.maketrans(
     {"ø": "o", "ł": "l", "đ": "d", "ð": "d", "ħ": "h", "ŧ": "t", "ı": "i"}
     | {"æ": "ae", "œ": "oe", "þ": "th"}
-)  # letters that no decomposition turns into a plain one
+)  # letters that no decomposition reduces to a plain one
 _AHEAD_OF_UTC = timedelta(hours=14)  # where the day begins first
 _AGES: dict[PassengerType, tuple[int, int, str]] = {
     "INF": (0, 1, "An infant is under 2 on the day of the first departure."),
@@ -40,7 +40,7 @@ def checked_name(text: str) -> str:
 
 
 def normal_email(text: str) -> str:
-    """ValueError where it is not an address; whether anybody reads it is not asked."""
+    """ValueError where it is not an address; whether it receives mail is not checked."""
     try:
         return validate_email(text, check_deliverability=False).normalized
     except EmailNotValidError:
@@ -88,7 +88,7 @@ def check(
 
 
 def age_on(day: date, born_on: date) -> int:
-    """Whole years; negative before birth. Who was born on 29 February is a year older on 1 March."""
+    """Whole years; negative before birth. A person born on 29 February is a year older on 1 March."""
     birthday_is_ahead = (day.month, day.day) < (born_on.month, born_on.day)
     return day.year - born_on.year - birthday_is_ahead
 

@@ -1,8 +1,8 @@
-"""The transaction that sells: everything of a hold or nothing, and those of concurrent requests together.
+"""The transaction that sells a whole hold or nothing; concurrent requests share it.
 
-A transaction for many either serves every one of them or is rolled back, and then smaller ones are
-tried, down to one for each: what one is refused for is never another's. Nothing in it touches anything
-but its session, so that it may run again.
+A shared transaction either serves all its requests or is rolled back; then smaller groups are tried, down
+to single requests, so that no request is refused for the fault of another. The transaction touches
+nothing but its session, so that it may run again.
 """
 
 import asyncio
@@ -47,7 +47,7 @@ class BookedByAnother(Exception):
     """Another request got the hold while this one was on its way; nothing was done."""
 
 
-class FenceMoved(Exception):
+class FencingTokenMoved(Exception):
     """The hold was settled since it was pinned; nothing was done."""
 
 
@@ -68,7 +68,7 @@ class Order:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sale:
-    """An order, and the grip on its hold."""
+    """An order, and the proof that its hold is pinned."""
 
     order: Order
     proof: PinProof
@@ -101,7 +101,7 @@ class Sales:
     async def sell(self, order: Order, proof: PinProof) -> Sold | None:
         """None: the key has its answer.
 
-        Raises BookedByAnother, FenceMoved, PinOfEarlierEpoch, OutcomeUnknown, and what a booking is
+        Raises BookedByAnother, FencingTokenMoved, PinOfEarlierEpoch, OutcomeUnknown, and what a booking is
         refused for.
         """
         return await self._sales.submit(Sale(order, proof))
@@ -109,21 +109,21 @@ class Sales:
     async def _sell(
         self, sales: Sequence[Sale]
     ) -> "Sequence[Sold | asyncio.Task[Sold | None] | None]":
-        return await batch_or_each(sales, self._sell_together, self._sell_alone)
+        return await batch_or_each(sales, self._sell_batch, self._sell_one)
 
-    async def _sell_together(self, sales: Sequence[Sale]) -> list[Sold | None]:
+    async def _sell_batch(self, sales: Sequence[Sale]) -> list[Sold | None]:
         return [
             *await self._database.run_in_transaction(
-                lambda session: self._sell_in_one(session, sales)
+                lambda session: self._write_batch(session, sales)
             )
         ]
 
-    async def _sell_alone(self, sale: Sale) -> Sold | None:
+    async def _sell_one(self, sale: Sale) -> Sold | None:
         return await self._database.run_in_transaction(
-            lambda session: self._sell_by_itself(session, sale)
+            lambda session: self._write_one(session, sale)
         )
 
-    async def _sell_in_one(self, session: WriteSession, sales: Sequence[Sale]) -> list[Sold]:
+    async def _write_batch(self, session: WriteSession, sales: Sequence[Sale]) -> list[Sold]:
         if len({sale.proof.epoch for sale in sales}) > 1:
             raise SplitBatch
         await session.execute(SHORT_LOCK_TIMEOUT)
@@ -133,19 +133,19 @@ class Sales:
         ]
         if not await idempotency.insert_all(session, ROUTE, records, self._clock()):
             raise SplitBatch
-        return await self._sell_recorded(session, sales)
+        return await self._write_sales(session, sales)
 
-    async def _sell_by_itself(self, session: WriteSession, sale: Sale) -> Sold | None:
+    async def _write_one(self, session: WriteSession, sale: Sale) -> Sold | None:
         order, subject = sale.order, booking_id(sale.proof.hold_id)
         record = await idempotency.insert_or_find(
             session, order.tenant_id, ROUTE, order.key, subject, {}, self._clock()
         )
         if record is not None:
             return None
-        (sold,) = await self._sell_recorded(session, [sale])
+        (sold,) = await self._write_sales(session, [sale])
         return sold
 
-    async def _sell_recorded(self, session: WriteSession, sales: Sequence[Sale]) -> list[Sold]:
+    async def _write_sales(self, session: WriteSession, sales: Sequence[Sale]) -> list[Sold]:
         """All of one epoch. Locks in the one order: epoch, journal, booking, inventory."""
         if not await self._pins.prove(session, sales[0].proof):
             raise PinOfEarlierEpoch
@@ -201,12 +201,12 @@ class Sales:
 
 
 async def _why_not(session: WriteSession, proof: PinProof) -> Exception:
-    """Why the journal row was not HELD with our fence: read after whoever held it has ended."""
+    """Why the entry was not HELD with our fencing token; read after any other holder of its lock has ended."""
     entry = (await read_entries(session, [proof.hold_id])).get(proof.hold_id)
     state = None if entry is None else entry.state
     if state is JournalState.CONFIRMED:
         return BookedByAnother()
-    return refusal_of(state) or FenceMoved()
+    return refusal_of(state) or FencingTokenMoved()
 
 
 async def _refuse_duplicate(session: WriteSession, order: Order) -> None:
@@ -219,7 +219,7 @@ async def _refuse_duplicate(session: WriteSession, order: Order) -> None:
 
 
 def _oversell_stopped(sales: Sequence[Sale], line: SeatLine) -> Exception:
-    """Of many, one by one will tell whose seats they were."""
+    """The error of an oversale; in a batch, smaller ones find out which sale it is."""
     if len(sales) > 1:
         return SplitBatch()
     entry = sales[0].order.entry

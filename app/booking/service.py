@@ -1,4 +1,4 @@
-"""Book, read, find and cancel: what clients ask. Owns the transactions; tells Redis after the commit."""
+"""Books, reads, finds and cancels. Owns the transactions; Redis follows after the commit."""
 
 from app.booking import store
 from app.booking.cancellation import Cancellation, no_such_booking

@@ -1,1 +1,1 @@
-"""Keep seats for a customer: atomically in Redis, promised in Postgres before anyone is told."""
+"""Keep seats for a customer: atomically in Redis, promised in Postgres before the client is answered."""

@@ -98,7 +98,7 @@ class OfferExpired(DomainError):
 
 
 def no_such_hold() -> NotFound:
-    """Nor anybody else's: a tenant learns nothing of another's holds."""
+    """Also the answer for another tenant's hold: a tenant learns nothing of those."""
     return NotFound("There is no such hold.")
 
 

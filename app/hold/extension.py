@@ -1,7 +1,7 @@
 """One more TTL, once, while the hold is live: first in Redis, then promised in the journal.
 
-The promises of concurrent requests are written in one transaction; where one cannot be written with the
-others nothing is done, and fewer are tried together, down to each by itself.
+Concurrent requests share a transaction. Where one of them cannot be served with the others, nothing is
+done, and smaller groups are tried, down to single requests.
 """
 
 import asyncio
@@ -53,7 +53,7 @@ class Extensions:
             batch_max=batch_max,
         )
 
-    async def entry(self, extension: Extension) -> Answered[Hold]:
+    async def record(self, extension: Extension) -> Answered[Hold]:
         """Raises ExtensionLimitReached, HoldNotActive, IdempotencyKeyReused, and HoldStoreUnavailable
         where the epoch is over.
         """
@@ -62,11 +62,11 @@ class Extensions:
     async def _write(
         self, extensions: Sequence[Extension]
     ) -> Sequence[Answered[Hold] | asyncio.Task[Answered[Hold]]]:
-        return await batch_or_each(extensions, self._write_together, self._write_alone)
+        return await batch_or_each(extensions, self._write_batch, self._write_one)
 
-    async def _write_together(self, extensions: Sequence[Extension]) -> list[Answered[Hold]]:
+    async def _write_batch(self, extensions: Sequence[Extension]) -> list[Answered[Hold]]:
         epochs = {extension.epoch for extension in extensions}
-        claims = [
+        records = [
             NewRecord(
                 extension.entry.tenant_id,
                 extension.key,
@@ -79,7 +79,7 @@ class Extensions:
 
         async def write(session: WriteSession) -> None:
             await session.execute(SHORT_LOCK_TIMEOUT)
-            if claims and not await idempotency.insert_all(session, ROUTE, claims, self._clock()):
+            if records and not await idempotency.insert_all(session, ROUTE, records, self._clock()):
                 raise SplitBatch
             if len(epochs) > 1 or not await journal.prove_epoch(session, *epochs):
                 raise SplitBatch
@@ -87,9 +87,9 @@ class Extensions:
                 raise SplitBatch
 
         await self._database.run_in_transaction(write)
-        return [_told(extension) for extension in extensions]
+        return [_answer(extension) for extension in extensions]
 
-    async def _write_alone(self, extension: Extension) -> Answered[Hold]:
+    async def _write_one(self, extension: Extension) -> Answered[Hold]:
         entry, key = extension.entry, extension.key
 
         async def write(session: WriteSession) -> IdempotencyRecord | None:
@@ -115,10 +115,10 @@ class Extensions:
             return None
 
         record = await self._database.run_in_transaction(write)
-        return _told(extension) if record is None else extended_before(entry, record)
+        return _answer(extension) if record is None else replayed_extension(entry, record)
 
 
-def extended_before(entry: JournalEntry, record: IdempotencyRecord) -> Answered[Hold]:
+def replayed_extension(entry: JournalEntry, record: IdempotencyRecord) -> Answered[Hold]:
     """The first answer again; raises IdempotencyKeyReused where it was about another hold."""
     if record.subject_id != entry.hold_id:
         raise IdempotencyKeyReused
@@ -136,6 +136,6 @@ def _times(extensions: Sequence[Extension]) -> list[journal.NewEnd]:
     ]
 
 
-def _told(extension: Extension) -> Answered[Hold]:
+def _answer(extension: Extension) -> Answered[Hold]:
     expires_at = extension.extended.expires_at
     return Answered(extended_answer(extension.entry, expires_at, extension.seconds))

@@ -97,7 +97,7 @@ class JournalEntry:
     expires_at: datetime
     first_expires_at: datetime
     extensions_used: int = 0
-    fence: int = 1
+    fencing_token: int = 1
     state: JournalState = JournalState.HELD
 
 
@@ -108,7 +108,7 @@ class LiveHold(NamedTuple):
     lines: list[list[Any]]  # [[flight_id, cabin, position, seats], ...]
     granted_at: datetime
     expires_at: datetime
-    fence: int
+    fencing_token: int
     extensions_used: int
     request_hash: str
 
@@ -177,7 +177,7 @@ class Stale:
 
 @dataclass(frozen=True, slots=True)
 class Blocked:
-    """A flight's terms are being changed at this moment."""
+    """A write barrier blocks one of the flights: its shape is being changed."""
 
 
 PlaceOutcome = Granted | Remembered | Full | Stale | Blocked
@@ -191,9 +191,9 @@ class Extended:
 
 @dataclass(frozen=True, slots=True)
 class Pinned:
-    """Out of reach of expiry; the fence goes into the WHERE of the booking's transaction."""
+    """Out of reach of expiry; the fencing token goes into the WHERE of the booking's transaction."""
 
-    fence: int
+    fencing_token: int
 
 
 @dataclass(frozen=True, slots=True)

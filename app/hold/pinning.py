@@ -1,8 +1,7 @@
-"""A hold in a booking's hands: pin before the transaction, finish after it, settle where it went wrong.
+"""Pinning: pin a hold before its booking's transaction, finish it afterwards, settle it after a failure.
 
-From `pin` on the hold is out of reach of expiry, and only the journal, with a raised fence, gives it
-back. An equal fence cannot tell two bookings of one hold apart, so no process ever unpins on its own
-belief that its transaction failed.
+A pinned hold does not expire. Only the journal, with a raised fencing token, gives it back: two bookings of
+one hold have the same token, so a process never unpins because it assumes that its transaction failed.
 """
 
 import asyncio
@@ -25,20 +24,20 @@ from app.storage.database import Database, ReadSession, WriteSession
 T = TypeVar("T")
 
 FINISHES_MAX: Final = 3
-PATIENCE_SECONDS: Final = 4.5  # longer than it takes to end the epoch of a hold store that is away
+PATIENCE_SECONDS: Final = 4.5  # longer than it takes to end the epoch of an unreachable hold store
 PAUSE_SECONDS: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class PinProof:
-    """What the booking's transaction proves: this epoch, this fence.
+    """What the booking's transaction proves: this epoch, this fencing token.
 
-    `epoch` None: no epoch is open, and while none is nothing expires, so that no pin is needed.
+    `epoch` None: no epoch is open. Nothing expires meanwhile, so no pin is needed.
     """
 
     hold_id: HoldId
     epoch: int | None
-    fence: int | None
+    fencing_token: int | None
 
 
 class Pins:
@@ -47,15 +46,15 @@ class Pins:
         self._epochs = epochs
 
     async def pin(self, hold_id: HoldId) -> PinProof:
-        """Raises HoldExpired or HoldNotActive by the journal's word, never by Redis's alone."""
+        """Raises HoldExpired or HoldNotActive if the journal says so, never on an answer of Redis alone."""
 
         async def pin(life: Life) -> PinProof | tuple[int, MemoState]:
             outcome = await life.holds.pin(hold_id)
             if isinstance(outcome, Pinned):
-                return PinProof(hold_id, life.number, outcome.fence)
+                return PinProof(hold_id, life.number, outcome.fencing_token)
             return life.number, outcome
 
-        outcome = await self._patiently(pin)
+        outcome = await self._run_or_none(pin)
         if outcome is None:
             return PinProof(hold_id, None, None)
         if isinstance(outcome, PinProof):
@@ -63,8 +62,8 @@ class Pins:
         epoch, state = outcome
         raise await self.refusal(epoch, hold_id, state)
 
-    async def _patiently(self, pin: Callable[[Life], Awaitable[T]]) -> T | None:
-        """None where no epoch is open. One whose hold store is away is ended within a few seconds."""
+    async def _run_or_none(self, pin: Callable[[Life], Awaitable[T]]) -> T | None:
+        """None where no epoch is open. The epoch of an unreachable hold store is ended within seconds."""
         loop = asyncio.get_running_loop()
         until = loop.time() + PATIENCE_SECONDS
         while True:
@@ -79,17 +78,19 @@ class Pins:
             await asyncio.sleep(PAUSE_SECONDS)
 
     async def prove(self, session: WriteSession, proof: PinProof) -> bool:
-        """E, at the head of the booking's transaction."""
+        """The proof of the epoch, at the beginning of the booking's transaction."""
         if proof.epoch is None:
             return await journal.prove_rebuilding(session)
         return await journal.prove_epoch(session, proof.epoch)
 
     async def confirm(self, session: WriteSession, proofs: Sequence[PinProof]) -> set[HoldId]:
         """HELD → CONFIRMED for each hold that is still pinned by its proof; names those."""
-        return await journal.confirm(session, {proof.hold_id: proof.fence for proof in proofs})
+        return await journal.confirm(
+            session, {proof.hold_id: proof.fencing_token for proof in proofs}
+        )
 
     async def finish(self, hold_id: HoldId, rows: Sequence[InventoryRow]) -> None:
-        """After the commit; whatever becomes of this call, the journal has the truth."""
+        """Called after the commit. If it fails, the resolver does it later from the journal."""
         for left in reversed(range(FINISHES_MAX)):
             try:
                 await self._epochs.run(lambda life: life.holds.finish(hold_id, rows))
@@ -99,7 +100,7 @@ class Pins:
                     raise
 
     async def settle(self, hold_id: HoldId) -> None:
-        """Makes Redis agree with the journal, whatever happened before: repeatable, by anyone.
+        """Makes Redis agree with the journal. It may run at any time, in any process, repeatedly.
 
         Locking the journal row waits for a booking that is under way; what is read then is final.
         """
@@ -113,7 +114,7 @@ class Pins:
             entry, rows = settled
             match entry.state:
                 case JournalState.HELD:
-                    await life.holds.unpin(hold_id, entry.fence)
+                    await life.holds.unpin(hold_id, entry.fencing_token)
                 case JournalState.CONFIRMED:
                     await life.holds.finish(hold_id, rows)
                 case ended:
@@ -148,16 +149,16 @@ async def read_entries(
 async def _settle_in_journal(
     session: WriteSession, epoch: int, hold_id: HoldId
 ) -> tuple[JournalEntry, list[InventoryRow]] | None:
-    """The row as it finally stands, its fence raised where it is still HELD."""
+    """The entry in its final state, with its fencing token raised where it is still HELD."""
     if not await journal.prove_epoch(session, epoch):
         return None
     entry = await journal.lock(session, hold_id)
-    if entry is None:  # granted, pinned and never promised: nobody may promise it now
+    if entry is None:  # granted, pinned and never promised: it must not be promised now
         await journal.abort_missing(session, epoch, [hold_id])
         entry = await journal.lock(session, hold_id)
-        assert entry is not None, "aborted, or written a moment before"
+        assert entry is not None, "aborted, or written just before that"
     if entry.state is JournalState.HELD:
-        await journal.raise_fence(session, hold_id)
+        await journal.raise_fencing_token(session, hold_id)
         entry = await journal.lock(session, hold_id)
         assert entry is not None, "the row is locked"
     rows = await inventory_store.read_rows(session, {line.flight_id for line in entry.lines})

@@ -1,7 +1,7 @@
 """Placing a hold: script, then journal row, then the answer; and what a repeated request gets.
 
 The hold's id follows from tenant, key and attempt, so every try of one request meets the same memo and
-the same row. Before a refusal is spoken, the journal is asked whether the key already has its answer;
+the same row. Before a request is refused, the journal is asked whether its key has an answer already;
 only of a key that was never granted anything does Redis know that it has none.
 """
 
@@ -47,7 +47,7 @@ from app.inventory.model import Flight
 from app.storage.database import Database
 
 TRIES_MAX: Final = 8
-FENCE_PAUSE_SECONDS: Final = 0.1
+BARRIER_PAUSE_SECONDS: Final = 0.1
 _LONG_AGO: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 OpenOffer = Callable[[TenantId, str], OfferTerms]
@@ -55,12 +55,14 @@ OpenOffer = Callable[[TenantId, str], OfferTerms]
 
 
 class _Next(Enum):
-    TRY = auto()  # the same id again: the epoch moved, or the terms did
-    ATTEMPT = auto()  # this id was aborted before it was promised to anyone; the next one is free
+    """What to ask Redis for next, where there is no answer yet."""
+
+    SAME_ID = auto()  # the epoch moved, or the flights' terms did
+    NEXT_ID = auto()  # this id was aborted before it was promised; the next one is free
 
 
 @dataclass(frozen=True, slots=True)
-class _Try:
+class _Attempt:
     tenant_id: TenantId
     request: HoldRequest
     key: IdempotencyKey
@@ -110,8 +112,9 @@ class Placement:
     async def place(
         self, tenant_id: TenantId, request: HoldRequest, key: IdempotencyKey
     ) -> Answered[Hold] | SoldOut:
+        """Holds everything or nothing. A key that was answered before receives that answer again."""
         try:
-            return await self._place(tenant_id, request, key)
+            return await self._try_until_answered(tenant_id, request, key)
         except DatabaseUnavailable:
             raise
         except DomainError:
@@ -120,27 +123,39 @@ class Placement:
                 raise
             return first
 
-    async def _place(
+    async def _try_until_answered(
         self, tenant_id: TenantId, request: HoldRequest, key: IdempotencyKey
     ) -> Answered[Hold] | SoldOut:
         offer = self._offer_of(tenant_id, request)
         choices = request.segments if offer is None else offer.segments
         passengers = request.passengers if offer is None else offer.passengers
-        assert passengers is not None, "the rim asks for passengers beside segments"
+        assert passengers is not None, "the request has passengers beside segments"
         flights = await self._catalogue.flights(choice.flight_id for choice in choices)
         attempt, first = 1, first_id(tenant_id, key.key)
         for _ in range(TRIES_MAX):
             plan = await self._plan(choices, passengers, flights, offer)
-            asked = first if attempt == 1 else hold_id(tenant_id, key.key, attempt)
-            epoch, outcome = await self._ask_store(asked, first, key, plan)
-            this = _Try(tenant_id, request, key, attempt, asked, plan, epoch)
-            answer = await self._judge(this, outcome)
+            its_id = first if attempt == 1 else hold_id(tenant_id, key.key, attempt)
+            epoch, outcome = await self._ask_redis(its_id, first, key, plan)
+            this = _Attempt(tenant_id, request, key, attempt, its_id, plan, epoch)
+            answer: Answered[Hold] | SoldOut | _Next
+            match outcome:
+                case Granted():
+                    answer = await self._append(this.entry(outcome))
+                case Remembered():
+                    answer = await self._remembered(this, outcome)
+                case Full():
+                    answer = await self._sold_out(this, outcome)
+                case Stale():
+                    await self._bring_up_to_date(this)
+                    flights = await self._catalogue.read_again(plan.versions)
+                    answer = _Next.SAME_ID
+                case Blocked():
+                    await asyncio.sleep(BARRIER_PAUSE_SECONDS)
+                    answer = _Next.SAME_ID
             if not isinstance(answer, _Next):
                 return answer
-            if answer is _Next.ATTEMPT:
+            if answer is _Next.NEXT_ID:
                 attempt += 1
-            elif isinstance(outcome, Stale):
-                flights = await self._catalogue.read_again(plan.versions)
         raise HoldStoreUnavailable
 
     def _offer_of(self, tenant_id: TenantId, request: HoldRequest) -> OfferTerms | None:
@@ -158,41 +173,26 @@ class Placement:
         flights: Mapping[FlightId, Flight],
         offer: OfferTerms | None,
     ) -> Itinerary:
-        """Refused only by the flights' rows: of an old price the script would never hear."""
+        """Refuses only by the flights' rows: an old price would never reach the script."""
         try:
             return itinerary(choices, passengers, flights, self._clock(), offer)
         except DomainError:
             now_known = await self._catalogue.read_again(choice.flight_id for choice in choices)
             return itinerary(choices, passengers, now_known, self._clock(), offer)
 
-    async def _ask_store(
-        self, asked: HoldId, first: HoldId, key: IdempotencyKey, plan: Itinerary
+    async def _ask_redis(
+        self, its_id: HoldId, first: HoldId, key: IdempotencyKey, plan: Itinerary
     ) -> tuple[int, PlaceOutcome]:
         request = request_digest(key.request_hash)
 
         async def place(life: Life) -> tuple[int, PlaceOutcome]:
-            outcome = await life.holds.place(asked, first, request, plan.lines, plan.versions)
+            outcome = await life.holds.place(its_id, first, request, plan.lines, plan.versions)
             return life.number, outcome
 
         return await self._epochs.run(place)
 
-    async def _judge(self, this: _Try, outcome: PlaceOutcome) -> Answered[Hold] | SoldOut | _Next:
-        match outcome:
-            case Granted():
-                return await self._append(this.entry(outcome))
-            case Remembered():
-                return await self._remembered(this, outcome)
-            case Full():
-                return await self._sold_out(this, outcome)
-            case Stale():
-                await self._bring_up_to_date(this)
-                return _Next.TRY
-            case Blocked():
-                await asyncio.sleep(FENCE_PAUSE_SECONDS)
-                return _Next.TRY
-
     async def _append(self, entry: JournalEntry) -> Answered[Hold] | _Next:
-        """The promise is made iff its row is written, under the epoch of its grant."""
+        """The hold is promised if and only if its row is written, under the epoch of its grant."""
         if await self._journal.append(entry):
             return Answered(original_answer(entry))
         return await self._from_journal(entry)
@@ -204,7 +204,7 @@ class Placement:
             rows = await inventory_store.read_rows(session, {ln.flight_id for ln in entry.lines})
         if row is None:
             self._epochs.forget(entry.epoch)
-            return _Next.TRY
+            return _Next.SAME_ID
         match row.state:
             case JournalState.HELD:
                 pass
@@ -213,10 +213,10 @@ class Placement:
             case ended:
                 await self._epochs.run(lambda life: life.holds.end(row.hold_id, ended))
         if row.state is JournalState.ABORTED:
-            return _Next.ATTEMPT
+            return _Next.NEXT_ID
         return _replay(row, entry.request_hash)
 
-    async def _remembered(self, this: _Try, memo: Remembered) -> Answered[Hold] | _Next:
+    async def _remembered(self, this: _Attempt, memo: Remembered) -> Answered[Hold] | _Next:
         """This id was granted before: by a first try that may not have reached the journal."""
         if memo.state is MemoState.HELD:
             if memo.request != request_digest(this.key.request_hash):
@@ -228,19 +228,18 @@ class Placement:
         if row is not None and row.state is not JournalState.ABORTED:
             return _replay(row, this.key.request_hash)
         if row is None:  # ended before it was promised: keep a slow first writer from promising it
-            granted_at = (
-                memo.granted_at or _LONG_AGO
-            )  # the script's clock or none: it moves the cut
+            # The script's clock or none: the instant moves the cut.
+            granted_at = memo.granted_at or _LONG_AGO
             aborted = this.entry(Granted(granted_at, granted_at))
             return await self._append_aborted(replace(aborted, state=JournalState.ABORTED))
-        return _Next.ATTEMPT
+        return _Next.NEXT_ID
 
     async def _append_aborted(self, aborted: JournalEntry) -> Answered[Hold] | _Next:
         written = await self._journal.append(aborted)
-        return _Next.ATTEMPT if written else await self._from_journal(aborted)
+        return _Next.NEXT_ID if written else await self._from_journal(aborted)
 
-    async def _sold_out(self, this: _Try, full: Full) -> Answered[Hold] | SoldOut:
-        """The one refusal that the journal need not be asked for, where the key is new for sure."""
+    async def _sold_out(self, this: _Attempt, full: Full) -> Answered[Hold] | SoldOut:
+        """The one refusal that needs no question to the journal, if the key is certainly new."""
         if not (full.is_new and self._epochs.is_certain(this.epoch)):
             first = await self._first_answer(this.tenant_id, this.key)
             if first is not None:
@@ -248,7 +247,7 @@ class Placement:
         by_offer = this.request.offer_id is not None
         return SoldOut.of(this.plan.choices, this.plan.passengers.seats, full, by_offer=by_offer)
 
-    async def _bring_up_to_date(self, this: _Try) -> None:
+    async def _bring_up_to_date(self, this: _Attempt) -> None:
         """Redis may be behind the flights' rows, where a process ended between the two."""
         async with self._database.reading() as session:
             rows = await inventory_store.read_rows(session, this.plan.versions)

@@ -16,7 +16,7 @@ from app.hold.errors import (
     SoldOut,
     no_such_hold,
 )
-from app.hold.extension import Extension, Extensions, extended_before
+from app.hold.extension import Extension, Extensions, replayed_extension
 from app.hold.journal import store as journal
 from app.hold.journal.batched import BatchedJournal
 from app.hold.model import (
@@ -38,7 +38,7 @@ from app.idempotency.model import Answered, IdempotencyKey, IdempotencyRecord
 from app.ids import HoldId, TenantId
 from app.storage.database import Database
 
-ENDINGS_MAX: Final = 8  # tries to free released seats while the hold store is away
+ENDINGS_MAX: Final = 8  # tries to free released seats while the hold store is unreachable
 
 
 class HoldService:
@@ -123,7 +123,7 @@ class HoldService:
         """One more TTL, once, while live: first in Redis, then promised in the journal."""
         entry, record = await self._entry_and_record(tenant_id, hold_id, key)
         if record is not None:
-            return extended_before(entry, record)
+            return replayed_extension(entry, record)
         if entry.state is JournalState.HELD and entry.extensions_used >= EXTENSIONS_MAX:
             (now,) = await self._views.current([entry])
             raise HoldExpired if now.status is HoldStatus.EXPIRED else ExtensionLimitReached
@@ -136,7 +136,7 @@ class HoldService:
             if outcome is MemoState.PINNED:
                 raise HoldNotActive("The hold is being booked at this moment.")
             raise await self._pins.refusal(epoch, hold_id, outcome)
-        return await self._extensions.entry(Extension(entry, epoch, outcome, key))
+        return await self._extensions.record(Extension(entry, epoch, outcome, key))
 
     async def release(self, tenant_id: TenantId, hold_id: HoldId) -> None:
         """The seats are free now. Repeatable, also when it has run out; HoldNotActive once booked."""
@@ -148,9 +148,7 @@ class HoldService:
             raise HoldNotActive("The hold has become a booking; cancel that instead.")
         try:
             await self._end(hold_id, state)
-        except (
-            HoldStoreUnavailable
-        ):  # nobody can take the seats now; they are freed as soon as it is back
+        except HoldStoreUnavailable:  # the seats cannot be sold now; they are freed once it is back
             await self._background.start("end_hold", self._end_later(hold_id, state))
 
     async def _end(self, hold_id: HoldId, state: JournalState) -> None:

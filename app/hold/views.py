@@ -1,7 +1,7 @@
-"""From a promise in the journal to what a client sees, now or as it was first told.
+"""From journal entries to what a client sees, now or as first answered.
 
-Only Redis, in the current epoch, says that a hold has run out; where it does, the journal is told before
-the client is.
+Only Redis, in the open epoch, decides that a hold has expired. The journal records that before the client
+is answered.
 """
 
 from collections.abc import Sequence
@@ -47,37 +47,37 @@ class HoldViews:
 
     async def current(self, entries: Sequence[JournalEntry]) -> list[Hold]:
         """Each as it is now; HoldStoreUnavailable where Redis lost sight of a live one."""
-        glimpses: dict[HoldId, MemoReading] = {}
+        readings: dict[HoldId, MemoReading] = {}
         entries = list(entries)
         held = [entry.hold_id for entry in entries if entry.state is JournalState.HELD]
         if held:
-            epoch, glimpses = await self._glimpse(held)
-            ran_out = [i for i, seen in glimpses.items() if seen.state is MemoState.EXPIRED]
-            if ran_out:
-                await self._tell_journal(epoch, ran_out)
-            moved = {i for i, seen in glimpses.items() if seen.state not in _ALIVE}
-            entries = [p if p.hold_id not in moved else await self._again(p) for p in entries]
-        return [_view(entry, glimpses.get(entry.hold_id)) for entry in entries]
+            epoch, readings = await self._read_memos(held)
+            expired = [i for i, seen in readings.items() if seen.state is MemoState.EXPIRED]
+            if expired:
+                await self._record_expiry(epoch, expired)
+            moved = {i for i, seen in readings.items() if seen.state not in _ALIVE}
+            entries = [p if p.hold_id not in moved else await self._read_again(p) for p in entries]
+        return [_view(entry, readings.get(entry.hold_id)) for entry in entries]
 
-    async def _glimpse(self, held: list[HoldId]) -> tuple[int, dict[HoldId, MemoReading]]:
+    async def _read_memos(self, held: list[HoldId]) -> tuple[int, dict[HoldId, MemoReading]]:
         async def read_memos(life: Life) -> tuple[int, dict[HoldId, MemoReading]]:
             return life.number, await life.holds.read_memos(held)
 
         return await self._epochs.run(read_memos)
 
-    async def _tell_journal(self, epoch: int, ran_out: list[HoldId]) -> None:
-        async def tell(session: WriteSession) -> None:
-            if not await mark_expired(session, epoch, ran_out):
+    async def _record_expiry(self, epoch: int, expired: list[HoldId]) -> None:
+        async def write(session: WriteSession) -> None:
+            if not await mark_expired(session, epoch, expired):
                 raise HoldStoreUnavailable
 
-        await self._database.run_in_transaction(tell)
+        await self._database.run_in_transaction(write)
 
-    async def _again(self, entry: JournalEntry) -> JournalEntry:
+    async def _read_again(self, entry: JournalEntry) -> JournalEntry:
         """The row as it is after Redis said it is no longer held."""
         async with self._database.reading() as session:
             now = await journal.read(session, entry.hold_id)
         if now is None or now.state is JournalState.HELD:
-            raise HoldStoreUnavailable  # unknown to Redis and held in the journal: not a fact to tell
+            raise HoldStoreUnavailable  # unknown to Redis, held in the journal: neither is an answer
         return now
 
 

@@ -67,11 +67,11 @@ async def test_one_that_is_refused_takes_nobody_with_it(
         wanted(four[2], client_reference="trip-2"),
         wanted(four[3], client_reference="trip-2"),
     ]
-    looked = [bookings._confirmation._look(DEMO, request, key()) for request in asked]
+    looked = [bookings._confirmation._look_up(DEMO, request, key()) for request in asked]
     orders = [order for order in await asyncio.gather(*looked) if not isinstance(order, Booking)]
     await core.database.run_in_transaction(release_behind_redis)
     answers = await asyncio.gather(
-        *map(bookings._confirmation._claim_and_book, orders), return_exceptions=True
+        *map(bookings._confirmation._pin_and_book, orders), return_exceptions=True
     )
     assert isinstance(answers[0], HoldNotActive)
     sold = [answer for answer in answers if isinstance(answer, Answered)]

@@ -162,9 +162,9 @@ async def _no_undo(self: Placement, entry: Any) -> Any:
         row = await journal.read(session, entry.hold_id)
     if row is None:
         self._epochs.forget(entry.epoch)
-        return placement._Next.TRY
+        return placement._Next.SAME_ID
     if row.state.value == "ABORTED":
-        return placement._Next.ATTEMPT
+        return placement._Next.NEXT_ID
     return placement._replay(row, entry.request_hash)
 
 
@@ -175,7 +175,7 @@ MUTANTS: Final[dict[str, Plant]] = {
     "no incarnation check": in_python(Client, "_check_incarnation", lambda *_: None),
     "unpin without a raised fencing token": both(
         in_lua("tonumber(ARGV[4]) <= tonumber(memo[4])", "tonumber(ARGV[4]) < tonumber(memo[4])"),
-        in_python(journal, "raise_fence", _same_token),
+        in_python(journal, "raise_fencing_token", _same_token),
     ),
     "unpin without asking the journal": in_python(Pins, "settle", _unpin_without_asking),
     "no fencing token in the WHERE": in_sql(journal._CONFIRM, _confirm_any_token),

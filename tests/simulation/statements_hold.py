@@ -2,17 +2,17 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import fields
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from app.hold.model import JournalEntry, microseconds
+from app.hold.journal.rows import COLUMNS
+from app.hold.model import microseconds
 from tests.simulation.postgres import Row, Transaction
 from tests.simulation.rows import Rows
 from tests.simulation.sql import means
 
 Parameters = Mapping[str, Any]
-_ENTRY: Final = tuple(field.name for field in fields(JournalEntry))
+_ENTRY: Final = tuple(COLUMNS.split(", "))
 _LIVE: Final = (
     "hold_id",
     "lines",

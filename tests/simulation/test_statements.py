@@ -219,7 +219,7 @@ class Draw:
         async def work(session: WriteSession) -> int | None:
             if await journal.lock(session, hold_id) is None:
                 return None
-            return await journal.raise_fence(session, hold_id)
+            return await journal.raise_fencing_token(session, hold_id)
 
         return work
 

@@ -1,4 +1,4 @@
-"""The journal as concurrent requests share it: one statement for many, decided row by row."""
+"""The journal for concurrent requests: one statement serves many, and each row is decided by itself."""
 
 import asyncio
 from collections.abc import Sequence
@@ -34,7 +34,7 @@ class BatchedJournal:
         return await self._appends.submit(entry)
 
     async def read(self, hold_id: HoldId) -> JournalEntry | None:
-        """Whoever's it is: for the protocol, never for an answer."""
+        """The entry of any tenant: for the protocol, never for an answer."""
         return await self._reads.submit(hold_id)
 
     async def read_own(self, tenant_id: TenantId, hold_id: HoldId) -> JournalEntry | None:
@@ -62,9 +62,9 @@ class BatchedJournal:
     async def _release(
         self, asked: Sequence[_Asked]
     ) -> "Sequence[JournalState | asyncio.Task[JournalState | None] | None]":
-        return await batch_or_each(asked, self._release_together, self._release_alone)
+        return await batch_or_each(asked, self._release_batch, self._release_one)
 
-    async def _release_together(self, asked: Sequence[_Asked]) -> list[JournalState | None]:
+    async def _release_batch(self, asked: Sequence[_Asked]) -> list[JournalState | None]:
         async def release(session: WriteSession) -> dict[HoldId, JournalState]:
             await session.execute(SHORT_LOCK_TIMEOUT)
             return await journal.release(session, asked)
@@ -72,7 +72,7 @@ class BatchedJournal:
         states = await self._database.run_in_transaction(release)
         return [states.get(hold_id) for _, hold_id in asked]
 
-    async def _release_alone(self, asked: _Asked) -> JournalState | None:
+    async def _release_one(self, asked: _Asked) -> JournalState | None:
         states = await self._database.run_statement(
             lambda session: journal.release(session, [asked])
         )

@@ -1,4 +1,4 @@
-"""What background work asks of the journal, over all tenants: what lives, what ended, what was granted of late.
+"""Journal scans for the repair jobs, over all tenants: live holds, ended holds, recent grants.
 
 It only reads. Takes a session, never commits.
 """

@@ -134,7 +134,7 @@ _EXTEND = text(
     RETURNING hold_journal.hold_id
     """  # noqa: S608 - made of constants
 )
-_RAISE_FENCE = text(
+_RAISE_FENCING_TOKEN = text(
     "UPDATE hold_journal SET fence = fence + 1 WHERE hold_id = :hold_id RETURNING fence"
 )
 _DROP_ENDED = text(
@@ -165,14 +165,14 @@ async def prove_rebuilding(session: WriteSession) -> bool:
 
 
 async def append(session: WriteSession, entries: Sequence[JournalEntry]) -> set[HoldId]:
-    """Writes each promise whose epoch still stands and whose id is new; names those written."""
+    """Writes each entry whose epoch is still open and whose id is new; names those written."""
     rows = f"[{','.join(map(entry_text, entries))}]"
     written = await session.execute(_APPEND, {"rows": rows})
     return {HoldId(hold_id) for hold_id in written.scalars()}
 
 
 async def read(session: ReadSession, hold_id: HoldId) -> JournalEntry | None:
-    """Whoever's it is: for the protocol, never for an answer."""
+    """The entry of any tenant: for the protocol, never for an answer."""
     row = (await session.execute(_READ, {"hold_id": hold_id})).one_or_none()
     return None if row is None else entry_from(row)
 
@@ -208,7 +208,7 @@ async def page(
     after: tuple[datetime, HoldId] | None,
     count: int,
 ) -> list[JournalEntry]:
-    """A tenant's promises, newest first."""
+    """A tenant's entries, newest first."""
     granted_at, hold_id = after if after is not None else (None, None)
     rows = await session.execute(
         _PAGE,
@@ -224,13 +224,13 @@ async def page(
     return [entry_from(row) for row in rows]
 
 
-async def confirm(session: WriteSession, fences: Mapping[HoldId, int | None]) -> set[HoldId]:
-    """HELD → CONFIRMED: the single judge of who gets each hold; names those that were won.
+async def confirm(session: WriteSession, tokens: Mapping[HoldId, int | None]) -> set[HoldId]:
+    """HELD → CONFIRMED for each hold with its fencing token; names those that were confirmed.
 
-    Without a fence (None) only while rebuilding.
+    It alone decides which booking gets a hold. A token is None only while an epoch is being rebuilt.
     """
-    hold_ids = sorted(fences)
-    values = {"hold_ids": hold_ids, "fences": [fences[hold_id] for hold_id in hold_ids]}
+    hold_ids = sorted(tokens)
+    values = {"hold_ids": hold_ids, "fences": [tokens[hold_id] for hold_id in hold_ids]}
     won = await session.execute(_CONFIRM, values)
     return {HoldId(hold_id) for hold_id in won.scalars()}
 
@@ -252,9 +252,9 @@ async def expire(session: WriteSession, hold_ids: Sequence[HoldId]) -> int:
 
 
 async def abort_missing(session: WriteSession, epoch: int, hold_ids: Sequence[HoldId]) -> None:
-    """Keeps whoever granted these and did not yet promise them from ever doing so.
+    """Prevents holds that were granted and not yet promised from ever being promised.
 
-    Such a row stands for nobody's hold: it has an id, and no tenant, terms or place in time.
+    Such a row has an id, and no tenant, terms or times.
     """
     values = {"epoch": epoch, "hold_ids": sorted(hold_ids), "nobody": _NOBODY, "nothing": _NOTHING}
     await session.execute(_ABORT_MISSING, values)
@@ -270,12 +270,12 @@ async def extend(session: WriteSession, ends: Sequence[NewEnd]) -> set[HoldId]:
     return {HoldId(hold_id) for hold_id in (await session.execute(_EXTEND, values)).scalars()}
 
 
-async def raise_fence(session: WriteSession, hold_id: HoldId) -> int:
-    return int((await session.execute(_RAISE_FENCE, {"hold_id": hold_id})).scalar_one())
+async def raise_fencing_token(session: WriteSession, hold_id: HoldId) -> int:
+    return int((await session.execute(_RAISE_FENCING_TOKEN, {"hold_id": hold_id})).scalar_one())
 
 
 async def drop_ended(session: WriteSession, count: int) -> int:
-    """Lets go of promises that ended 30 days ago; one that became a booking stays with it, so that
-    its key can never lead to a second hold of the same id.
+    """Deletes entries that ended 30 days ago, except those of bookings: their keys must never lead to a
+    second hold of the same id.
     """
     return (await session.execute(_DROP_ENDED, {"count": count})).rowcount

@@ -1,10 +1,10 @@
-"""Rows of what was promised, and of which life of the Redis data may promise.
+"""Rows of what was promised, and of the epoch in which it may be promised.
 
-`hold_journal` is the arbiter: a row leaves HELD exactly once, by one conditional UPDATE. Its key is
+`hold_journal` decides: a row leaves HELD exactly once, by one conditional UPDATE. Its key is
 derived from tenant, idempotency key and attempt, so that a retry meets the first try's row.
-`redis_epoch` has one row a shard; whoever writes on the word of Redis share-locks it and so proves
-that Redis's data is still the one it spoke of. `epoch_gate` asks newcomers to wait a moment while an
-epoch is being ended, so that a stream of share locks cannot starve it.
+`redis_epoch` has one row a shard; a transaction that relies on an answer of Redis share-locks it and so
+proves that the answer's epoch is still open. `epoch_gate` keeps new appends away while an epoch is being
+ended, so that a stream of share locks cannot starve it.
 """
 
 from typing import Any
@@ -49,7 +49,7 @@ def _entry_column(
     nullable: bool = False,
     **options: Any,
 ) -> Column[Any]:
-    """The column of the field of this name in `JournalEntry`.
+    """The column of the field of this name, or else of the name `key`, in `JournalEntry`.
 
     `appended` is what a new row has in it, by default the entry's own value; `is_sent` says whether
     the entry's value is sent at all.
@@ -83,7 +83,15 @@ hold_journal = Table(
         "extensions_used", Integer, INTEGER, appended="0", is_sent=False, server_default="0"
     ),
     Column("extended_at", DateTime(timezone=True)),
-    _entry_column("fence", Integer, INTEGER, appended="1", is_sent=False, server_default="1"),
+    _entry_column(
+        "fence",
+        Integer,
+        INTEGER,
+        appended="1",
+        is_sent=False,
+        server_default="1",
+        key="fencing_token",
+    ),
     _entry_column("state", String(10), STATE),
     Column("ended_at", DateTime(timezone=True)),
     CheckConstraint(
@@ -94,7 +102,7 @@ hold_journal = Table(
     ),
     Index("ix_hold_journal_granted_at", "granted_at"),
     Index(
-        "ix_hold_journal_ended_at",  # what was booked has ended too, stays for ever, and is not in here
+        "ix_hold_journal_ended_at",  # what was booked has ended too, but stays, and is not in here
         "ended_at",
         postgresql_where=text("state IN ('RELEASED', 'EXPIRED', 'ABORTED')"),
     ),

@@ -71,5 +71,5 @@ def _packed(hold: LiveHold) -> str:
     lines = ";".join(f"{flight}|{cabin}|{at}|{seats}" for flight, cabin, at, seats in hold.lines)
     return (
         f"{hold.hold_id} {lines} {microseconds(hold.expires_at)} {microseconds(hold.granted_at)}"
-        f" {hold.fence} {hold.extensions_used} {request_digest(hold.request_hash)}"
+        f" {hold.fencing_token} {hold.extensions_used} {request_digest(hold.request_hash)}"
     )

@@ -235,7 +235,7 @@ class PostgresHolds(HoldService):
                 session, tenant_id, extension.ROUTE, key, hold_id, facts, self._clock()
             )
             if record is not None:
-                return extension.extended_before(entry, record)
+                return extension.replayed_extension(entry, record)
         locked = await rows.lock_hold(session, hold_id)
         assert locked is not None, "it was there a moment ago"
         match JournalState(locked.state):

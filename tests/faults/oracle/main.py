@@ -25,7 +25,7 @@ from app.telemetry.logging import configure_logging
 from app.transport.http.application import Application
 from app.wiring import Services, database_of
 from tests.faults.oracle.holds import EPOCH, PostgresHolds
-from tests.faults.oracle.seats import PostgresClaims, PostgresSeats
+from tests.faults.oracle.seats import PostgresPins, PostgresSeats
 
 _OPEN = text(
     "UPDATE redis_epoch SET epoch = :epoch, mode = 'redis', incarnation = 'none' WHERE shard = 0"
@@ -36,7 +36,7 @@ def create() -> Application:
     settings = Settings.from_environment(os.environ)
     configure_logging(settings.log_level.value)
     database, clock = database_of(settings), utc_now
-    seats, pins, background = PostgresSeats(database), PostgresClaims(database), Background()
+    seats, pins, background = PostgresSeats(database), PostgresPins(database), Background()
     tokens = OfferTokens(signing_keys(settings))
     services = Services(
         search=SearchService(database, seats, tokens, clock),

@@ -18,7 +18,7 @@ from tests.faults.oracle import rows
 from tests.faults.oracle.holds import EPOCH
 
 
-class PostgresClaims(Pins):
+class PostgresPins(Pins):
     def __init__(self, database: Database) -> None:
         self._database = database
 

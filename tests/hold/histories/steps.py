@@ -50,7 +50,7 @@ async def transaction_of_booking(core: Core, proof: PinProof) -> bool:
     async def sell(session: WriteSession) -> bool:
         if not await core.pins.prove(session, proof):
             return False
-        if not await journal.confirm(session, {proof.hold_id: proof.fence}):
+        if not await journal.confirm(session, {proof.hold_id: proof.fencing_token}):
             return False
         return isinstance(await inventory_store.add_sold(session, entry.lines), list)
 

@@ -31,9 +31,9 @@ async def test_a_failed_booking_cannot_let_go_of_what_its_retry_has_pinned(
     second = await retry.pins.pin(hold.hold_id)
     assert first == second
     assert first.epoch is not None
-    assert first.fence is not None
+    assert first.fencing_token is not None
 
-    await failed.epochs_in_redis.life(first.epoch).holds.unpin(hold.hold_id, first.fence)
+    await failed.epochs_in_redis.life(first.epoch).holds.unpin(hold.hold_id, first.fencing_token)
     await clock_passes(hold.expires_at)
     await failed.repairs[Expirer].run_once()
 

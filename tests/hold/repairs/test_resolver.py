@@ -32,8 +32,8 @@ async def pinned(core: Core, holds: HoldService) -> tuple[HoldId, int]:
     """A hold of two seats whose booking's process ended after the pin."""
     hold = (await holds.place(DEMO, request((SOUTH, "Y"), adults=2), key())).value
     proof = await core.pins.pin(hold.hold_id)
-    assert proof.fence is not None
-    return hold.hold_id, proof.fence
+    assert proof.fencing_token is not None
+    return hold.hold_id, proof.fencing_token
 
 
 async def memo(core: Core, hold_id: HoldId) -> MemoState:
