@@ -1,4 +1,4 @@
-"""Shared by the tests of the rim."""
+"""Fixtures of the tests of the transports."""
 
 from tests.fixtures.logging import logged
 

@@ -1,4 +1,4 @@
-"""The OpenAPI document says what the guard does; a life encloses its requests."""
+"""The OpenAPI document describes what guarded routes check; the lifespan encloses all requests."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -61,7 +61,7 @@ def test_every_reference_resolves(document: dict[str, Any]) -> None:
     assert found <= known
 
 
-def test_parameters_are_described_as_they_are_judged(document: dict[str, Any]) -> None:
+def test_parameters_are_described_as_they_are_validated(document: dict[str, Any]) -> None:
     listing = {p["name"]: p for p in document["paths"]["/v1/holds"]["get"]["parameters"]}
     limit = listing["limit"]["schema"]
     assert (limit["type"], limit["minimum"], limit["maximum"], limit["default"]) == (
@@ -92,7 +92,7 @@ async def test_without_a_token_url_there_is_only_the_bearer() -> None:
     assert (document["info"]["title"], document["info"]["version"]) == ("Holdfast", "1.2.3")
 
 
-async def test_a_life_ends_after_its_changes() -> None:
+async def test_the_lifespan_ends_after_detached_tasks() -> None:
     seen: list[str] = []
 
     @asynccontextmanager

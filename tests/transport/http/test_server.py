@@ -75,7 +75,7 @@ async def test_a_chunked_body_is_counted_while_it_is_read() -> None:
     assert tiny.calls == ["create"]
 
 
-async def test_a_body_that_never_ends_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_body_without_end_closes_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(body, "_DRAIN_SECONDS", 60)  # by its size, before its time
     async with served(Tiny()) as port, asyncio.timeout(5):
         status, headers, _ = await exchange(
@@ -98,7 +98,7 @@ async def test_a_body_that_stalls_within_the_limit_meets_the_deadline() -> None:
     assert (status, json.loads(content)["code"]) == (503, "overloaded")
 
 
-async def test_a_large_claim_is_refused_before_it_is_asked_for() -> None:
+async def test_a_large_content_length_is_refused_before_the_body_is_requested() -> None:
     async with served(Tiny()) as port, asyncio.timeout(5):
         status, headers, _ = await exchange(
             port, HEAD + b"Content-Length: 100000000\r\nExpect: 100-continue\r\n\r\n"
@@ -107,7 +107,7 @@ async def test_a_large_claim_is_refused_before_it_is_asked_for() -> None:
 
 
 @pytest.mark.parametrize("size", [70_000, 900_000])
-async def test_an_ordinary_client_gets_to_read_its_413(size: int) -> None:
+async def test_an_ordinary_client_can_read_its_413(size: int) -> None:
     async with served(Tiny()) as port, httpx.AsyncClient() as client:
         for _ in range(3):
             answer = await client.post(
@@ -119,7 +119,7 @@ async def test_an_ordinary_client_gets_to_read_its_413(size: int) -> None:
             assert "connection" not in answer.headers  # it was taken to its end
 
 
-async def test_a_change_goes_on_when_its_client_has_gone() -> None:
+async def test_a_change_completes_after_its_client_has_disconnected() -> None:
     begun, go, done = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     async def change() -> None:

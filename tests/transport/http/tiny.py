@@ -1,4 +1,4 @@
-"""A tiny application behind the real rim: one of each kind of route, and hooks to make it fail."""
+"""A tiny application behind the real HTTP layer: each kind of route, with hooks to make it fail."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -49,7 +49,7 @@ class Wish(Input):
     inner: "Wish | None" = None
 
 
-class Told(Output):
+class Shown(Output):
     tenant: str
     name: str
     key: str | None
@@ -65,7 +65,7 @@ async def _nothing() -> None:
 
 @dataclass
 class Tiny:
-    """`act` runs inside every endpoint; `change` is what POST /v1/holds outlives its request with."""
+    """`act` runs inside every endpoint; `change` is the detached task of POST /v1/holds."""
 
     act: Act = _nothing
     change: Act = _nothing
@@ -76,34 +76,34 @@ def tiny_router(tiny: Tiny) -> ScopedRouter:
     router = ScopedRouter(scope=Scope.HOLDS_WRITE, prefix="/v1/holds", tags=["holds"])
 
     @router.post("", status_code=201, responses=documented("sold_out"))
-    async def create(wish: Wish, caller: CurrentPrincipal, key: Idempotency) -> Told:
+    async def create(wish: Wish, caller: CurrentPrincipal, key: Idempotency) -> Shown:
         tiny.calls.append("create")
         await tiny.act()
         await run_detached(_run(tiny.change))
-        return Told(
+        return Shown(
             tenant=caller.tenant_id, name=wish.name, key=key.key, request_hash=key.request_hash
         )
 
     @router.get("")
     async def list_them(
         page: Paging, day: Annotated[Day | None, Query()] = None, text: str = ""
-    ) -> Listing[Told]:
+    ) -> Listing[Shown]:
         tiny.calls.append("list")
         await tiny.act()
-        one = Told(tenant=str(page.limit), name=text, key=None, request_hash=page.after)
+        one = Shown(tenant=str(page.limit), name=text, key=None, request_hash=page.after)
         return listing([one], None)
 
     @router.get("/{hold_id}", responses=documented("not_found"))
-    async def read(hold_id: str, caller: CurrentPrincipal) -> Told:
+    async def read(hold_id: str, caller: CurrentPrincipal) -> Shown:
         tiny.calls.append("read")
         await tiny.act()
-        return Told(tenant=caller.tenant_id, name=hold_id, key=None, request_hash=None)
+        return Shown(tenant=caller.tenant_id, name=hold_id, key=None, request_hash=None)
 
     @router.post("/{hold_id}/extend")
-    async def extend(hold_id: str, key: OptionalIdempotency) -> Told:
+    async def extend(hold_id: str, key: OptionalIdempotency) -> Shown:
         tiny.calls.append("extend")
         await tiny.act()
-        return Told(
+        return Shown(
             tenant="",
             name=hold_id,
             key=key.key if key else None,

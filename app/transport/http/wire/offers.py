@@ -94,7 +94,7 @@ class OffersPage:
 
 
 def offers_page(
-    asked: Sequence[object], offers: Sequence[model.Offer], after: str | None
+    query: Sequence[object], offers: Sequence[model.Offer], after: str | None
 ) -> OffersPage:
     """The body equals the JSON of `listing(map(offer_out, offers), after)`, byte for byte.
 
@@ -110,7 +110,7 @@ def offers_page(
     more = "false" if after is None else "true"
     meta = f'{{"after":{text_json(after)},"has_more":{more}}}'
     age = int(offers[0].expires_at.timestamp()) // _TAG_SECONDS if offers else 0
-    whole = "\n".join((*map(str, asked), str(age), after or "", *terms))
+    whole = "\n".join((*map(str, query), str(age), after or "", *terms))
     return OffersPage(
         f'{{"data":[{",".join(data)}],"meta":{meta}}}'.encode(), etags.digest(whole.encode())
     )

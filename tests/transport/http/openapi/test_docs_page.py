@@ -1,4 +1,4 @@
-"""The documentation, as a browser and a reader get it: whole, from here alone, and true."""
+"""The documentation pages and the examples: complete, self-contained and valid."""
 
 import inspect
 import json
@@ -193,8 +193,8 @@ def test_examples_move_with_the_days() -> None:
 
 @pytest.mark.parametrize("day", [date(2026, 2, 14), date(2026, 8, 23), date(2027, 12, 31)])
 def test_there_is_a_flight_for_examples_on_every_day(document: Json, day: date) -> None:
-    told = json.dumps(with_examples(document, examples_on(day)))
-    assert f'"departing_at": {{"local": "{day + (date(2026, 1, 15) - date(2026, 1, 1))}T' in told
+    text = json.dumps(with_examples(document, examples_on(day)))
+    assert f'"departing_at": {{"local": "{day + (date(2026, 1, 15) - date(2026, 1, 1))}T' in text
 
 
 def _examples(document: Json) -> Iterator[tuple[Json, Any]]:

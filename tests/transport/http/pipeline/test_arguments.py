@@ -1,4 +1,4 @@
-"""Queries are read once: the same text is the same values, as is a parameter of another text."""
+"""Valid queries are validated once, by query string and by parameter."""
 
 from typing import Any
 from urllib.parse import urlencode
@@ -50,24 +50,22 @@ def of(endpoint: Arguments, query: str) -> dict[str, Any]:
     return dict(endpoint.of(asked(query), {}, None))
 
 
-def test_a_text_is_read_once_and_each_for_itself(
-    endpoint: Arguments, readings: list[object]
-) -> None:
+def test_a_query_is_validated_once(endpoint: Arguments, readings: list[object]) -> None:
     for _ in range(3):
         assert of(endpoint, "adults=2") == {"paging": Page(50, None), "adults": 2, "name": ""}
         assert of(endpoint, "adults=3&limit=7")["paging"] == Page(7, None)
         assert of(endpoint, "adults=3&limit=7")["adults"] == 3
-    assert len(readings) == 4 + 2, "all parameters, then the two that are others"
+    assert len(readings) == 4 + 2, "all four parameters, then the two that differ"
 
 
 @pytest.mark.parametrize("query", ["adults=two", "limit=0", "adults=2&limit=x"])
-def test_what_was_refused_is_refused_again(endpoint: Arguments, query: str) -> None:
+def test_an_invalid_query_is_not_cached(endpoint: Arguments, query: str) -> None:
     for _ in range(2):
         with pytest.raises(RequestValidationError):
             of(endpoint, query)
 
 
-def test_what_is_kept_is_bounded(endpoint: Arguments, readings: list[object]) -> None:
+def test_the_cache_is_bounded(endpoint: Arguments, readings: list[object]) -> None:
     long = "name=" + "x" * (CACHED_BYTES_MAX + 1)
     for _ in range(2):
         of(endpoint, long)
@@ -76,12 +74,12 @@ def test_what_is_kept_is_bounded(endpoint: Arguments, readings: list[object]) ->
     often = "name=&" * 1000 + "name=x"
     for _ in range(2):
         assert of(endpoint, often)["name"] == "x"
-    assert len(readings) == 2, "what is said again and again is not kept"
+    assert len(readings) == 2, "repeated parameters are not cached"
     for number in range(CACHED_MAX + 1):
         of(endpoint, f"adults={number}")
     readings.clear()
     of(endpoint, "adults=0")
-    assert readings, "the first had to go"
+    assert readings, "the first was evicted"
 
 
 @given(
@@ -93,7 +91,7 @@ def test_what_is_kept_is_bounded(endpoint: Arguments, readings: list[object]) ->
         max_size=5,
     )
 )
-def test_what_is_kept_is_what_would_be_read(pairs: list[tuple[str, str]]) -> None:
+def test_cached_values_equal_validated_ones(pairs: list[tuple[str, str]]) -> None:
     """Also where a parameter is missing, empty, given twice, or wrong."""
     query = urlencode(pairs)
 
@@ -106,7 +104,7 @@ def test_what_is_kept_is_what_would_be_read(pairs: list[tuple[str, str]]) -> Non
     assert outcome(CACHED) == outcome(UNCACHED)
 
 
-def test_what_may_be_personal_is_not_kept(readings: list[object]) -> None:
+def test_queries_that_may_be_personal_are_not_cached(readings: list[object]) -> None:
     def found(family_name: str) -> None: ...
 
     endpoint = Arguments(get_dependant(path="/", call=found), None, {}, caches_queries=False)

@@ -1,4 +1,4 @@
-"""Bodies that are not JSON, or JSON that nobody should have to keep."""
+"""Bodies that are not JSON, or not strict JSON."""
 
 import pytest
 
@@ -35,7 +35,7 @@ async def test_malformed_json(content: bytes) -> None:
         b"[" * DEPTH_MAX + b"]" * DEPTH_MAX,
     ],
 )
-async def test_json_that_nobody_keeps(content: bytes) -> None:
+async def test_json_that_is_not_strict(content: bytes) -> None:
     async with client_of(tiny_app()) as client:
         answer = await client.post("/v1/holds", headers={**GOOD, **KEY, **JSON}, content=content)
     assert (answer.status_code, answer.json()["code"]) == (422, "validation_error")
@@ -65,7 +65,7 @@ async def test_media_types_that_are_not(media_type: str) -> None:
     assert (answer.status_code, answer.json()["code"]) == (415, "unsupported_media_type")
 
 
-async def test_exactly_as_large_as_may_be() -> None:
+async def test_a_body_of_the_maximum_size_is_accepted() -> None:
     content = b'{"name": "x"}'.ljust(BODY_MAX)
     async with client_of(tiny_app()) as client:
         fits = await client.post("/v1/holds", headers={**GOOD, **KEY, **JSON}, content=content)

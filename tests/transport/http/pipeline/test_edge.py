@@ -1,4 +1,4 @@
-"""What every answer carries, what is counted and logged, and what ends in time."""
+"""Headers of every answer, metrics, log lines and the deadline."""
 
 import asyncio
 import io
@@ -17,7 +17,7 @@ PATHS = ["/livez", "/docs", "/openapi.json", "/nowhere", "/v1/holds", "/v1/holds
 
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("headers", [{}, GOOD])
-async def test_standing_headers(path: str, headers: dict[str, str]) -> None:
+async def test_standard_headers(path: str, headers: dict[str, str]) -> None:
     async with client_of(tiny_app()) as client:
         answer = await client.get(path, headers=headers)
     assert answer.headers["x-content-type-options"] == "nosniff"
@@ -47,19 +47,19 @@ async def test_a_request_id_is_kept_if_it_is_harmless(given: str, kept: bool, pa
     assert (answer.headers["x-request-id"] == given) is kept
 
 
-async def test_a_request_id_is_on_the_answer_that_must_not_happen() -> None:
+async def test_an_internal_error_has_a_request_id() -> None:
     async with client_of(tiny_app(Tiny(act=raises(RuntimeError())))) as client:
         answer = await client.get("/v1/holds", headers={**GOOD, "X-Request-Id": "mine"})
     assert (answer.status_code, answer.headers["x-request-id"]) == (500, "mine")
 
 
-async def test_what_must_not_happen_is_a_problem_wherever_it_happens(logged: io.StringIO) -> None:
+async def test_an_unexpected_error_is_a_problem_wherever_it_is_raised(logged: io.StringIO) -> None:
     async def broken(scope: Any, receive: Any, send: Any) -> None:
         raise RuntimeError
 
     async with client_of(tiny_app(mounts={"/mounted": broken})) as client:
         answer = await client.get("/mounted/x", headers={"X-Request-Id": "mine"})
-    await asyncio.sleep(0)  # written once a turn
+    await asyncio.sleep(0)  # written once for each tick
     problem = answer.json()
     assert (answer.status_code, problem["code"], problem["request_id"]) == (
         500,
@@ -71,14 +71,14 @@ async def test_what_must_not_happen_is_a_problem_wherever_it_happens(logged: io.
     assert (line["status"], line["code"]) == (500, "internal_error")
 
 
-async def test_one_line_a_request(logged: io.StringIO) -> None:
+async def test_one_log_line_for_each_request(logged: io.StringIO) -> None:
     headers = {**GOOD, "X-Request-Id": "r1"}
     async with client_of(tiny_app()) as client:
         await client.get("/v1/holds/hold_secret?family_name=Canary", headers=headers)
         await client.get("/v1/nowhere/canary", headers=headers)
         await client.post("/v1/holds?x=canary", json={"name": "Canary"}, headers=headers)
         await client.get("/livez")
-    await asyncio.sleep(0)  # written once a turn
+    await asyncio.sleep(0)  # written once for each tick
     assert "anary" not in logged.getvalue()
     assert "Bearer" not in logged.getvalue()
     lines: list[dict[str, Any]] = [json.loads(line) for line in logged.getvalue().splitlines()]
@@ -115,12 +115,12 @@ async def test_requests_are_counted_by_template(
         await client.request(method, path, headers=GOOD)
     after = REGISTRY.get_sample_value("holdfast_http_requests_total", sample)
     assert after == before + 1
-    await asyncio.sleep(0)  # told once a turn
+    await asyncio.sleep(0)  # written once for each tick
     assert REGISTRY.get_sample_value("holdfast_http_in_flight") == 0
 
 
-async def test_an_answer_that_is_late_is_refused_and_may_be_asked_for_again() -> None:
-    app = tiny_app(Tiny(act=_for_ever), limits=Limits(deadline_seconds=0.05))
+async def test_a_late_answer_is_refused_as_overloaded() -> None:
+    app = tiny_app(Tiny(act=_without_end), limits=Limits(deadline_seconds=0.05))
     async with client_of(app) as client:
         answer = await client.get("/v1/holds", headers=GOOD)
     problem = answer.json()
@@ -134,7 +134,7 @@ async def test_a_timeout_inside_is_not_the_deadline() -> None:
     assert answer.status_code == 500
 
 
-async def test_a_change_goes_on_past_the_deadline() -> None:
+async def test_a_change_continues_after_the_deadline() -> None:
     go, done = asyncio.Event(), asyncio.Event()
 
     async def change() -> None:
@@ -150,7 +150,7 @@ async def test_a_change_goes_on_past_the_deadline() -> None:
     await until(done.is_set)
 
 
-async def test_a_stream_may_take_longer_than_its_beginning() -> None:
+async def test_the_deadline_is_for_the_start_of_a_stream() -> None:
     async def slow(scope: Any, receive: Any, send: Any) -> None:
         async def parts() -> Any:
             yield b"a"
@@ -165,7 +165,7 @@ async def test_a_stream_may_take_longer_than_its_beginning() -> None:
     assert answer.text == "ab"
 
 
-async def test_a_client_that_leaves_in_its_body_is_no_error() -> None:
+async def test_a_client_that_disconnects_in_its_body_is_no_error() -> None:
     app = tiny_app()
     sent: list[Any] = []
 
@@ -180,7 +180,7 @@ async def test_a_client_that_leaves_in_its_body_is_no_error() -> None:
     assert sent == []
 
 
-async def _for_ever() -> None:
+async def _without_end() -> None:
     await asyncio.Event().wait()
 
 

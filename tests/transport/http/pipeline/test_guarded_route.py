@@ -1,4 +1,4 @@
-"""The order of refusals, and what passes."""
+"""The order of refusals, and which requests pass."""
 
 from itertools import combinations
 from typing import Any
@@ -9,7 +9,7 @@ import pytest
 from app.transport.http.pipeline.body import BODY_MAX, fingerprint
 from tests.transport.http.tiny import GOOD, JSON, KEY, Tiny, client_of, tiny_app
 
-# Each fault spoils one thing of a good request; they are in the contract's order.
+# Each fault spoils one part of a valid request. They are in the order of the contract.
 Request = dict[str, Any]
 FAULTS: list[tuple[str, int, str]] = [
     ("method", 405, "method_not_allowed"),
@@ -58,7 +58,7 @@ async def test_each_fault_alone(fault: str, status: int, code: str) -> None:
 
 
 @pytest.mark.parametrize(("first", "second"), list(combinations(FAULTS, 2)))
-async def test_the_earlier_of_two_faults_is_told(
+async def test_the_earlier_of_two_faults_is_answered(
     first: tuple[str, int, str], second: tuple[str, int, str]
 ) -> None:
     async with client_of(tiny_app()) as client:
@@ -66,7 +66,7 @@ async def test_the_earlier_of_two_faults_is_told(
     assert (answer.status_code, answer.json()["code"]) == first[1:]
 
 
-async def test_a_good_request_passes_with_its_caller_and_its_key() -> None:
+async def test_a_valid_request_passes_with_its_caller_and_its_key() -> None:
     async with client_of(tiny_app()) as client:
         answer = await client.request(**spoiled())
     assert answer.status_code == 201
@@ -130,7 +130,7 @@ async def test_two_authorization_headers_are_none() -> None:
         ('semi"colon', 'semi"colon'),
     ],
 )
-async def test_keys_that_are_taken(value: str, key: str) -> None:
+async def test_accepted_keys(value: str, key: str) -> None:
     async with client_of(tiny_app()) as client:
         answer = await client.post(
             "/v1/holds", headers={**GOOD, "Idempotency-Key": value}, json={"name": "x"}
@@ -142,7 +142,7 @@ async def test_keys_that_are_taken(value: str, key: str) -> None:
     "value",
     ["", '""', '"', '"open', '"a"b"', r'"\x"', "k" * 256, '"' + "k" * 256 + '"', "é", "a\tb"],
 )
-async def test_keys_that_are_refused(value: str) -> None:
+async def test_refused_keys(value: str) -> None:
     async with client_of(tiny_app()) as client:
         answer = await client.post(
             "/v1/holds",
@@ -164,7 +164,7 @@ async def test_two_keys_are_refused() -> None:
     assert answer.json()["code"] == "idempotency_key_missing"
 
 
-async def test_an_optional_key_is_honoured_and_not_missed() -> None:
+async def test_an_optional_key_may_be_absent() -> None:
     async with client_of(tiny_app()) as client:
         without = await client.post("/v1/holds/hold_1/extend", headers=GOOD)
         with_key = await client.post("/v1/holds/hold_1/extend", headers={**GOOD, **KEY})
@@ -199,7 +199,7 @@ async def test_a_route_without_a_body_ignores_none(
     assert released.status_code == (204 if status == 200 else status)
 
 
-async def test_nul_never_gets_in() -> None:
+async def test_nul_is_refused_everywhere() -> None:
     tiny = Tiny()
     async with client_of(tiny_app(tiny)) as client:
         path = await client.get("/v1/holds/hold_%00", headers=GOOD)

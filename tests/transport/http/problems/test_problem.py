@@ -1,4 +1,4 @@
-"""Every refusal in the one shape, with nothing in it that was sent."""
+"""Every refusal is a problem, and repeats nothing that was sent."""
 
 import io
 import json
@@ -24,7 +24,7 @@ CANARY = "Canary-4711"
 
 
 def check(answer: httpx.Response) -> dict[str, Any]:
-    """The shape itself; gives the problem back."""
+    """Checks the members that all problems have; returns the problem."""
     problem: dict[str, Any] = answer.json()
     assert answer.headers["content-type"] == "application/problem+json"
     assert problem.keys() >= MEMBERS
@@ -48,9 +48,9 @@ async def refused(error: BaseException) -> httpx.Response:
 
 @pytest.mark.parametrize("kind", list(ErrorKind))
 async def test_every_kind_has_its_status(kind: ErrorKind) -> None:
-    problem = check(await refused(refusal(kind, "some_code")("In our words.")))
+    problem = check(await refused(refusal(kind, "some_code")("A detail.")))
     assert problem["status"] == STATUS[kind]
-    assert problem["detail"] == "In our words."
+    assert problem["detail"] == "A detail."
     assert problem["retryable"] is (kind in (ErrorKind.EXHAUSTED, ErrorKind.UNAVAILABLE))
 
 
@@ -58,7 +58,7 @@ async def test_every_kind_has_its_status(kind: ErrorKind) -> None:
     ("error", "retryable"),
     [(DatabaseUnavailable(), True), (Overloaded(), True), (IdempotencyInFlight(), True)],
 )
-async def test_what_may_be_sent_again_says_when(error: DomainError, retryable: bool) -> None:
+async def test_a_retryable_refusal_says_when_to_retry(error: DomainError, retryable: bool) -> None:
     problem = check(await refused(error))
     assert problem["retryable"] is retryable
     assert problem["retry_after_seconds"] == 1
@@ -105,7 +105,7 @@ async def test_head_is_another_method() -> None:
     assert (answer.status_code, answer.headers["allow"]) == (405, "GET, POST")
 
 
-async def test_an_unexpected_error_is_told_without_itself(logged: io.StringIO) -> None:
+async def test_an_unexpected_error_is_not_part_of_the_answer(logged: io.StringIO) -> None:
     problem = check(await refused(RuntimeError(CANARY)))
     assert (problem["status"], problem["code"]) == (500, "internal_error")
     assert CANARY not in json.dumps(problem)

@@ -70,8 +70,8 @@ async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
 
 
 @pytest.fixture
-async def rim() -> AsyncIterator[httpx.AsyncClient]:
-    """Nothing stands behind it: what is asked here is refused before any service is."""
+async def refusing() -> AsyncIterator[httpx.AsyncClient]:
+    """A client of an application without a service: its requests are refused before any call."""
     async with client_of(app_over(_NeverCalled())) as client:
         yield client
 
@@ -95,7 +95,7 @@ def client_of(app: FastAPI) -> httpx.AsyncClient:
 
 
 async def held(holds: HoldService, **counts: int) -> Json:
-    """What books a new hold."""
+    """The body that books a new hold."""
     asked = request(("flt_south", "Y"), **counts)  # type: ignore[arg-type] # only counts
     return body_for((await holds.place(DEMO, asked, key())).value)
 
@@ -120,7 +120,7 @@ def body_for(hold: Hold) -> Json:
 
 
 def unheld() -> Json:
-    """A body that is as described, for a hold that is not there."""
+    """A valid body for a hold that does not exist."""
     segment = Segment.of(FLIGHT, FLIGHT.cabins[0], 1)
     total = price([segment], PassengerCounts(1)).total
     return {
@@ -207,13 +207,13 @@ async def test_found_by_locator_and_name_or_not_at_all(
     )
     for answer in (*wrong, theirs):
         assert answer.status_code == 404
-    told = [{**answer.json(), "request_id": ""} for answer in (*wrong, theirs)]
-    assert all(one == told[0] for one in told)
+    bodies = [{**answer.json(), "request_id": ""} for answer in (*wrong, theirs)]
+    assert all(one == bodies[0] for one in bodies)
 
 
 @pytest.mark.parametrize("given", [{}, {"record_locator": "ABCDEF"}, {"family_name": "Perez"}])
-async def test_locator_and_name_are_both_needed(rim: httpx.AsyncClient, given: Json) -> None:
-    answer = await rim.get("/v1/bookings", params=given)
+async def test_locator_and_name_are_both_needed(refusing: httpx.AsyncClient, given: Json) -> None:
+    answer = await refusing.get("/v1/bookings", params=given)
     assert (answer.status_code, answer.json()["code"]) == (422, "validation_error")
     assert {error["parameter"] for error in answer.json()["errors"]} == {
         "record_locator",
@@ -221,7 +221,7 @@ async def test_locator_and_name_are_both_needed(rim: httpx.AsyncClient, given: J
     } - set(given)
 
 
-async def test_cancelled_once_and_told_the_same_again(
+async def test_a_second_cancellation_has_the_same_answer(
     client: httpx.AsyncClient, holds: HoldService
 ) -> None:
     booked = (await post(client, await held(holds))).json()
@@ -242,9 +242,11 @@ async def test_cancelled_once_and_told_the_same_again(
 
 
 @pytest.mark.parametrize("booking_id", ["bkg_", "x", "bkg_" + "A" * 26, "hold_" + "a" * 26])
-async def test_what_cannot_be_an_id_is_not_found(rim: httpx.AsyncClient, booking_id: str) -> None:
-    read = await rim.get(f"/v1/bookings/{booking_id}")
-    cancelled = await rim.post(f"/v1/bookings/{booking_id}/cancel")
+async def test_what_cannot_be_an_id_is_not_found(
+    refusing: httpx.AsyncClient, booking_id: str
+) -> None:
+    read = await refusing.get(f"/v1/bookings/{booking_id}")
+    cancelled = await refusing.post(f"/v1/bookings/{booking_id}/cancel")
     for answer in (read, cancelled):
         assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
 
@@ -279,9 +281,9 @@ async def test_another_tenants_booking_is_not_found(
     ],
 )  # fmt: skip
 async def test_a_body_that_is_not_as_described(
-    rim: httpx.AsyncClient, change: Json, pointer: str, code: str
+    refusing: httpx.AsyncClient, change: Json, pointer: str, code: str
 ) -> None:
-    answer = await post(rim, {**unheld(), **change})
+    answer = await post(refusing, {**unheld(), **change})
     assert answer.status_code == 422, answer.text
     (error,) = answer.json()["errors"]
     assert (error["pointer"], error["code"]) == (pointer, code)
@@ -302,11 +304,11 @@ async def test_a_body_that_is_not_as_described(
     ],
 )
 async def test_a_passenger_that_is_not_as_described(
-    rim: httpx.AsyncClient, change: Json, member: str
+    refusing: httpx.AsyncClient, change: Json, member: str
 ) -> None:
     body = unheld()
     body["passengers"][0] |= change
-    answer = await post(rim, body)
+    answer = await post(refusing, body)
     assert answer.status_code == 422, answer.text
     assert [error["pointer"] for error in answer.json()["errors"]] == [f"/passengers/0/{member}"]
     for sent in change.values():
@@ -314,7 +316,7 @@ async def test_a_passenger_that_is_not_as_described(
             assert sent not in answer.text
 
 
-async def test_what_speaks_against_the_hold_is_told_with_its_place(
+async def test_a_mismatch_with_the_hold_is_refused_with_its_place(
     client: httpx.AsyncClient, holds: HoldService
 ) -> None:
     body = await held(holds, adults=2)
@@ -341,11 +343,11 @@ async def test_refusals_of_the_state(client: httpx.AsyncClient, holds: HoldServi
     assert duplicate.json()["booking_id"] == booked["id"]
 
 
-async def test_scope_and_key_are_asked_for_first(rim: httpx.AsyncClient) -> None:
+async def test_scope_and_key_are_asked_for_first(refusing: httpx.AsyncClient) -> None:
     reader = {"Authorization": "Bearer reader"}
-    assert (await rim.post("/v1/bookings", headers=reader)).status_code == 403
-    assert (await rim.get("/v1/bookings", headers=reader)).status_code == 403
-    without_key = await rim.post("/v1/bookings", json={"nonsense": 1})
+    assert (await refusing.post("/v1/bookings", headers=reader)).status_code == 403
+    assert (await refusing.get("/v1/bookings", headers=reader)).status_code == 403
+    without_key = await refusing.post("/v1/bookings", json={"nonsense": 1})
     assert (without_key.status_code, without_key.json()["code"]) == (400, "idempotency_key_missing")
 
 
@@ -377,7 +379,7 @@ async def test_a_booking_that_was_begun_is_finished_without_its_client(
     assert (again.status_code, again.headers["Idempotent-Replayed"]) == (201, "true")
 
 
-def test_the_document_tells_of_examples_headers_and_refusals() -> None:
+def test_the_document_has_examples_headers_and_refusals() -> None:
     app = app_over(_NeverCalled())
     paths = app.openapi()["paths"]
     created = paths["/v1/bookings"]["post"]["responses"]

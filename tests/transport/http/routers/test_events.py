@@ -1,4 +1,4 @@
-"""`GET /v1/events`: a poller's view, over a real database."""
+"""`GET /v1/events`, over a real database."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -67,7 +67,7 @@ async def test_an_event_is_the_envelope_that_leaves_on_the_bus(
     client: httpx.AsyncClient, database: Database
 ) -> None:
     fact = a_fact(data={"seats": 2}, seconds=0.123456)
-    await tell(database, fact)
+    await publish(database, fact)
     answer = await get(client)
     assert answer["data"] == [an_event(fact).to_json()]
     assert answer["meta"]["has_more"] is False
@@ -76,7 +76,7 @@ async def test_an_event_is_the_envelope_that_leaves_on_the_bus(
 async def test_a_poller_goes_on_behind_the_last_page(
     client: httpx.AsyncClient, database: Database
 ) -> None:
-    await tell(database, *(a_fact("bkg_a", sequence) for sequence in range(1, 6)))
+    await publish(database, *(a_fact("bkg_a", sequence) for sequence in range(1, 6)))
     first = await get(client, limit=3)
     assert (sequences(first), first["meta"]["has_more"]) == ([1, 2, 3], True)
     last = await get(client, limit=3, after=first["meta"]["after"])
@@ -86,14 +86,14 @@ async def test_a_poller_goes_on_behind_the_last_page(
         "data": [],
         "meta": {"after": last["meta"]["after"], "has_more": False},
     }
-    await tell(database, a_fact("bkg_a", 6))
+    await publish(database, a_fact("bkg_a", 6))
     assert sequences(await get(client, after=nothing_yet["meta"]["after"])) == [6]
 
 
 async def test_a_full_last_page_says_that_nothing_more_is_there(
     client: httpx.AsyncClient, database: Database
 ) -> None:
-    await tell(database, a_fact("bkg_a", 1), a_fact("bkg_a", 2))
+    await publish(database, a_fact("bkg_a", 1), a_fact("bkg_a", 2))
     assert (await get(client, limit=2))["meta"]["has_more"] is False
 
 
@@ -111,7 +111,7 @@ async def test_a_fact_without_a_position_is_not_listed(
 async def test_tenants_see_their_own_and_inventory_admin_the_shared_too(
     client: httpx.AsyncClient, database: Database
 ) -> None:
-    await tell(
+    await publish(
         database,
         a_fact("bkg_ours", seconds=1),
         a_fact("bkg_theirs", seconds=2, tenant_id=TenantId("tenant-2")),
@@ -128,7 +128,7 @@ async def test_tenants_see_their_own_and_inventory_admin_the_shared_too(
 async def test_types_may_be_repeated_in_any_order(
     client: httpx.AsyncClient, database: Database
 ) -> None:
-    await tell(
+    await publish(
         database,
         a_fact("bkg_a", 1),
         a_fact("bkg_a", 2, type=CANCELLED),
@@ -144,7 +144,7 @@ async def test_types_may_be_repeated_in_any_order(
 async def test_a_cursor_serves_its_tenant_and_its_types_alone(
     client: httpx.AsyncClient, database: Database
 ) -> None:
-    await tell(database, a_fact())
+    await publish(database, a_fact())
     after = (await get(client))["meta"]["after"]
     for caller, query in (("rival", {}), ("demo", {"type": "booking.cancelled"})):
         answer = await ask(client, caller, after=after, **query)
@@ -189,7 +189,7 @@ async def get(client: httpx.AsyncClient, caller: str = "demo", **query: Any) -> 
     return answer.json()
 
 
-async def tell(database: Database, *facts: Any) -> None:
+async def publish(database: Database, *facts: Any) -> None:
     await append(database, *facts)
     await number(database)
 

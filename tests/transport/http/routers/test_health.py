@@ -1,4 +1,4 @@
-"""Probes tell the truth, quickly, and cost little."""
+"""Probes are correct, answer in time, and cost little."""
 
 import asyncio
 
@@ -33,7 +33,10 @@ async def test_ready() -> None:
 @pytest.mark.parametrize(
     ("check", "reason"),
     [
-        (raises(DatabaseUnavailable("The database is away.")), "The database is away."),
+        (
+            raises(DatabaseUnavailable("The database is unreachable.")),
+            "The database is unreachable.",
+        ),
         (raises(OSError("password=canary")), "unavailable (OSError)"),
         (hangs, "no answer within 0.05 s"),
     ],
@@ -49,7 +52,7 @@ async def test_not_ready_says_why(monkeypatch: pytest.MonkeyPatch, check: Act, r
     }
 
 
-async def test_many_askers_are_one_question(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_concurrent_probes_share_one_check(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = 0
 
     async def check() -> None:

@@ -1,4 +1,4 @@
-"""`/v1/holds`: the refusal that comes by the thousand."""
+"""`/v1/holds`: the cost of `sold_out`."""
 
 import gc
 import weakref
@@ -42,8 +42,8 @@ class _Full:
         raise AssertionError(f"{name} is not called")
 
 
-async def test_sold_out_leaves_nothing_to_the_collector() -> None:
-    """What was raised would know the frames that know it, and all that the request was made of."""
+async def test_sold_out_leaves_nothing_to_the_garbage_collector() -> None:
+    """A raised exception would reference its frames, and through them the whole request."""
     holds = _Full()
     app = create_app(
         authenticate=authenticate,

@@ -1,4 +1,4 @@
-"""What is open, as partners and as administrators see it."""
+"""The availability for sellers and for administrators."""
 
 from datetime import UTC, datetime
 

@@ -1,4 +1,4 @@
-"""Cursors are ours, unchanged, and of this query."""
+"""A cursor opens only if it is signed, unchanged and of the same query."""
 
 import base64
 

@@ -1,4 +1,4 @@
-"""Entity tags and who may keep what: offers, the calendar and routes as caches meet them."""
+"""Entity tags and cache policies of offers, the calendar and routes."""
 
 from datetime import timedelta
 
@@ -27,7 +27,7 @@ async def ask(client: httpx.AsyncClient, path: str, tag: str | None = None) -> h
 
 
 @pytest.mark.parametrize("path", POLICIES)
-async def test_what_is_still_told_is_304_without_a_body(shop: Shop, path: str) -> None:
+async def test_a_current_tag_is_304_without_a_body(shop: Shop, path: str) -> None:
     await shop.sells(flight(flight_id="flt_a", classes=(("Y", 9, Money(100, "USD")),)))
     async with shop.client() as client:
         first = await ask(client, path)
@@ -45,7 +45,7 @@ async def test_what_is_still_told_is_304_without_a_body(shop: Shop, path: str) -
         assert first.headers["vary"] == "Authorization"
 
 
-async def test_offers_are_told_again_where_anything_but_their_ids_is_new(shop: Shop) -> None:
+async def test_the_tag_of_offers_changes_with_anything_but_their_ids(shop: Shop) -> None:
     await shop.sells(flight(flight_id="flt_a", classes=(("Y", 9, Money(100, "USD")),)))
     async with shop.client() as client, shop.client("rival") as rival:
         first = await ask(client, OFFERS)
@@ -63,7 +63,7 @@ async def test_offers_are_told_again_where_anything_but_their_ids_is_new(shop: S
         assert (await ask(client, OFFERS, tag)).status_code == 200, "a seat less"
 
 
-async def test_refusals_and_what_is_live_carry_no_tag(shop: Shop) -> None:
+async def test_refusals_and_live_answers_have_no_tag(shop: Shop) -> None:
     await shop.sells(flight(flight_id="flt_a"))
     async with shop.client() as client, shop.client("nobody") as nobody:
         assert "etag" not in (await ask(nobody, ROUTES, "*")).headers
@@ -72,7 +72,7 @@ async def test_refusals_and_what_is_live_carry_no_tag(shop: Shop) -> None:
         assert "etag" not in (await ask(client, "/v1/flights/flt_a/availability")).headers
 
 
-async def test_a_parameter_that_nobody_knows_is_refused(shop: Shop) -> None:
+async def test_an_unknown_parameter_is_refused(shop: Shop) -> None:
     async with shop.client() as client:
         answer = await ask(client, OFFERS + "&adult=2&children=1&adult=3&%00=1")
         assert answer.status_code == 422

@@ -1,4 +1,4 @@
-"""A page of offers is what its schema would render, and its tag is of all that it offers."""
+"""A page of offers equals the JSON of its schema, and its tag covers all that is offered."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -43,8 +43,8 @@ def offer(offer_id: str, passengers: PassengerCounts, slices: tuple[Slice, ...])
 def test_a_page_is_rendered_as_its_schema_renders_it(
     offers: list[Offer], after: str | None
 ) -> None:
-    told = listing(map(offer_out, offers), after).model_dump_json()
-    assert offers_page(["asked"], offers, after).body == told.encode()
+    expected = listing(map(offer_out, offers), after).model_dump_json()
+    assert offers_page(["asked"], offers, after).body == expected.encode()
 
 
 @given(segments("CLP"))
@@ -52,8 +52,8 @@ def test_the_tag_is_of_all_but_the_ids(segment: Segment) -> None:
     way = Slice((OfferedSegment(segment, 4),))
     one = offer("off_a", PassengerCounts(1), (way,))
 
-    def tag(told: Offer, asked: str = "this", after: str | None = None) -> str:
-        return offers_page([asked], [told], after).tag
+    def tag(offer: Offer, asked: str = "this", after: str | None = None) -> str:
+        return offers_page([asked], [offer], after).tag
 
     assert tag(replace(one, offer_id="off_b")) == tag(one)
     assert tag(replace(one, expires_at=MADE + timedelta(seconds=9))) == tag(one)

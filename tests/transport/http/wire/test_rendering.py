@@ -1,4 +1,4 @@
-"""What is put together from kept parts is what the schema itself would render, to the byte."""
+"""Answers assembled from cached parts equal the JSON of the schema, byte for byte."""
 
 import json
 from dataclasses import replace
@@ -97,7 +97,7 @@ def test_a_hold_is_rendered_as_its_schema_renders_it(hold: Hold) -> None:
 
 
 @given(entries())
-def test_a_promise_is_written_as_its_values_are(entry: JournalEntry) -> None:
+def test_a_journal_row_is_written_as_its_values_are(entry: JournalEntry) -> None:
     assert json.loads(entry_text(entry)) == {
         "hold_id": entry.hold_id,
         "tenant_id": entry.tenant_id,

@@ -1,4 +1,4 @@
-"""Domain values in the contract's shapes, and what comes in."""
+"""Conversion of domain values to the schemas of the contract, and validation of input."""
 
 from datetime import UTC, datetime, timedelta
 
