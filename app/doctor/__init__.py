@@ -1,1 +1,1 @@
-"""Looks a deployment over and says in words what endangers its promises, and what to do about it."""
+"""Checks a deployment: says what endangers it, why, and how to fix it."""

@@ -1,4 +1,4 @@
-"""What the doctor finds: one line about one thing, and the verdict over all of them."""
+"""A finding of the doctor, and the verdict over all findings."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """`what` it is, `why` it matters, and the `fix`; the last two are empty where all is well."""
+    """One finding: `what` was found, `why` it matters and the `fix`. The last two are empty at level OK."""
 
     level: Level
     subject: str
@@ -45,11 +45,11 @@ def verdict(findings: Sequence[Finding]) -> str:
     counts = {level: sum(found.level is level for found in findings) for level in Level}
     if counts[Level.DANGER]:
         return (
-            f"danger: {counts[Level.DANGER]} of {len(findings)} findings endanger what was promised"
+            f"danger: {counts[Level.DANGER]} of {len(findings)} findings endanger holds or bookings"
         )
     if counts[Level.WARNING]:
-        return f"fine, with {counts[Level.WARNING]} warnings among {len(findings)} findings"
-    return f"fine: all of {len(findings)} findings"
+        return f"ok, with {counts[Level.WARNING]} warnings among {len(findings)} findings"
+    return f"ok: all {len(findings)} findings"
 
 
 def is_dangerous(findings: Sequence[Finding]) -> bool:

@@ -1,4 +1,4 @@
-"""What PostgreSQL and Redis say of themselves. Reads only; judges nothing."""
+"""Reads what PostgreSQL and Redis report about themselves. It draws no conclusions."""
 
 import asyncio
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from app.ids import HoldId
 
 SECONDS: Final = 3.0
 PINGS: Final = 5
-KEYS_MAX: Final = 20_000  # looked at; a sample of a large server
+KEYS_MAX: Final = 20_000  # read at most: a sample of a large server
 _SETTINGS: Final = (
     "fsync",
     "full_page_writes",
@@ -45,8 +45,8 @@ _OVERRIDES: Final = """
 
 
 @dataclass(frozen=True, slots=True)
-class PostgresSeen:
-    settings: Mapping[str, str]  # of our role, in our database
+class PostgresReport:
+    settings: Mapping[str, str]  # of Holdfast's role in its database
     overrides: tuple[str, ...]
     standbys: tuple[str, ...]  # the sync_state of each
     revision: str | None
@@ -55,19 +55,19 @@ class PostgresSeen:
 
 
 @dataclass(frozen=True, slots=True)
-class RedisSeen:
+class RedisReport:
     info: Mapping[str, Any]
     configuration: Mapping[str, str]  # empty where CONFIG is not allowed
     epoch: int | None
     slowest_ping_seconds: float
     clock_ahead_seconds: float  # of this machine's
-    strangers: int
-    lasting_tombstones: int
+    foreign_keys: int  # Redis keys that do not belong to Holdfast
+    lasting_tombstones: int  # without an expiry time
     keys_seen: int
 
 
-async def see_postgres(url: str) -> PostgresSeen:
-    """Raises what asyncpg raises; a server that is away gives OSError or TimeoutError."""
+async def read_postgres(url: str) -> PostgresReport:
+    """Raises what asyncpg raises; OSError or TimeoutError if the server is unreachable."""
     connection = await asyncpg.connect(url.replace("+asyncpg", ""), timeout=SECONDS)
     try:
         async with asyncio.timeout(SECONDS):
@@ -82,7 +82,7 @@ async def see_postgres(url: str) -> PostgresSeen:
                 revision = await connection.fetchval("SELECT version_num FROM alembic_version")
             if await connection.fetchval("SELECT to_regclass('epoch_gate') IS NOT NULL"):
                 epoch = await _epoch(connection)
-        return PostgresSeen(
+        return PostgresReport(
             {name: value for name, value in dict(settings).items() if value is not None},
             tuple(f"{row['setting']} ({_whose(row)})" for row in overrides),
             tuple(row["sync_state"] or "" for row in standbys),
@@ -94,8 +94,8 @@ async def see_postgres(url: str) -> PostgresSeen:
         connection.terminate()
 
 
-async def see_redis(url: str) -> RedisSeen:
-    """Raises what redis-py raises. Judges no incarnation: it is the one that looks."""
+async def read_redis(url: str) -> RedisReport:
+    """Raises what redis-py raises. Connects to any incarnation."""
     client = Redis.from_url(
         url,
         socket_timeout=SECONDS,
@@ -113,16 +113,16 @@ async def see_redis(url: str) -> RedisSeen:
         clock = datetime.fromtimestamp(seconds + microseconds / 1e6, UTC)
         ahead = _ahead(clock, before, datetime.now(UTC))
         epoch = await client.get(keys.EPOCH)
-        strangers, lasting, looked_at = await _keys(client)
-        return RedisSeen(
+        foreign, lasting, read = await _keys(client)
+        return RedisReport(
             info,
             await _configuration(client),
             None if epoch is None else int(epoch),
             slowest,
             ahead,
-            strangers,
+            foreign,
             lasting,
-            looked_at,
+            read,
         )
     finally:
         await client.aclose()
@@ -131,7 +131,9 @@ async def see_redis(url: str) -> RedisSeen:
 async def _epoch(connection: asyncpg.Connection) -> Mapping[str, Any] | None:
     try:
         row = await connection.fetchrow(_EPOCH)
-    except asyncpg.UndefinedColumnError:  # tables of before; the migrations say so
+    except (
+        asyncpg.UndefinedColumnError
+    ):  # tables of an older revision, which is a finding of its own
         return None
     return None if row is None else dict(row)
 
@@ -146,28 +148,28 @@ async def _ping(client: Redis) -> float:
 async def _configuration(client: Redis) -> dict[str, str]:
     try:
         found = await client.config_get("maxmemory", "min-replicas-to-write", "save")
-    except Exception:  # not allowed to this user, or another way of asking
+    except Exception:  # the user may not run CONFIG, or the provider does not offer it
         return {}
     return {_text(name): _text(value) for name, value in found.items()}
 
 
 async def _keys(client: Redis) -> tuple[int, int, int]:
-    """Of a sample: keys that are not ours, and ended holds that would never be forgotten."""
-    strangers = lasting = looked_at = 0
+    """Count, in a sample: foreign keys, ended holds without an expiry time, and keys read."""
+    foreign = lasting = read = 0
     async for key in client.scan_iter(count=1000):
-        looked_at += 1
+        read += 1
         name = key.decode(errors="replace")
         if not name.startswith(keys.TAG + ":"):
-            strangers += 1
+            foreign += 1
         elif ":h:" in name and await client.pttl(key) == -1:
-            lasting += await _has_ended_and_stays(client, name)
-        if looked_at >= KEYS_MAX:
+            lasting += await _is_lasting_tombstone(client, name)
+        if read >= KEYS_MAX:
             break
-    return strangers, lasting, looked_at
+    return foreign, lasting, read
 
 
-async def _has_ended_and_stays(client: Redis, memo: str) -> bool:
-    """It does not age, though the journal was told."""
+async def _is_lasting_tombstone(client: Redis, memo: str) -> bool:
+    """Whether the hold has ended in the journal too, so that its memo should have an expiry time."""
     epoch = keys.epoch_of(memo)
     if epoch is None or await client.hget(memo, "state") in (b"HELD", b"PINNED", None):
         return False

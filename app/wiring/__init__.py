@@ -153,14 +153,14 @@ def doctor_of(settings: Settings, core: Core) -> Doctor:
     from app.storage.migrations import head
 
     keys = settings.signing_keys
-    chosen = Deployment(
+    deployment = Deployment(
         workers=settings.workers,
         hold_ttl_seconds=settings.hold_ttl_seconds,
         signing_keys=None if keys is None else len(keys),
         serves_dev_identity=settings.serves_dev_identity,
         is_production=settings.environment is Environment.PRODUCTION,
     )
-    return Doctor(chosen, head(), core.repairs[Reconciler], core.repair)
+    return Doctor(deployment, head(), core.repairs[Reconciler], core.repair)
 
 
 def database_of(settings: Settings) -> Database:

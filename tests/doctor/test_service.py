@@ -1,4 +1,4 @@
-"""`holdfast doctor` on real servers: what it says, what it ends with, and what it mends."""
+"""`holdfast doctor` on real servers: its findings, its exit code and its repair."""
 
 import json
 from datetime import timedelta
@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 
 from app.doctor.model import Finding, Level, danger, is_dangerous, ok, verdict, warning
 from app.doctor.rules import Deployment, of_both, of_ourselves, of_postgres, of_redis
-from app.doctor.store import PostgresSeen, RedisSeen, see_redis
+from app.doctor.store import PostgresReport, RedisReport, read_redis
 from app.ids import FlightId
 from app.wiring import Core
 from tests.builders.flights import flight
@@ -20,10 +20,10 @@ from tests.fixtures.servers import StartPostgres
 from tests.test_cli import Ended, holdfast
 
 SOUTH = FlightId("flt_south")
-CHOSEN = Deployment(2, 600, 1, serves_dev_identity=False, is_production=True)
+DEPLOYMENT = Deployment(2, 600, 1, serves_dev_identity=False, is_production=True)
 
 
-def postgres(**settings: str) -> PostgresSeen:
+def postgres(**settings: str) -> PostgresReport:
     safe = {
         "fsync": "on",
         "full_page_writes": "on",
@@ -34,10 +34,12 @@ def postgres(**settings: str) -> PostgresSeen:
         "superuser_reserved_connections": "3",
     }
     epoch = {"epoch": 3, "mode": "redis", "incarnation": "run:repl"}
-    return PostgresSeen(safe | settings, (), (), "0006", epoch, 0.0)
+    return PostgresReport(safe | settings, (), (), "0006", epoch, 0.0)
 
 
-def redis(epoch: int | None = 3, ahead: float = 0.0, strangers: int = 0, **info: Any) -> RedisSeen:
+def redis(
+    epoch: int | None = 3, ahead: float = 0.0, foreign_keys: int = 0, **info: Any
+) -> RedisReport:
     safe = {
         "maxmemory_policy": "noeviction",
         "role": "master",
@@ -46,22 +48,22 @@ def redis(epoch: int | None = 3, ahead: float = 0.0, strangers: int = 0, **info:
         "run_id": "run",
         "master_replid": "repl",
     }
-    return RedisSeen(safe | info, {}, epoch, 0.001, ahead, strangers, 0, 10)
+    return RedisReport(safe | info, {}, epoch, 0.001, ahead, foreign_keys, 0, 10)
 
 
 def worst(findings: list[Finding]) -> list[Finding]:
     return [found for found in findings if found.level is not Level.OK]
 
 
-def test_where_all_is_well_nothing_else_is_said() -> None:
-    findings = [*of_ourselves(CHOSEN), *of_postgres(postgres(), "0006", CHOSEN)]
+def test_a_safe_deployment_has_no_warnings() -> None:
+    findings = [*of_ourselves(DEPLOYMENT), *of_postgres(postgres(), "0006", DEPLOYMENT)]
     findings += [*of_redis(redis()), *of_both(postgres(), redis())]
     assert worst(findings) == []
-    assert verdict(findings).startswith("fine")
+    assert verdict(findings).startswith("ok")
 
 
 @pytest.mark.parametrize(
-    ("seen", "level", "subject"),
+    ("report", "level", "subject"),
     [
         (postgres(fsync="off"), Level.DANGER, "PostgreSQL fsync"),
         (postgres(full_page_writes="off"), Level.DANGER, "PostgreSQL full_page_writes"),
@@ -74,31 +76,34 @@ def test_where_all_is_well_nothing_else_is_said() -> None:
         (redis(role="slave"), Level.DANGER, "Redis role"),
         (redis(redis_version="6.0.16"), Level.DANGER, "Redis version"),
         (redis(cluster_enabled=1), Level.WARNING, "Redis cluster"),
-        (redis(strangers=4), Level.WARNING, "Redis keys"),
+        (redis(foreign_keys=4), Level.WARNING, "Redis keys"),
         (redis(ahead=60.0), Level.WARNING, "clocks"),
         (redis(epoch=None), Level.DANGER, "epoch"),
         (redis(run_id="another"), Level.DANGER, "epoch"),
     ],
 )
-def test_what_endangers_a_promise_is_said_with_its_reason_and_its_fix(
-    seen: PostgresSeen | RedisSeen, level: Level, subject: str
+def test_a_danger_has_its_reason_and_its_fix(
+    report: PostgresReport | RedisReport, level: Level, subject: str
 ) -> None:
-    if isinstance(seen, PostgresSeen):
-        found = worst(list(of_postgres(seen, "0006", CHOSEN)))
+    if isinstance(report, PostgresReport):
+        found = worst(list(of_postgres(report, "0006", DEPLOYMENT)))
     else:
-        found = worst([*of_redis(seen), *of_both(postgres(), seen)])
+        found = worst([*of_redis(report), *of_both(postgres(), report)])
     assert [(one.level, one.subject) for one in found] == [(level, subject)]
     assert found[0].why
     assert found[0].fix
     assert found[0].line.startswith(f"{level:<7}  {subject}: ")
 
 
-def test_the_verdict_is_of_the_worst() -> None:
-    told = [ok("a", "b"), warning("a", "b", "c", "d")]
-    assert (verdict(told), is_dangerous(told)) == ("fine, with 1 warnings among 2 findings", False)
-    told.append(danger("a", "b", "c", "d"))
-    assert verdict(told) == "danger: 1 of 3 findings endanger what was promised"
-    assert is_dangerous(told)
+def test_the_verdict_is_that_of_the_worst_finding() -> None:
+    report = [ok("a", "b"), warning("a", "b", "c", "d")]
+    assert (verdict(report), is_dangerous(report)) == (
+        "ok, with 1 warnings among 2 findings",
+        False,
+    )
+    report.append(danger("a", "b", "c", "d"))
+    assert verdict(report) == "danger: 1 of 3 findings endanger holds or bookings"
+    assert is_dangerous(report)
 
 
 async def doctor(*options: str, database: str, redis: str, folder: Path) -> Ended:
@@ -113,29 +118,29 @@ async def test_drift_is_told_and_mended_on_request(
     await sell_from(core, flight(flight_id=SOUTH))
     await core.holds(no_offers).place(DEMO, request((SOUTH, "Y"), adults=2), key())
     where = {"database": empty_database, "redis": empty_redis, "folder": tmp_path}
-    well = await doctor(**where)  # type: ignore[arg-type]
-    assert well.code == 0, well
-    assert well.out.splitlines()[-1].startswith("fine")
-    assert "ok       drift: Redis and PostgreSQL agree" in well.out
+    safe = await doctor(**where)  # type: ignore[arg-type]
+    assert safe.code == 0, safe
+    assert safe.out.splitlines()[-1].startswith("ok")
+    assert "ok       drift: Redis and PostgreSQL agree" in safe.out
 
     flight_key = (await core.epochs.life()).keys.flight(SOUTH)
     await core.redis.hset(flight_key, "economy:held", "7,0")
-    ill = await doctor("--json", **where)  # type: ignore[arg-type]
-    assert ill.code == 1
-    told = json.loads(ill.out)
-    assert told["dangerous"]
-    (drift,) = [one for one in told["findings"] if one["level"] == "danger"]
+    damaged = await doctor("--json", **where)  # type: ignore[arg-type]
+    assert damaged.code == 1
+    report = json.loads(damaged.out)
+    assert report["dangerous"]
+    (drift,) = [one for one in report["findings"] if one["level"] == "danger"]
     assert drift["subject"] == "drift of flt_south"
     assert drift["what"].startswith("5 seats: economy: Redis counts 7/0 held")
     assert drift["fix"] == "run `holdfast doctor --repair`"
 
-    mended = await doctor("--repair", **where)  # type: ignore[arg-type]
-    assert mended.code == 0, mended
-    assert "drift: 1 differences were mended piece by piece" in mended.out
+    repaired = await doctor("--repair", **where)  # type: ignore[arg-type]
+    assert repaired.code == 0, repaired
+    assert "drift: 1 differences were corrected one by one" in repaired.out
     assert await core.redis.hget(flight_key, "economy:held") == b"2,0"
 
 
-async def test_a_hold_that_ran_out_may_stay_until_the_journal_was_told(
+async def test_an_expired_hold_stays_until_the_journal_has_recorded_it(
     start_core: StartCore, empty_redis: str
 ) -> None:
     core = await start_core(ttl=timedelta(milliseconds=1))
@@ -144,15 +149,15 @@ async def test_a_hold_that_ran_out_may_stay_until_the_journal_was_told(
     life = await core.epochs.life()
     while held.hold_id not in await life.holds.unrecorded_expiries():
         await life.holds.expire_due()
-    assert (await see_redis(empty_redis)).lasting_tombstones == 0
+    assert (await read_redis(empty_redis)).lasting_tombstones == 0
     names = life.keys
     await core.redis.srem(names.ended, held.hold_id)
-    assert (await see_redis(empty_redis)).lasting_tombstones == 1
+    assert (await read_redis(empty_redis)).lasting_tombstones == 1
     await core.redis.pexpire(names.memo(held.hold_id), 60_000)
-    assert (await see_redis(empty_redis)).lasting_tombstones == 0
+    assert (await read_redis(empty_redis)).lasting_tombstones == 0
 
 
-async def test_a_server_that_is_away_is_one_line(empty_database: str, tmp_path: Path) -> None:
+async def test_an_unreachable_server_is_one_line(empty_database: str, tmp_path: Path) -> None:
     ended = await doctor(database=empty_database, redis="redis://127.0.0.1:1/0", folder=tmp_path)
     assert ended.code == 1
     assert ended.err == ""
@@ -160,7 +165,7 @@ async def test_a_server_that_is_away_is_one_line(empty_database: str, tmp_path: 
     assert "ok       tables: up to date" in ended.out
 
 
-async def test_one_that_may_forget_is_told_with_who_set_it(
+async def test_a_setting_that_loses_commits_is_reported_with_its_origin(
     start_postgres: StartPostgres, empty_redis: str, tmp_path: Path
 ) -> None:
     server = await start_postgres(migrated=True)
@@ -168,15 +173,15 @@ async def test_one_that_may_forget_is_told_with_who_set_it(
     await keeper.execute("ALTER ROLE holdfast SET synchronous_commit = off")
     await keeper.close()
     client = Redis.from_url(empty_redis)
-    await client.set("somebody-else", 1)
+    await client.set("of-another-program", 1)
     ended = await doctor(database=server.url, redis=empty_redis, folder=tmp_path)
     await client.aclose()
     assert ended.code == 1
-    assert "it is set here: synchronous_commit=off (holdfast)" in ended.out
-    assert "1 of 1 are not ours" in ended.out
+    assert "it is set by synchronous_commit=off (holdfast)" in ended.out
+    assert "1 of 1 do not belong to Holdfast" in ended.out
 
 
-async def test_an_address_that_is_missing_is_one_line(tmp_path: Path) -> None:
+async def test_a_missing_address_is_one_line(tmp_path: Path) -> None:
     ended = await holdfast("doctor", DATA_DIR=str(tmp_path))
     assert ended.code == 2
     assert ended.err.startswith("holdfast: DATABASE_URL: ")
