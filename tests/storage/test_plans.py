@@ -30,7 +30,7 @@ WORKS: dict[str, Work] = {
     "release": lambda s: journal.release(s, [(DEMO, one) for one in ASKED]),
     "expire": lambda s: journal.expire(s, ASKED),
     "just_ended": lambda s: scans.just_ended(s, 3600.0, 100),
-    "granted_of_late": lambda s: scans.granted_of_late(s, LONG_AGO, 10),
+    "granted_recently": lambda s: scans.granted_recently(s, LONG_AGO, 10),
     "drop_ended": lambda s: journal.drop_ended(s, 100),
     "extend": lambda s: journal.extend(s, [NewEnd(DEMO, one, datetime.now(UTC)) for one in ASKED]),
 }

@@ -121,7 +121,7 @@ async def just_ended(
     return states_by_id(await session.execute(_JUST_ENDED, {"seconds": seconds, "count": count}))
 
 
-async def granted_of_late(
+async def granted_recently(
     session: ReadSession, granted_from: datetime, count: int
 ) -> tuple[list[HoldId], datetime | None]:
     """First attempts of the keys that were granted a hold in the last day.

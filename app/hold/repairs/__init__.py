@@ -1,1 +1,1 @@
-"""Periodic jobs that finish, expire, compare and mend what requests left behind."""
+"""Repair jobs: they complete, expire, compare and correct what requests left behind."""

@@ -1,12 +1,15 @@
-"""Lowers ceilings again, after a limit was lowered and what was held above it has been sold or let go.
+"""The ceiling reducer: lowers ceilings once the seats held above a lowered limit are sold or released.
 
-A ceiling is what a booking is guarded by. It stays where a PATCH found it, so that what was held under a
-higher limit can be booked; left there for good, it would guard less than it could. It is lowered to what
-is taken or to the limit, whichever is more, under three conditions that together keep every promise:
-the epoch in which Redis counted still lasts (E), the row's version is the one that Redis counted by, and
-what Redis took back still counts until the journal has been told. So whatever can be booked afterwards
-was counted, or was granted within the limit. A sale, a cancellation or a PATCH in between moves the
-version, and this tries again later.
+PostgreSQL checks a booking against its ceilings. Lowering a limit leaves the ceiling as it is, so that
+seats held under the higher limit can be booked. While it stays there, more than the limit could be sold.
+It is lowered to the seats taken or to the limit, whichever is more, if
+
+- the epoch in which Redis counted the seats is current: the transaction proves it (E),
+- the row has the version by which Redis counted, and
+- Redis counts an expired hold until the journal has recorded its expiry.
+
+So every hold that can still be booked was counted, or was granted within the limit. A sale, a
+cancellation or a PATCH in between changes the version, and a later pass tries again.
 """
 
 from collections.abc import Sequence
@@ -21,7 +24,7 @@ from app.inventory import store as inventory_store
 from app.inventory.model import CabinName
 from app.storage.database import Database, WriteSession
 
-ROWS_MAX: Final = 200  # that one script call counts
+ROWS_MAX: Final = 200  # counted by one script call
 ROUNDS_MAX: Final = 50
 
 _Key = tuple[FlightId, CabinName]
@@ -33,31 +36,31 @@ class CeilingReducer:
         self._epochs = epochs
 
     async def run_once(self) -> int:
-        """How many rows have lower ceilings now."""
-        tightened, after = 0, ("", "")
+        """Make one pass; return the number of rows whose ceilings were lowered."""
+        lowered, after = 0, ("", "")
         for _ in range(ROUNDS_MAX):
             async with self._database.reading() as session:
-                found = await inventory_store.cabins_with_excess_ceiling(session, after, ROWS_MAX)
-            if found:
-                tightened += await self._tighten(found)
-                flight_id, cabin = found[-1]
+                cabins = await inventory_store.cabins_with_excess_ceiling(session, after, ROWS_MAX)
+            if cabins:
+                lowered += await self._lower_ceilings(cabins)
+                flight_id, cabin = cabins[-1]
                 after = (flight_id, cabin.value)
-            if len(found) < ROWS_MAX:
+            if len(cabins) < ROWS_MAX:
                 break
-        return tightened
+        return lowered
 
-    async def _tighten(self, cabins: Sequence[_Key]) -> int:
+    async def _lower_ceilings(self, cabins: Sequence[_Key]) -> int:
         async def count(life: Life) -> tuple[int, list[TakenSeats | None]]:
             return life.number, await life.seats.taken_seats(cabins)
 
         epoch, counted = await self._epochs.run(count)
-        tightened = 0
+        lowered = 0
         for (flight_id, cabin), taken in zip(cabins, counted, strict=True):
             if taken is not None:
-                tightened += await self._lower(epoch, flight_id, cabin, taken)
-        return tightened
+                lowered += await self._lower_row(epoch, flight_id, cabin, taken)
+        return lowered
 
-    async def _lower(
+    async def _lower_row(
         self, epoch: int, flight_id: FlightId, cabin: CabinName, taken: TakenSeats
     ) -> bool:
         async def work(session: WriteSession) -> bool:

@@ -1,6 +1,7 @@
-"""The background half of expiry: what is shown is at most a second late, and the journal learns of it.
+"""The expirer: reclaims the seats of expired holds, and records their expiry in the journal.
 
-Whether a seat is free is never decided here: every hold script takes back by itself what has run out.
+Every hold script reclaims expired seats itself, so the expirer never decides whether a seat is free. It
+keeps the seats shown by searches at most a second late, and the journal up to date.
 """
 
 from app.hold.epochs.current import CurrentEpoch
@@ -21,11 +22,11 @@ class Expirer:
             if not await self._epochs.run(lambda life: life.holds.expire_due()):
                 break
         for _ in range(ROUNDS_MAX):
-            if not await self._epochs.run(self._tell_journal):
+            if not await self._epochs.run(self._record_expiries):
                 break
 
-    async def _tell_journal(self, life: Life) -> bool:
-        """Marks a handful as EXPIRED; True where there may be more."""
+    async def _record_expiries(self, life: Life) -> bool:
+        """Write EXPIRED into some journal entries; return whether there may be more."""
         hold_ids = await life.holds.unrecorded_expiries()
         if not hold_ids:
             return False

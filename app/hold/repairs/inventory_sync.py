@@ -1,11 +1,12 @@
-"""Brings to Redis what a process that ended did not: rows of Postgres that changed, by their version.
+"""The inventory sync: brings inventory rows that changed in PostgreSQL to Redis, by their version.
 
-Every change of what is sold or may be sold writes a fact in its transaction, and the relay gives each
-fact its place in one order after the commit. Following that order misses nothing, and taking a row
-over twice is nothing. What has no fact, a flight that is new, is found by the first who asks for it.
+A process sends the rows itself after a change; the sync does it for a process that has failed. Each
+change of sales or limits writes an event in its transaction, and the relay gives each event a position
+after the commit. So reading events by position misses no change, and sending a row twice has no effect.
+A new flight has no event; the first request for it loads its rows.
 
-What was followed in an epoch that is over may have gone to a server that nobody believes any more, too
-late for the rebuild to read it: in another epoch the latest facts are followed once more.
+Rows that were sent in an earlier epoch may have reached a server that has been replaced, too late for
+the rebuild to read them. So in each new epoch the latest events are read once more.
 """
 
 from typing import Any, Final
@@ -18,8 +19,8 @@ from app.outbox import store as outbox
 from app.outbox.model import Entry
 from app.storage.database import Database
 
-LOOK_BACK: Final = 2000  # facts, at the start and in another epoch
-FACTS_MAX: Final = 500
+LOOK_BACK: Final = 2000  # events read again at the start and in a new epoch
+EVENTS_MAX: Final = 500
 ROUNDS_MAX: Final = 50
 
 
@@ -27,32 +28,32 @@ class InventorySync:
     def __init__(self, database: Database, epochs: CurrentEpoch) -> None:
         self._database = database
         self._epochs = epochs
-        self._epoch: int | None = None  # in which facts are followed
-        self._position: int | None = None
+        self._epoch: int | None = None  # to which `_position` belongs
+        self._position: int | None = None  # of the last event whose rows were sent
 
     async def run_once(self) -> int:
-        """How many facts were followed."""
-        followed = 0
+        """Make one pass; return the number of events whose rows were sent."""
+        applied = 0
         for _ in range(ROUNDS_MAX):
             epoch = await self._epochs.number()
             if epoch != self._epoch:
                 self._epoch, self._position = epoch, None
-            entries = await self._next()
+            entries = await self._next_entries()
             if not entries:
                 break
-            if await self._follow(entries) == epoch:
+            if await self._apply(entries) == epoch:
                 self._position = entries[-1].position
-                followed += len(entries)
-        return followed
+                applied += len(entries)
+        return applied
 
-    async def _next(self) -> list[Entry]:
+    async def _next_entries(self) -> list[Entry]:
         async with self._database.reading() as session:
             if self._position is None:
                 self._position = max(0, await outbox.last_position(session) - LOOK_BACK)
-            return await outbox.numbered_after(session, self._position, FACTS_MAX)
+            return await outbox.numbered_after(session, self._position, EVENTS_MAX)
 
-    async def _follow(self, entries: list[Entry]) -> int:
-        """In which epoch."""
+    async def _apply(self, entries: list[Entry]) -> int:
+        """Send the current rows of the events' flights to Redis; return the epoch."""
         flight_ids = {flight_id for entry in entries for flight_id in _flights_of(entry)}
         async with self._database.reading() as session:
             rows = await inventory_store.read_rows(session, flight_ids)

@@ -1,8 +1,8 @@
-"""Marks in each new epoch the keys of the last day, so that `sold_out` need not ask the journal.
+"""Fills the key filter of each new epoch, so that `sold_out` needs no query of the journal.
 
-A grant marks its key in its own script. What was granted before that, most of it in epochs that are
-over, is marked here, once an epoch, from the journal; until it is done any key may have been granted a
-hold, and the journal is asked.
+The script that grants a hold adds its idempotency key. Keys granted in earlier epochs are added here from
+the journal, once in each epoch. Until the filter is complete any key may have been granted a hold, so
+that every refusal queries the journal.
 """
 
 import asyncio
@@ -18,8 +18,8 @@ from app.storage.database import Database
 
 _log = structlog.get_logger(__name__)
 
-PAGE: Final = 2000  # rows of a statement, and marks of a script: a millisecond or two
-PAUSE_SECONDS: Final = 0.02  # between them, so that requests come first
+PAGE: Final = 2000  # rows of one statement and keys of one script call: 1 to 2 ms
+PAUSE_SECONDS: Final = 0.02  # between pages, so that requests are not delayed
 _BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -27,32 +27,32 @@ class IdempotencyKeyFilter:
     def __init__(self, database: Database, epochs: CurrentEpoch) -> None:
         self._database = database
         self._epochs = epochs
-        self._done: int | None = None  # the epoch in which all is marked
+        self._complete_in: int | None = None  # the epoch whose filter is complete
 
     async def run_once(self) -> None:
-        await self._epochs.run(self._mark)
+        await self._epochs.run(self._fill)
 
-    async def _mark(self, life: Life) -> None:
-        if life.number == self._done:
+    async def _fill(self, life: Life) -> None:
+        if life.number == self._complete_in:
             return
         if not await life.key_filter.is_complete():
             if not await life.key_filter.take_lease():
                 return
-            await self._mark_all(life)
-        self._done = life.number
+            await self._add_all(life)
+        self._complete_in = life.number
 
-    async def _mark_all(self, life: Life) -> None:
+    async def _add_all(self, life: Life) -> None:
         begin: datetime | None = _BEGINNING
-        count, marked = PAGE, 0
+        count, added = PAGE, 0
         while begin is not None:
             async with self._database.reading() as session:
-                firsts, last = await scans.granted_of_late(session, begin, count)
-            for start in range(0, len(firsts), PAGE):
-                await life.key_filter.add(firsts[start : start + PAGE])
+                hold_ids, last = await scans.granted_recently(session, begin, count)
+            for start in range(0, len(hold_ids), PAGE):
+                await life.key_filter.add(hold_ids[start : start + PAGE])
                 await asyncio.sleep(PAUSE_SECONDS)
-            marked += len(firsts)
-            # More than a page of one instant: the clock of Redis was put back, and stood still.
+            added += len(hold_ids)
+            # All rows of the page have one instant, as after the clock of Redis was set back.
             count = 2 * count if last == begin else PAGE
             begin = last
         await life.key_filter.add((), completes=True)
-        _log.info("keys_marked", epoch=life.number, count=marked)
+        _log.info("keys_marked", epoch=life.number, count=added)

@@ -1,9 +1,9 @@
-"""Compares what Redis counts with what Postgres promises and has sold, each minute, in one process.
+"""The reconciler: compares Redis with the journal and the inventory, each minute, in one process.
 
-Among millions one comparison takes minutes, so that requests hardly notice it. Nothing
-is changed here: drift is shown, and mended where somebody asks for it (repair.py). What is on its way
-is no drift: a difference counts only if it stands, with the same numbers and versions, in a second
-reading that is made when every request of before has ended. Told in seats.
+It changes nothing: it reports drift in seats, and `holdfast doctor --repair` corrects it (repair.py). A
+change in progress is not drift. So a difference counts only if a second reading has it too, with the same
+numbers and versions, after all requests of the first reading have ended. With millions of flights and
+holds one comparison takes minutes, since it reads for a tenth of the time only.
 """
 
 import asyncio
@@ -34,11 +34,11 @@ from app.storage.database import Database
 _log = structlog.get_logger(__name__)
 
 LEASE_SECONDS: Final = 55.0
-GRACE: Final = timedelta(seconds=6)  # longer than any request lasts
+GRACE: Final = timedelta(seconds=6)  # between the readings: longer than any request
 SUSPECTS_MAX: Final = 1000
 PAGE: Final = 500
-PAUSE_SECONDS: Final = 0.005  # between parts, for who waits for the outcome
-RESTS_PER_PART: Final = 9  # and so many times what the part took, where nobody waits
+PAUSE_SECONDS: Final = 0.005  # between parts, if a caller waits for the result
+RESTS_PER_PART: Final = 9  # in the background: this many times the time of the part
 REST_SECONDS_MAX: Final = 1.0
 DEPARTED_FOR: Final = timedelta(days=1)
 AfterPart = Callable[[Life, float], Awaitable[None]]
@@ -60,16 +60,16 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """One difference; equal in two readings where it stands, whatever else moved."""
+    """One difference. It is equal in both readings if it persists, whatever else has changed."""
 
     kind: Kind
     flight_id: FlightId
     seats: int
-    what: str = field(compare=False)  # in words, with the numbers of the moment
+    description: str = field(compare=False)  # with the numbers of this reading
     hold_id: HoldId | None = None
     cabin: CabinName | None = None
-    apart: tuple[int, ...] = ()  # by class
-    versions: tuple[int, int] | None = None  # of the row, and of what Redis has
+    differences: tuple[int, ...] = ()  # by class
+    versions: tuple[int, int] | None = None  # of the row, and of the cabin in Redis
 
 
 class Reconciler:
@@ -79,46 +79,46 @@ class Reconciler:
         self._clock = clock
 
     async def run_once(self, grace: timedelta = GRACE) -> None:
-        """Compares, or shows what another process has found."""
-        may = await self._epochs.run(
+        """Compare, or report the result of the process that compared last."""
+        is_ours = await self._epochs.run(
             lambda life: life.inspection.take_comparison_lease(LEASE_SECONDS)
         )
-        if may:
-            drifts = await self.compare(grace, self._let_requests_by)
-            seats = seats_of(drifts)
-            told = ",".join(str(seats[kind]) for kind in Kind)
-            await self._epochs.run(lambda life: life.inspection.publish_drift(told))
+        if is_ours:
+            drifts = await self.compare(grace, self._yield_to_requests)
+            seats = drift_seats(drifts)
+            packed = ",".join(str(seats[kind]) for kind in Kind)
+            await self._epochs.run(lambda life: life.inspection.publish_drift(packed))
             for drift in drifts[:10]:
                 _log.error(
                     "inventory_drift",
                     flight_id=drift.flight_id,
                     hold_id=drift.hold_id,
                     count=drift.seats,
-                    reason=drift.what,
+                    reason=drift.description,
                 )
-        told_by_any = await self._epochs.run(lambda life: life.inspection.published_drift())
-        if told_by_any is not None:
-            for kind, number in zip(Kind, told_by_any.split(","), strict=True):
+        published = await self._epochs.run(lambda life: life.inspection.published_drift())
+        if published is not None:
+            for kind, number in zip(Kind, published.split(","), strict=True):
                 DRIFT_SEATS.labels(kind.value).set(int(number))
 
     async def compare(
         self, grace: timedelta = GRACE, after_part: AfterPart | None = None
     ) -> list[Drift]:
-        """What stands in two readings, the first SUSPECTS_MAX of it.
+        """The differences that two readings agree on, at most SUSPECTS_MAX.
 
-        `after_part` is awaited after each part of the first, with the epoch and the seconds it took.
+        `after_part` is awaited after each part of the first reading, with the seconds that the part took.
         """
         after_part = after_part or _pause
         suspects = await self._epochs.run(lambda life: self._first_reading(life, after_part))
         if not suspects:
             return []
         await asyncio.sleep(grace.total_seconds())
-        again = await self._epochs.run(lambda life: self._second_reading(life, suspects))
+        second = await self._epochs.run(lambda life: self._second_reading(life, suspects))
         before = set(suspects)
-        return [drift for drift in dict.fromkeys(again) if drift in before]
+        return [drift for drift in dict.fromkeys(second) if drift in before]
 
-    async def _let_requests_by(self, life: Life, seconds: float) -> None:
-        """Among millions the parts follow each other for minutes: a tenth of that is reading."""
+    async def _yield_to_requests(self, life: Life, seconds: float) -> None:
+        """Pause for nine times the time of the part, so that reading takes a tenth of the time."""
         await life.inspection.renew_comparison_lease(LEASE_SECONDS)
         await asyncio.sleep(min(RESTS_PER_PART * seconds, REST_SECONDS_MAX))
 
@@ -135,7 +135,7 @@ class Reconciler:
         return list(suspects)[:SUSPECTS_MAX]
 
     async def _parts(self, life: Life) -> AsyncGenerator[list[Drift]]:
-        """All flights, then the holds that the journal has, then those that Redis has."""
+        """The differences of all flights, of the journal's holds, and then of the holds in Redis."""
         since, key = self._clock() - DEPARTED_FOR, pages.FIRST
         while rows := await self._rows(since, key):
             yield await self._flights(life, rows)
@@ -143,10 +143,10 @@ class Reconciler:
         after = ""
         while hold_ids := await self._live_ids(after):
             seen = await life.inspection.holds(hold_ids)
-            yield await self._promised(hold_ids, seen)
+            yield await self._not_in_redis(hold_ids, seen)
             after = hold_ids[-1]
         async for hold_ids in life.inspection.hold_ids():
-            yield await self._remembered(life, hold_ids)
+            yield await self._only_in_redis(life, hold_ids)
 
     async def _second_reading(self, life: Life, suspects: Sequence[Drift]) -> list[Drift]:
         flight_ids = {drift.flight_id for drift in suspects if drift.hold_id is None}
@@ -158,8 +158,8 @@ class Reconciler:
         live = [i for i in hold_ids if states.get(i) is JournalState.HELD]
         return [
             *await self._flights(life, rows),
-            *await self._promised(live, seen),
-            *_unpromised(hold_ids, seen, states),
+            *await self._not_in_redis(live, seen),
+            *_not_in_journal(hold_ids, seen, states),
         ]
 
     async def _rows(self, since: datetime, after: pages.Key) -> list[InventoryRow]:
@@ -177,40 +177,46 @@ class Reconciler:
             drift
             for row in rows
             if (cabin := seen[row.flight_id].get(row.cabin))
-            is not None  # or nobody asked for it yet
-            for drift in _of_cabin(row, cabin)
+            is not None  # else no request has loaded it yet
+            for drift in _cabin_drifts(row, cabin)
         ]
 
-    async def _promised(
+    async def _not_in_redis(
         self, hold_ids: Sequence[HoldId], seen: dict[HoldId, HoldSeen]
     ) -> list[Drift]:
-        """Holds that the journal has HELD, and Redis does not keep."""
-        odd = [i for i in hold_ids if seen[i].state not in _ALIVE or not seen[i].is_found]
-        if not odd:
+        """Holds that are HELD in the journal and not live in Redis."""
+        differing = [i for i in hold_ids if seen[i].state not in _ALIVE or not seen[i].is_found]
+        if not differing:
             return []
         async with self._database.reading() as session:
-            holds = await scans.live_among(session, odd)
+            holds = await scans.live_among(session, differing)
         return [
-            Drift(Kind.HELD, FlightId(flight), seats, _oddity(seen[hold.hold_id]), hold.hold_id)
+            Drift(
+                Kind.HELD,
+                FlightId(flight),
+                seats,
+                _hold_description(seen[hold.hold_id]),
+                hold.hold_id,
+            )
             for hold in holds
             for flight, _, _, seats in hold.lines
         ]
 
-    async def _remembered(self, life: Life, hold_ids: Sequence[HoldId]) -> list[Drift]:
-        """Holds that Redis keeps, and the journal does not have HELD."""
+    async def _only_in_redis(self, life: Life, hold_ids: Sequence[HoldId]) -> list[Drift]:
+        """Holds that are live in Redis and not HELD in the journal."""
         async with self._database.reading() as session:
             states = await scans.states(session, hold_ids)
-        # What the journal has HELD was looked at from the other side.
+        # Holds that are HELD in the journal were compared from there.
         others = [i for i in hold_ids if states.get(i) is not JournalState.HELD]
-        return _unpromised(others, await life.inspection.holds(others), states)
+        return _not_in_journal(others, await life.inspection.holds(others), states)
 
 
 async def _pause(life: Life, seconds: float) -> None:
     await asyncio.sleep(PAUSE_SECONDS)
 
 
-def seats_of(drifts: Iterable[Drift]) -> dict[Kind, int]:
-    """By kind. A hold that is missing and the count that misses it are one difference."""
+def drift_seats(drifts: Iterable[Drift]) -> dict[Kind, int]:
+    """Seats by kind. A missing hold and the count that lacks its seats are one difference."""
     counted: dict[tuple[Kind, FlightId], int] = defaultdict(int)
     by_hold: dict[tuple[Kind, FlightId], int] = defaultdict(int)
     for drift in drifts:
@@ -222,7 +228,7 @@ def seats_of(drifts: Iterable[Drift]) -> dict[Kind, int]:
     return seats
 
 
-def _of_cabin(row: InventoryRow, seen: CabinSeen) -> list[Drift]:
+def _cabin_drifts(row: InventoryRow, seen: CabinSeen) -> list[Drift]:
     drifts = []
     versions = (row.version, seen.version)
     for kind, ours, theirs in (
@@ -230,32 +236,34 @@ def _of_cabin(row: InventoryRow, seen: CabinSeen) -> list[Drift]:
         (Kind.LIMITS, row.limits, seen.limits),
     ):
         if ours != theirs:
-            what = (
+            description = (
                 f"{row.cabin}: {kind.value} is {_list(ours)} in PostgreSQL (version {row.version}) "
                 f"and {_list(theirs)} in Redis (version {seen.version})"
             )
-            drifts.append(_drift(kind, row, _apart(ours, theirs), what, versions))
+            drifts.append(_make_drift(kind, row, _differences(ours, theirs), description, versions))
     if seen.counted is not None and seen.counted != seen.held:
-        what = (
+        description = (
             f"{row.cabin}: Redis counts {_list(seen.held)} held, "
-            f"and its live holds add up to {_list(seen.counted)}"
+            f"but its live holds have {_list(seen.counted)}"
         )
-        drifts.append(_drift(Kind.HELD, row, _apart(seen.held, seen.counted), what, None))
+        drifts.append(
+            _make_drift(Kind.HELD, row, _differences(seen.held, seen.counted), description, None)
+        )
     return drifts
 
 
-def _drift(
+def _make_drift(
     kind: Kind,
     row: InventoryRow,
-    apart: tuple[int, ...],
-    what: str,
+    differences: tuple[int, ...],
+    description: str,
     versions: tuple[int, int] | None,
 ) -> Drift:
-    seats = sum(map(abs, apart))
-    return Drift(kind, row.flight_id, seats, what, None, row.cabin, apart, versions)
+    seats = sum(map(abs, differences))
+    return Drift(kind, row.flight_id, seats, description, None, row.cabin, differences, versions)
 
 
-def _unpromised(
+def _not_in_journal(
     hold_ids: Iterable[HoldId],
     seen: dict[HoldId, HoldSeen],
     states: dict[HoldId, JournalState],
@@ -264,26 +272,26 @@ def _unpromised(
     for hold_id in hold_ids:
         state = states.get(hold_id)
         if seen[hold_id].state in _ALIVE and state is not JournalState.HELD:
-            known = "does not know it" if state is None else f"has it as {state.value}"
-            what = f"hold {hold_id} is live in Redis, and PostgreSQL {known}"
+            recorded = "does not have it" if state is None else f"has it as {state.value}"
+            description = f"hold {hold_id} is live in Redis, but PostgreSQL {recorded}"
             for flight_id, seats in seen[hold_id].seats:
-                drifts.append(Drift(Kind.HELD, flight_id, seats, what, hold_id))
+                drifts.append(Drift(Kind.HELD, flight_id, seats, description, hold_id))
     return drifts
 
 
-def _oddity(seen: HoldSeen) -> str:
+def _hold_description(seen: HoldSeen) -> str:
     if seen.state is MemoState.UNKNOWN:
-        return "a hold that PostgreSQL promises is missing in Redis"
+        return "a hold that PostgreSQL has as HELD is missing in Redis"
     if seen.state in _ALIVE:
-        return "a hold is live in Redis where nothing that ends it will find it"
-    return f"a hold that PostgreSQL promises is {seen.state.value} in Redis"
+        return "a hold is live in Redis, but neither expiry nor the resolver will find it"
+    return f"a hold that PostgreSQL has as HELD is {seen.state.value} in Redis"
 
 
-def _apart(ours: Sequence[int], theirs: Sequence[int]) -> tuple[int, ...]:
+def _differences(ours: Sequence[int], theirs: Sequence[int]) -> tuple[int, ...]:
     longest = max(len(ours), len(theirs))
     padded = (tuple(numbers) + (0,) * (longest - len(numbers)) for numbers in (ours, theirs))
     return tuple(one - other for one, other in zip(*padded, strict=True))
 
 
 def _list(numbers: Sequence[int]) -> str:
-    return "/".join(map(str, numbers)) or "nothing"
+    return "/".join(map(str, numbers)) or "none"

@@ -1,8 +1,9 @@
-"""Mends what the reconciler found, and takes no seat from anyone.
+"""Repair: corrects in Redis the drift that the reconciler found, without taking a held seat.
 
-Piece by piece, while requests go on: what the journal ended is ended, what it promises is loaded, what
-nobody was promised is aborted there first and then freed, rows are taken over, and what is held is
-counted anew. What cannot be mended so is mended by a new epoch.
+It works on single holds and flights while requests go on. A hold that has ended in the journal is ended
+in Redis, and one that is HELD there is loaded. A hold without an entry is written as ABORTED first and
+then ended. Inventory rows are sent again, and the seats of live holds are counted again. If drift remains
+after that, a new epoch rebuilds all of Redis.
 """
 
 from collections.abc import Sequence
@@ -28,7 +29,7 @@ from app.storage.database import Database, WriteSession
 @dataclass(frozen=True, slots=True)
 class Repaired:
     found: int
-    left: int
+    remaining: int
     with_new_epoch: bool
 
 
@@ -47,35 +48,35 @@ class Repair:
         self._reconciler = reconciler
         self._guardian = guardian
 
-    async def mend(self, drifts: Sequence[Drift], grace: timedelta = GRACE) -> Repaired:
-        """`grace` is the reconciler's, which looks again afterwards."""
+    async def correct(self, drifts: Sequence[Drift], grace: timedelta = GRACE) -> Repaired:
+        """Correct the drifts, then compare again with the reconciler's `grace`."""
         try:
-            await self._epochs.run(lambda life: self._mend(life, drifts))
-            left = await self._reconciler.compare(grace)
+            await self._epochs.run(lambda life: self._correct(life, drifts))
+            remaining = await self._reconciler.compare(grace)
         except HoldStoreUnavailable:
-            left = list(drifts)
-        if not left:
+            remaining = list(drifts)
+        if not remaining:
             return Repaired(len(drifts), 0, with_new_epoch=False)
         await self._guardian.start_over()
-        left = await self._reconciler.compare(grace)
-        return Repaired(len(drifts), len(left), with_new_epoch=True)
+        remaining = await self._reconciler.compare(grace)
+        return Repaired(len(drifts), len(remaining), with_new_epoch=True)
 
-    async def _mend(self, life: Life, drifts: Sequence[Drift]) -> None:
+    async def _correct(self, life: Life, drifts: Sequence[Drift]) -> None:
         hold_ids = sorted({drift.hold_id for drift in drifts if drift.hold_id is not None})
         flight_ids = {drift.flight_id for drift in drifts}
-        live = await self._mend_holds(life, hold_ids)
+        live = await self._correct_holds(life, hold_ids)
         async with self._database.reading() as session:
             rows = await inventory_store.read_rows(session, flight_ids)
         for flight_id in sorted(flight_ids):
             of_flight = [row for row in rows if row.flight_id == flight_id]
             await life.inspection.repair_flight(FlightId(flight_id), of_flight, live)
 
-    async def _mend_holds(self, life: Life, hold_ids: Sequence[HoldId]) -> list[HoldId]:
-        """Those that are live, in Redis as in the journal."""
-        states = await self._judged(life, hold_ids)
-        promised = [i for i in hold_ids if states.get(i) is JournalState.HELD]
+    async def _correct_holds(self, life: Life, hold_ids: Sequence[HoldId]) -> list[HoldId]:
+        """Correct the holds; return those that are live in the journal and now in Redis."""
+        states = await self._final_states(life, hold_ids)
+        live = [i for i in hold_ids if states.get(i) is JournalState.HELD]
         async with self._database.reading() as session:
-            holds = await scans.live_among(session, promised)
+            holds = await scans.live_among(session, live)
         for start in range(0, len(holds), HOLDS_MAX):
             await life.loading.load_holds(holds[start : start + HOLDS_MAX])
         for hold_id in hold_ids:
@@ -84,17 +85,19 @@ class Repair:
                 await self._pins.settle(hold_id)
             elif state is not None and state is not JournalState.HELD:
                 await life.holds.end(hold_id, state)
-        return promised
+        return live
 
-    async def _judged(self, life: Life, hold_ids: Sequence[HoldId]) -> dict[HoldId, JournalState]:
-        """As the journal has them, once it was told what Redis alone can say and what nobody promised."""
+    async def _final_states(
+        self, life: Life, hold_ids: Sequence[HoldId]
+    ) -> dict[HoldId, JournalState]:
+        """Record expiries that only Redis knows, abort holds without an entry; return the journal's states."""
         seen = await life.inspection.holds(hold_ids)
         expired = [i for i in hold_ids if seen[i].state is MemoState.EXPIRED]
 
-        async def judge(session: WriteSession) -> dict[HoldId, JournalState]:
+        async def settle_states(session: WriteSession) -> dict[HoldId, JournalState]:
             if await journal.prove_epoch(session, life.number):
                 await mark_expired(session, life.number, expired)
                 await journal.abort_missing(session, life.number, list(hold_ids))
             return await scans.states(session, hold_ids)
 
-        return await self._database.run_in_transaction(judge)
+        return await self._database.run_in_transaction(settle_states)

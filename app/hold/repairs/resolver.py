@@ -1,8 +1,8 @@
-"""Finishes what a booking left behind: a hold that stayed pinned is settled by the journal's word.
+"""The resolver: settles holds that a booking left pinned.
 
-A process that ends between the commit and the script leaves a hold pinned for ever; time must not free
-it, since its transaction may have committed. Settling asks the journal and waits for whoever still
-holds its row, so that any process may settle any hold, at any moment, twice.
+A process that fails between its commit and its script leaves the hold pinned. The hold must not expire,
+since the transaction may have committed. Settling reads the journal and waits for a transaction that has
+locked its row, so that any process may settle any hold, at any time, twice.
 """
 
 from datetime import timedelta
@@ -16,7 +16,7 @@ from app.hold.pinning import Pins
 
 _log = structlog.get_logger(__name__)
 
-PINNED_FOR: Final = timedelta(seconds=5)  # longer than any request lasts: most finish by themselves
+PINNED_FOR: Final = timedelta(seconds=5)  # longer than any request
 
 
 class Resolver:
@@ -25,7 +25,7 @@ class Resolver:
         self._epochs = epochs
 
     async def run_once(self, pinned_for: timedelta = PINNED_FOR) -> int:
-        """How many were settled; one that cannot be settled now does not keep the others from it."""
+        """Make one pass; return the number of holds settled. One that fails does not stop the others."""
         settled = 0
         for hold_id in await self._epochs.run(
             lambda life: life.holds.pinned_longer_than(pinned_for)

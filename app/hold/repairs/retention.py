@@ -1,6 +1,6 @@
-"""Lets go of what ended long ago, in small batches, so that tables do not grow for ever.
+"""Retention: deletes rows that ended 30 days ago, in small batches.
 
-A promise that is HELD never leaves by age: only its own end starts the clock.
+The age of a journal entry counts from its end, so an entry that is HELD is never deleted.
 """
 
 from typing import Final
@@ -20,16 +20,16 @@ class Retention:
         self._clock = clock
 
     async def run_once(self) -> int:
-        """How many rows left."""
-        gone = 0
+        """Make one pass; return the number of rows deleted."""
+        deleted = 0
         for _ in range(ROUNDS_MAX):
-            promises = await self._database.run_in_transaction(
+            entries = await self._database.run_in_transaction(
                 lambda session: journal.drop_ended(session, BATCH)
             )
             records = await self._database.run_in_transaction(
                 lambda session: idempotency.drop_old(session, self._clock(), BATCH)
             )
-            gone += promises + records
-            if max(promises, records) < BATCH:
+            deleted += entries + records
+            if max(entries, records) < BATCH:
                 break
-        return gone
+        return deleted

@@ -16,7 +16,7 @@ from app.hold.model import Hold, HoldStatus
 from app.hold.redis.keys import Keys
 from app.hold.redis.life import Life
 from app.hold.repairs import reconciler
-from app.hold.repairs.reconciler import Kind, Reconciler, seats_of
+from app.hold.repairs.reconciler import Kind, Reconciler, drift_seats
 from app.hold.service import HoldService
 from app.ids import FlightId, HoldId
 from app.inventory.model import CabinCounts, CabinName
@@ -101,12 +101,12 @@ async def tombstone_forged(client: Redis, names: Keys, hold_id: HoldId) -> None:
     ("damage", "kind", "seats", "word", "with_new_epoch"),
     [
         (too_little_held, Kind.HELD, 4, "Redis counts 1 held", False),
-        (too_much_held, Kind.HELD, 4, "add up to 5", False),
+        (too_much_held, Kind.HELD, 4, "its live holds have 5", False),
         (memo_lost, Kind.HELD, 3, "missing in Redis", False),
         (out_of_sight, Kind.HELD, 3, "will find it", False),
         (sold_changed, Kind.SOLD, 5, "sold is 0 in PostgreSQL (version 1) and 5 in Redis", False),
         (limit_changed, Kind.LIMITS, 10, "limits is 20 in PostgreSQL", False),
-        (stray, Kind.HELD, 4, "PostgreSQL does not know it", False),
+        (stray, Kind.HELD, 4, "PostgreSQL does not have it", False),
         (from_the_future, Kind.SOLD, 7, "7 in Redis (version 99)", True),
         (tombstone_forged, Kind.HELD, 3, "is RELEASED in Redis", True),
     ],
@@ -122,14 +122,14 @@ async def test_damage_is_shown_in_seats_and_words_and_mended(
     await damage(core.redis, Keys(epoch), damaged.hold_id)
 
     drifts = await core.repairs[Reconciler].compare(NOW)
-    assert seats_of(drifts) == {**dict.fromkeys(Kind, 0), kind: seats}
+    assert drift_seats(drifts) == {**dict.fromkeys(Kind, 0), kind: seats}
     assert {drift.flight_id for drift in drifts} == {SOUTH}
-    assert any(word in drift.what for drift in drifts), drifts
+    assert any(word in drift.description for drift in drifts), drifts
     await core.repairs[Reconciler].run_once(NOW)
     assert REGISTRY.get_sample_value("holdfast_inventory_drift_seats", {"kind": kind}) == seats
 
-    repaired = await core.repair.mend(drifts, NOW)
-    assert (repaired.left, repaired.with_new_epoch) == (0, with_new_epoch)
+    repaired = await core.repair.correct(drifts, NOW)
+    assert (repaired.remaining, repaired.with_new_epoch) == (0, with_new_epoch)
     assert (await core.epochs.number() > epoch) is with_new_epoch
     now = await counts(core)
     assert (now.limits, now.sold, now.held) == ((20,), (0,), (5,))
@@ -187,7 +187,7 @@ async def test_repair_under_load_disturbs_nobody(core: Core, holds: HoldService)
             await damage(core.redis, names, kept.hold_id)
             drifts = await core.repairs[Reconciler].compare(timedelta(seconds=0.3))
             assert drifts
-            await core.repair._mend(await core.epochs.life(), drifts)
+            await core.repair._correct(await core.epochs.life(), drifts)
         stop.set()
         await asyncio.gather(*clients)
         await core.background.drain(5)
