@@ -57,7 +57,7 @@ class ClassChoice:
 class OfferTerms:
     """What a signed offer says: the same choice, at a price, at these times.
 
-    `times` is a digest of stations and times; `turn` is how many segments the first slice has.
+    `times` is a digest of stations and times; `outbound_segments` counts the segments of the first slice.
     """
 
     segments: tuple[ClassChoice, ...]
@@ -65,7 +65,7 @@ class OfferTerms:
     price: Price
     expires_at: datetime
     times: int
-    turn: int
+    outbound_segments: int
 
 
 @dataclass(frozen=True, slots=True)

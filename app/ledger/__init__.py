@@ -1,1 +1,1 @@
-"""Every seat's way on one flight, told from what others wrote down. Reads only."""
+"""The history of every seat of a flight, read from what other features wrote. Writes nothing."""

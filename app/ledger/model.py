@@ -25,7 +25,7 @@ Position = tuple[int, str, int, int]
 
 @dataclass(frozen=True, slots=True)
 class LedgerEntry:
-    """One step of some seats of one class; a changed limit has no seats, and nobody's hold."""
+    """One step of some seats of one class. A changed limit has neither seats nor a hold."""
 
     position: Position
     at: datetime

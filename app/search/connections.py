@@ -1,8 +1,8 @@
-"""Which flights connect, and which connections are worth a traveller's look; pure.
+"""Which flights connect, and which connections are worth showing to a traveller. Pure.
 
-Judged by time, which the schedule has, and not by the map, which it has not. What is judged against the
-rest of the day (`sensible`) looks at the schedule alone, so that what is listed does not turn with the
-seats; what is judged by price (`undominated`) looks at what can be held.
+Connections are compared by time, since the schedule has no distances. The comparison with the rest of the
+day (`sensible`) uses the schedule alone, so that a list does not change with the seats; the comparison by
+price (`undominated`) uses what can be held.
 """
 
 from collections import defaultdict
@@ -19,11 +19,11 @@ LONGEST_WAIT: Final = timedelta(hours=24)  # longer is a stay, not a connection
 _FLOWN_MORE = timedelta(hours=1)
 _NIGHT = timedelta(hours=12)
 _Rival = tuple[datetime, datetime, int]
-"""When one leaves and arrives, and what it costs."""
+"""Departure, arrival and price."""
 
 
 def connects(first: Flight, second: Flight, minutes: Mapping[str, int]) -> bool:
-    """What the statement of a search says of two flights, said of two that were found before.
+    """The condition of the search statement, for two flights that are already read.
 
     `minutes` has the minimum connection times of stations that have one.
     """

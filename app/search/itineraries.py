@@ -1,9 +1,9 @@
-"""The ways of a market and a day, kept for a moment: what flies changes seldom, and is asked for often.
+"""The paths of a market on a day, cached briefly: schedules change seldom and are searched often.
 
-What is kept is never sold by: a search compares the version of each flight with the one that the live
-numbers are counted by and reads a day again that has an older one, and the hold refuses terms of another
-version. A flight that is new to a day is found at once by the process that put it and within
-FRESH_SECONDS, or by the next who asks, by the others.
+A cached path never decides a sale. A search compares the version of each flight with the version of the
+live numbers, and reads a day again that has an older one; a hold refuses terms of another version. A new
+flight is found at once by the process that stored it, and by the others within FRESH_SECONDS or at the
+next search that reloads the day.
 """
 
 from collections.abc import Sequence

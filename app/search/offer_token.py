@@ -1,4 +1,4 @@
-"""Offers that nobody has to keep: an offer's id is the offer, signed, and bound to its tenant.
+"""Offers without storage: an offer's id is the offer itself, signed and bound to its tenant.
 
 An id says which seats at which times and price until when; it hides nothing and cannot be made up, changed or
 handed to another tenant. It is deterministic, has a version, and is never longer than `OFFER_ID_MAX`.
@@ -77,7 +77,7 @@ def _text(terms: OfferTerms) -> str:
     each = ",".join([str(line.each.minor) for line in terms.price.passengers])
     chosen = ",".join(map(_choice_text, terms.segments))
     head = _head_text(terms.expires_at, terms.passengers, terms.price.total.currency)
-    return f"{head},[{each}],[{chosen}],{terms.times},{terms.turn}]"
+    return f"{head},[{each}],[{chosen}],{terms.times},{terms.outbound_segments}]"
 
 
 @lru_cache(maxsize=_KEPT_MAX)
@@ -93,7 +93,7 @@ def _choice_text(choice: ClassChoice) -> str:
 
 
 def _unpacked(packed: list[Any]) -> OfferTerms:
-    expires_ms, counts, currency, each, segments, times, turn = packed
+    expires_ms, counts, currency, each, segments, times, outbound_segments = packed
     travelling = [(type_, count) for type_, count in zip(_TYPES, counts, strict=True) if count]
     lines = tuple(
         PassengerPrice(type_, count, Money(minor, currency))
@@ -106,7 +106,7 @@ def _unpacked(packed: list[Any]) -> OfferTerms:
         Price(total, lines),
         instant_of(expires_ms * 1000),
         times,
-        turn,
+        outbound_segments,
     )
 
 

@@ -1,9 +1,9 @@
 """The order of a list of offers, and where its next page begins; pure.
 
-A page begins after the *place* of the last offer told, not after a number of offers, so nothing is lost
-or told twice when offers come and go in between. One whose cheapest class was sold meanwhile moves to a
-later place; the position remembers, one bit an itinerary of the day, which were told before, so that it
-does not come again. Where the day's flights themselves were changed, the place alone decides.
+A page begins after the *place* of the last offer that was listed, not after a number of offers, so that no
+offer is skipped or repeated when others appear or sell out between two pages. An itinerary whose cheapest
+class sold out meanwhile moves to a later place; the position has one bit for each itinerary of the day that
+was already listed, so that it is not listed again. If the flights of the day changed, the place alone counts.
 """
 
 import zlib
@@ -17,7 +17,7 @@ from app.search.model import Quote, Sort
 
 _first = itemgetter(0)
 Position = tuple[str | int, ...]
-"""The place of the last offer told; then the bits of all told, and a digest of what they stand for."""
+"""The place of the last listed offer, the bits of the listed itineraries, and a digest of all itineraries."""
 
 
 def page_of(
@@ -38,20 +38,20 @@ def page_of(
     names = list(day)
     bits = {flight_ids: 1 << index for index, flight_ids in enumerate(names)}
     digest = zlib.crc32("\n".join(map(" ".join, names)).encode())
-    told = 0
+    listed = 0
     if after is not None:
-        *place, told_before, digest_before = after
-        told = int(told_before) if digest_before == digest else 0
+        *place, listed_before, digest_before = after
+        listed = int(listed_before) if digest_before == digest else 0
         placed = [
             (here, quote)
             for here, quote in placed
-            if here > tuple(place) and not told & bits[quote.flight_ids]
+            if here > tuple(place) and not listed & bits[quote.flight_ids]
         ]
     page = sorted(placed, key=_first)[:limit]
     if len(placed) > limit:
         for _, quote in page:
-            told |= bits[quote.flight_ids]
-        return [quote for _, quote in page], (*page[-1][0], told, digest)
+            listed |= bits[quote.flight_ids]
+        return [quote for _, quote in page], (*page[-1][0], listed, digest)
     return [quote for _, quote in page], None
 
 

@@ -38,7 +38,7 @@ from app.search.model import (
 from app.search.offer_token import OfferTokens, expiry_of
 from app.search.paging import Position, page_of
 from app.search.quoting import Counts, cheapest, offered, quote
-from app.search.round_trips import combined, turns_in_time, worth_combining
+from app.search.round_trips import allows_return, combined, worth_combining
 from app.storage.database import Database
 
 READINGS_MAX: Final = 2  # of days, where flights were changed since they were kept
@@ -64,7 +64,7 @@ class SearchService:
         self._itineraries = Itineraries(database, background or Background())
 
     def schedule_changed(self, flight: Flight) -> None:
-        """For whoever changes flights in this process: searches find it at once."""
+        """Called when this process changes a flight, so that its searches find it at once."""
         self._itineraries.changed(flight)
 
     async def offers(
@@ -79,10 +79,10 @@ class SearchService:
         quotes, *back = (self._quotes(day, counts, query.passengers) for day in days)
         if back:
             quotes = combined(quotes, back[0], query.passengers)
-        told_apart = (
+        itineraries = (
             tuple(flight.flight_id for path in paths for flight in path) for paths in product(*days)
         )
-        page, position = page_of(quotes, told_apart, query.sort, after, limit)
+        page, position = page_of(quotes, itineraries, query.sort, after, limit)
         expires_at = expiry_of(self._clock())
         return [
             self._new_offer(tenant_id, one.slices, query.passengers, one.price, expires_at)
@@ -182,7 +182,7 @@ class SearchService:
             raise SoldOut.of(terms.segments, terms.passengers.seats, full, by_offer=True)
         segments = [one.segment for one in open_]
         total = price(segments, terms.passengers)
-        there, back = open_[: terms.turn], open_[terms.turn :]
+        there, back = open_[: terms.outbound_segments], open_[terms.outbound_segments :]
         slices = (Slice(there), Slice(back)) if back else (Slice(there),)
         if total == terms.price and schedule_digest(segments) == terms.times:
             return Offer(offer_id, terms.expires_at, terms.passengers, slices, total)
@@ -200,7 +200,7 @@ class SearchService:
         return page, (page[-1].origin, page[-1].destination) if has_more else None
 
     async def availability(self, flight_id: FlightId) -> FlightAvailability:
-        """The live numbers of every cabin; what the hold store does not know yet nobody holds."""
+        """The live numbers of every cabin. A flight that the hold store does not have yet has no holds."""
         as_of = self._clock()
         async with self._database.snapshot() as session:
             flights = await inventory_store.read_flights(session, [flight_id])
@@ -226,9 +226,11 @@ class SearchService:
         for place, (first_id, second_id) in enumerate(pairwise(wanted), start=1):
             first, second = flights.get(first_id), flights.get(second_id)
             if first is None or second is None:
-                continue  # it is sold out, with the rest told
-            turns = place == terms.turn
-            if not (turns_in_time(first, second) if turns else connects(first, second, minutes)):
+                continue  # it is reported as sold out below
+            is_return = place == terms.outbound_segments
+            if not (
+                allows_return(first, second) if is_return else connects(first, second, minutes)
+            ):
                 raise OfferExpired("The flights no longer connect; search again.")
         return flights
 
@@ -243,8 +245,10 @@ class SearchService:
     ) -> Offer:
         segments = [one.segment for slice_ in slices for one in slice_.segments]
         choices = tuple(ClassChoice(one.flight_id, one.booking_class) for one in segments)
-        turn = len(slices[0].segments)
-        terms = OfferTerms(choices, passengers, total, expires_at, schedule_digest(segments), turn)
+        outbound = len(slices[0].segments)
+        terms = OfferTerms(
+            choices, passengers, total, expires_at, schedule_digest(segments), outbound
+        )
         offer_id = self._tokens.seal(tenant_id, terms)
         return Offer(offer_id, expires_at, passengers, slices, total, supersedes)
 

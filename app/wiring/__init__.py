@@ -169,9 +169,9 @@ def database_of(settings: Settings) -> Database:
 
 
 async def refuse_unsafe(settings: Settings, *, with_holds: bool = True) -> None:
-    """Raises SettingsError for a server that answers and may lose what it is given.
+    """Raises SettingsError for a server that answers but may lose what is written to it.
 
-    One that is away stops no start: every new connection is judged when it comes.
+    An unreachable server does not stop the start: each new connection is checked when it is made.
     """
     checks = [_refuse_unsafe_database(settings)]
     if with_holds:

@@ -9,7 +9,7 @@ from app.hold.errors import OfferExpired, SoldOut
 from app.inventory.model import Flight
 from app.money import Money
 from app.search.model import Offer, SearchQuery, Sort
-from app.search.round_trips import WAYS_MAX
+from app.search.round_trips import PATHS_MAX
 from tests.builders.flights import DEPARTING, Classes, flight
 from tests.builders.holds import DEMO
 from tests.builders.search import DAY, Shop, query
@@ -114,7 +114,7 @@ async def test_what_cannot_be_flown_or_priced_together_is_not_offered(shop: Shop
 
 
 async def test_pages_of_a_whole_that_is_bounded(shop: Shop) -> None:
-    many = WAYS_MAX + 2
+    many = PATHS_MAX + 2
     await shop.sells(
         *(
             flight(
@@ -134,9 +134,9 @@ async def test_pages_of_a_whole_that_is_bounded(shop: Shop) -> None:
         told += ways(page)
         if after is None:
             break
-    assert len(told) == len(set(told)) == WAYS_MAX * 3
+    assert len(told) == len(set(told)) == PATHS_MAX * 3
     assert [price for _, _, price in told] == sorted(price for _, _, price in told)
-    assert {there for there, _, _ in told} == {f"flt_a{n:02}" for n in range(WAYS_MAX)}
+    assert {there for there, _, _ in told} == {f"flt_a{n:02}" for n in range(PATHS_MAX)}
 
 
 async def test_an_offer_stands_for_its_times(shop: Shop) -> None:
