@@ -1,4 +1,4 @@
-"""The SQL of flights and inventory, except pages.py. PostgreSQL only. Takes a session, never commits.
+"""The SQL of flights and inventory, except pages.py. Takes a session, never commits.
 
 Conditions hold at READ COMMITTED: each stands in the UPDATE itself, so that PostgreSQL evaluates it again
 on the row's latest version after it has waited for a lock. Rows are locked in sorted order.
@@ -202,10 +202,8 @@ async def lower_ceilings(
     version: int,
     taken: Sequence[int],
 ) -> bool:
-    """Lower each ceiling to its limit or to the seats taken from that class down, whichever is more.
-
-    False if the row has another version, or these ceilings already. The row keeps its version, since
-    Redis does not know ceilings.
+    """Lower each ceiling to its limit or to the seats taken from that class down, whichever is more. False
+    for another version or equal ceilings. The row keeps its version: Redis does not know ceilings.
     """
     lowered = await session.execute(
         _LOWER_CEILINGS,

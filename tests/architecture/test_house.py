@@ -95,3 +95,17 @@ def test_only_stores_and_the_journal_change_rows() -> None:
             if t not in docs and any(t.lstrip().startswith(word) for word in writing)
         ]
         assert not sql or path.as_posix().endswith(allowed), path
+
+
+def test_no_module_is_too_long() -> None:
+    """A module of more than 300 lines holds more than one concern."""
+    long = {
+        path.name: size for path in MODULES if (size := len(path.read_text().splitlines())) > 300
+    }
+    assert long == {}
+
+
+@pytest.mark.parametrize(("room", "most"), [("hold", 16), ("transport/http", 10)])
+def test_a_room_has_few_entries(room: str, most: int) -> None:
+    entries = [one.name for one in (ROOT / room).iterdir() if one.name != "__pycache__"]
+    assert len(entries) <= most, entries
