@@ -1,10 +1,13 @@
-"""The checker of words finds what it should, and nothing else."""
+"""No name, comment, docstring, message or document has a word that docs/glossary.md avoids."""
 
 from pathlib import Path
 
 import pytest
 
-from tests.architecture.words import avoided, violations
+from tests.architecture.words import GLOSSARY, ROOT, avoided, files, violations
+
+RULES = avoided()
+DOCUMENTS = [file for file in files(*ROOT.glob("*.md"), ROOT / "docs") if file != GLOSSARY]
 
 SAMPLE = '''
 """Whoever asks is told."""
@@ -21,7 +24,7 @@ def tell_all(turn_seconds: int) -> str:
 def test_each_kind_of_text_is_read(tmp_path: Path) -> None:
     file = tmp_path / "guard.py"
     file.write_text(SAMPLE, encoding="utf-8")
-    assert sorted((one.line, one.found) for one in violations(file, avoided())) == [
+    assert sorted((one.line, one.found) for one in violations(file, RULES)) == [
         (1, "guard"),
         (2, "Whoever"),
         (2, "told"),
@@ -36,7 +39,7 @@ def test_each_kind_of_text_is_read(tmp_path: Path) -> None:
 def test_lua_is_read_too(tmp_path: Path) -> None:
     file = tmp_path / "settle.lua"
     file.write_text("-- The guard.\nlocal turn = 'HELD'\nreturn turn\n", encoding="utf-8")
-    assert [(one.line, one.found) for one in violations(file, avoided())] == [
+    assert [(one.line, one.found) for one in violations(file, RULES)] == [
         (1, "guard"),
         (2, "turn"),
     ]
@@ -44,4 +47,13 @@ def test_lua_is_read_too(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("word", ["fence", "claim", "turn", "told", "mend"])
 def test_every_private_word_has_a_rule(word: str) -> None:
-    assert any(rule.pattern.search(word) for rule in avoided())
+    assert any(rule.pattern.search(word) for rule in RULES)
+
+
+@pytest.mark.parametrize(
+    "file",
+    [*files(ROOT / "app"), *DOCUMENTS],
+    ids=lambda file: str(file.relative_to(ROOT)),
+)
+def test_a_file_has_no_avoided_word(file: Path) -> None:
+    assert [str(violation) for violation in violations(file, RULES)] == []
