@@ -143,7 +143,7 @@ async def test_sixty_days_ahead_are_there_by_each_origins_calendar(database: Dat
     # A second start finds nothing to do and says so soon; the next day adds a day.
     started = time.process_time()
     assert await top_up(database, _nowhere, lambda: NOW, _quietly) == 0
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5
     later = NOW + timedelta(days=1)
     assert await top_up(database, _nowhere, lambda: later, _quietly) == len(services())
 
