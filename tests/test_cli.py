@@ -56,7 +56,7 @@ async def test_help_names_every_role() -> None:
         (["relay"], {}, "holdfast: DATABASE_URL: "),
         (["migrate"], {}, "holdfast: DATABASE_URL: "),
         (["import", "x.csv"], {}, "holdfast: DATABASE_URL: "),
-        (["token", "--client", "nobody"], {}, "holdfast: no client 'nobody'"),
+        (["token", "--client", "nobody"], {}, "holdfast: there is no client 'nobody'"),
         (["token"], {"DEV_IDENTITY": "0"}, "holdfast: DEV_IDENTITY: "),
         (["dev"], {"ENVIRONMENT": "production"}, "holdfast: DATABASE_URL: "),
         (["token"], {"HOLDFAST_PORT": "1"}, "holdfast: HOLDFAST_PORT "),

@@ -168,9 +168,7 @@ async def test_a_wrong_secret_is_said(docs: Docs) -> None:
     dialog = docs.page.locator(".modal-ux")
     await dialog.locator("#client_secret_clientCredentials").fill("wrong")
     await dialog.get_by_role("button", name="Apply given OAuth2 credentials").click()
-    await expect(dialog.locator(".errors").first).to_contain_text(
-        "No such client, or another secret."
-    )
+    await expect(dialog.locator(".errors").first).to_contain_text("Unknown client or wrong secret.")
     docs.wrong = [text for text in docs.wrong if "401" not in text]  # the browser's own remark
 
 
